@@ -1,0 +1,110 @@
+//! `fold(unit, event, plans, history) -> unit`: the one place that says what an event does to a user.
+//!
+//! Used unchanged by the worker, rebuild and verify. Order-free by construction for conversions: each adds to
+//! integers, and where it falls depends only on its own time and the enrollment's.
+
+use crate::{Day, Decimal, Enrollment, ExperimentId, Overflow, Plan, Timestamp, Unit};
+
+/// An exposure ready to be folded: time decided, experiment known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    pub variation: i16,
+    pub at: Timestamp,
+    /// The day it is applied.
+    pub day: Day,
+    pub phase: u16,
+}
+
+/// A stored conversion, as far as the fold needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fact<'a> {
+    /// [`ExperimentId::NONE`] = the tenant's: counts in every experiment that uses its event.
+    pub experiment: ExperimentId,
+    pub event: &'a str,
+    pub value: Decimal,
+    pub at: Timestamp,
+}
+
+/// What an exposure did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exposed {
+    /// The first one: it sticks.
+    Enrolled,
+    /// The user was enrolled before; `changed` says whether the unit must be stored again (a variation first seen
+    /// now, or the flag for an earlier time).
+    Repeated { changed: bool },
+}
+
+/// Folds an exposure. `history` is every stored conversion of the user that precedes this exposure in the
+/// stream; it is read only if the user is enrolled by it.
+pub fn expose<'h>(
+    unit: &mut Unit,
+    plan: &Plan,
+    seen: Seen,
+    history: impl IntoIterator<Item = Fact<'h>>,
+) -> Result<Exposed, Overflow> {
+    match unit.position(plan.experiment) {
+        Ok(at) => Ok(Exposed::Repeated { changed: repeat(&mut unit.enrollments[at], seen) }),
+        Err(at) => {
+            let mut enrollment = Enrollment::new(plan, seen.variation, seen.phase, seen.at, seen.day);
+            for fact in history {
+                count(&mut enrollment, plan, &fact)?;
+            }
+            unit.enrollments.insert(at, enrollment);
+            Ok(Exposed::Enrolled)
+        }
+    }
+}
+
+/// Folds a conversion not seen before. Returns whether any enrollment changed. On overflow nothing changes.
+pub fn convert<'p>(
+    unit: &mut Unit,
+    fact: &Fact<'_>,
+    plans: impl Fn(ExperimentId) -> Option<&'p Plan>,
+) -> Result<bool, Overflow> {
+    let mut next = Vec::new();
+    for (i, enrollment) in unit.enrollments.iter().enumerate() {
+        if !fact.experiment.is_none() && fact.experiment != enrollment.experiment {
+            continue;
+        }
+        // No plan: the experiment was deleted, and what it says no longer matters.
+        let Some(plan) = plans(enrollment.experiment) else { continue };
+        if plan.event_index(fact.event).is_some() {
+            let mut changed = enrollment.clone();
+            count(&mut changed, plan, fact)?;
+            next.push((i, changed));
+        }
+    }
+    unit.has_conversions = true;
+    let changed = !next.is_empty();
+    for (i, enrollment) in next {
+        unit.enrollments[i] = enrollment;
+    }
+    Ok(changed)
+}
+
+/// Whether `fact` is one this enrollment's plan counts, and if so, counts it.
+pub(crate) fn count(enrollment: &mut Enrollment, plan: &Plan, fact: &Fact<'_>) -> Result<(), Overflow> {
+    if !fact.experiment.is_none() && fact.experiment != plan.experiment {
+        return Ok(());
+    }
+    match plan.event_index(fact.event) {
+        Some(event) => enrollment.add(plan, event, fact.value, fact.at),
+        None => Ok(()),
+    }
+}
+
+fn repeat(enrollment: &mut Enrollment, seen: Seen) -> bool {
+    let mut changed = false;
+    if seen.variation != enrollment.variation
+        && let Err(at) = enrollment.crossed.binary_search_by_key(&seen.variation, |c| c.0)
+    {
+        enrollment.crossed.insert(at, (seen.variation, seen.day));
+        changed = true;
+    }
+    if seen.at < enrollment.exposed_at && enrollment.earlier_seen.is_none() {
+        enrollment.earlier_seen = Some(seen.day);
+        changed = true;
+    }
+    changed
+}

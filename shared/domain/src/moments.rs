@@ -1,0 +1,91 @@
+//! The sums of one arm: head counts, and for every product of features its sum over units, exact.
+
+use crate::contribution::Heads;
+use crate::plan::Feature;
+use crate::{Contribution, Enrollment, Overflow, Plan};
+use ethnum::I256;
+
+/// Additive sufficient statistics of a set of units. A stored row is the cumulative value of its key at the end
+/// of a UTC day; a change of one unit is [`Moments::shift`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Moments {
+    pub heads: Heads,
+    /// One per [`Plan::products`]; empty = all zero. A product of two sums is in millionths squared (1e-12).
+    pub products: Vec<I256>,
+}
+
+const OVERFLOW: Overflow = Overflow { what: "a sum of an arm" };
+
+impl Moments {
+    /// Takes `before` out and puts `after` in: moments += contribution(after) - contribution(before).
+    /// On overflow nothing changes.
+    pub fn shift(
+        &mut self,
+        plan: &Plan,
+        before: Option<&Enrollment>,
+        after: Option<&Enrollment>,
+    ) -> Result<(), Overflow> {
+        let contribution = |e: Option<&Enrollment>| e.map(|e| Contribution::of(e, plan)).unwrap_or_default();
+        let (old, new) = (contribution(before), contribution(after));
+        if old == new {
+            return Ok(());
+        }
+        let mut next = Moments { heads: self.heads, products: Vec::with_capacity(plan.products.len()) };
+        next.heads =
+            zip_heads(zip_heads(self.heads, new.heads, i64::checked_add)?, old.heads, i64::checked_sub)?;
+        for (i, &(a, b)) in plan.products.iter().enumerate() {
+            let plus = product(new.feature(a), new.feature(b));
+            let minus = product(old.feature(a), old.feature(b));
+            let sum = self.products.get(i).copied().unwrap_or_default();
+            let change = plus.checked_sub(minus).ok_or(OVERFLOW)?;
+            next.products.push(sum.checked_add(change).ok_or(OVERFLOW)?);
+        }
+        *self = next;
+        Ok(())
+    }
+
+    /// Adds another set of units (another partition, stratum or day) of the same plan version.
+    pub fn add(&mut self, other: &Moments) -> Result<(), Overflow> {
+        let heads = zip_heads(self.heads, other.heads, i64::checked_add)?;
+        let mut products = self.products.clone();
+        products.resize(products.len().max(other.products.len()), I256::ZERO);
+        for (sum, more) in products.iter_mut().zip(&other.products) {
+            *sum = sum.checked_add(*more).ok_or(OVERFLOW)?;
+        }
+        *self = Moments { heads, products };
+        Ok(())
+    }
+
+    /// The sum over units of the product of two features; 0 where the plan does not keep it.
+    pub fn product(&self, plan: &Plan, a: Feature, b: Feature) -> I256 {
+        plan.product_index(a, b).and_then(|i| self.products.get(i)).copied().unwrap_or_default()
+    }
+
+    /// Units that contribute to metrics.
+    pub fn contributing(&self, plan: &Plan) -> I256 {
+        self.product(plan, Feature::One, Feature::One)
+    }
+
+    /// Same value, whether or not trailing zeros are spelled out.
+    pub fn same(&self, other: &Moments) -> bool {
+        let longest = self.products.len().max(other.products.len());
+        let at = |m: &Moments, i: usize| m.products.get(i).copied().unwrap_or_default();
+        self.heads == other.heads && (0..longest).all(|i| at(self, i) == at(other, i))
+    }
+}
+
+/// |a|, |b| <= 2^127, so the product always fits.
+fn product(a: i128, b: i128) -> I256 {
+    match a.checked_mul(b) {
+        Some(small) => I256::from(small),
+        None => I256::from(a).wrapping_mul(I256::from(b)),
+    }
+}
+
+fn zip_heads(a: Heads, b: Heads, op: fn(i64, i64) -> Option<i64>) -> Result<Heads, Overflow> {
+    let mut values = a.to_array();
+    for (x, y) in values.iter_mut().zip(b.to_array()) {
+        *x = op(*x, y).ok_or(OVERFLOW)?;
+    }
+    Ok(Heads::from_array(values))
+}

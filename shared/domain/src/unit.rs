@@ -1,0 +1,107 @@
+//! The state of one user of one tenant: an enrollment per experiment the user was exposed in.
+
+use crate::plan::Placement;
+use crate::{Day, ExperimentId, Overflow, Plan, Timestamp};
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Unit {
+    /// Whether any conversion of this user is stored: if not, enrolling needs no history.
+    pub has_conversions: bool,
+    /// Ascending by experiment, one each.
+    pub enrollments: Vec<Enrollment>,
+}
+
+/// A user in an experiment: fixed by the first exposure accepted, and what the user did since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrollment {
+    pub experiment: ExperimentId,
+    pub plan_version: u32,
+    /// Index into the experiment's variations; -1 is the holdout.
+    pub variation: i16,
+    /// Period of constant weights the user was enrolled in.
+    pub phase: u16,
+    pub exposed_at: Timestamp,
+    /// When the enrollment was applied.
+    pub day: Day,
+    /// Further variations seen, each with the day it was first applied; ascending by variation.
+    pub crossed: Vec<(i16, Day)>,
+    /// Day on which an exposure arrived that claims an earlier time than the one that stuck.
+    pub earlier_seen: Option<Day>,
+    /// Conversions of the plan's events before the exposure, in the pre-exposure window or not.
+    pub before: u32,
+    /// Conversions of the plan's events after the attribution window.
+    pub after_window: u32,
+    /// One per [`Plan::events`].
+    pub tallies: Vec<Tally>,
+}
+
+/// What one user did of one event: after the exposure and in the pre-exposure window. Sums in millionths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    pub count: u32,
+    pub sum: i128,
+    pub pre_count: u32,
+    pub pre_sum: i128,
+}
+
+impl Unit {
+    pub fn enrollment(&self, experiment: ExperimentId) -> Option<&Enrollment> {
+        self.position(experiment).ok().and_then(|i| self.enrollments.get(i))
+    }
+
+    pub fn enrollment_mut(&mut self, experiment: ExperimentId) -> Option<&mut Enrollment> {
+        self.position(experiment).ok().and_then(|i| self.enrollments.get_mut(i))
+    }
+
+    /// Index of the enrollment, or where it would be inserted.
+    pub(crate) fn position(&self, experiment: ExperimentId) -> Result<usize, usize> {
+        self.enrollments.binary_search_by_key(&experiment, |e| e.experiment)
+    }
+}
+
+impl Enrollment {
+    pub fn new(plan: &Plan, variation: i16, phase: u16, exposed_at: Timestamp, day: Day) -> Enrollment {
+        Enrollment {
+            experiment: plan.experiment,
+            plan_version: plan.version,
+            variation,
+            phase,
+            exposed_at,
+            day,
+            crossed: Vec::new(),
+            earlier_seen: None,
+            before: 0,
+            after_window: 0,
+            tallies: vec![Tally::default(); plan.events.len()],
+        }
+    }
+
+    /// Adds one conversion of the plan's event `event` (index into [`Plan::events`]). On overflow nothing changes.
+    pub fn add(
+        &mut self,
+        plan: &Plan,
+        event: usize,
+        value: crate::Decimal,
+        at: Timestamp,
+    ) -> Result<(), Overflow> {
+        let Some(tally) = self.tallies.get_mut(event) else { return Ok(()) };
+        let placement = plan.place(self.exposed_at, at);
+        let bump = |n: u32| n.checked_add(1).ok_or(Overflow { what: "a user's number of conversions" });
+        let grow = |sum: i128| {
+            sum.checked_add(i128::from(value.0)).ok_or(Overflow { what: "a user's sum of values" })
+        };
+        match placement {
+            Placement::Counted => {
+                (tally.count, tally.sum) = (bump(tally.count)?, grow(tally.sum)?);
+            }
+            Placement::Pre => {
+                let before = bump(self.before)?;
+                (tally.pre_count, tally.pre_sum) = (bump(tally.pre_count)?, grow(tally.pre_sum)?);
+                self.before = before;
+            }
+            Placement::Before => self.before = bump(self.before)?,
+            Placement::AfterWindow => self.after_window = bump(self.after_window)?,
+        }
+        Ok(())
+    }
+}
