@@ -49,13 +49,13 @@ impl Decimal {
     }
 }
 
-/// Exponents beyond any that could matter are clamped: their digits are all zero or out of range anyway.
+/// Exponents are clamped past any number of digits that a request can hold: nothing could bring the point back.
 fn parse_exponent(text: &str) -> Result<i32, DecimalError> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err(DecimalError::Syntax);
     }
-    let magnitude = digits.bytes().fold(0i32, |n, b| (n * 10 + i32::from(b - b'0')).min(1_000_000));
+    let magnitude = digits.bytes().fold(0i32, |n, b| (n * 10 + i32::from(b - b'0')).min(100_000_000));
     Ok(if text.starts_with('-') { -magnitude } else { magnitude })
 }
 

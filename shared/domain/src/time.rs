@@ -20,8 +20,8 @@ const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
 /// Numbers at or above this are unix milliseconds, below it seconds (as seconds it would be the year 5138).
 const MILLISECONDS_FROM: u64 = 100_000_000_000;
-/// 0001-01-01 and 9999-12-31T23:59:59.999999, in microseconds: what every reader of ours can print.
-const RANGE: std::ops::RangeInclusive<i64> = -62_135_596_800 * SECOND..=253_402_300_799 * SECOND + 999_999;
+/// 0001-01-01T00:00:00 to 9999-12-30T21:59:59.999999, in microseconds: what every reader of ours can print.
+const RANGE: std::ops::Range<i64> = -62_135_596_800 * SECOND..253_402_207_200 * SECOND;
 
 impl Timestamp {
     pub fn from_millis(millis: i64) -> Timestamp {
@@ -30,16 +30,8 @@ impl Timestamp {
 
     /// RFC 3339, or the same without a zone (= UTC). `None` when it is neither, or outside years 1..=9999.
     pub fn parse(text: &str) -> Option<Timestamp> {
-        let micros = match text.parse::<jiff::Timestamp>() {
-            Ok(t) => t.as_microsecond(),
-            Err(_) => {
-                let local = text.parse::<civil::DateTime>().ok()?;
-                // A bare date is not an instant.
-                text.contains(['T', 't', ' ']).then_some(())?;
-                local.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_microsecond()
-            }
-        };
-        Self::in_range(micros)
+        let instant = text.parse().ok().or_else(|| parse_zoneless(text))?;
+        Self::in_range(instant.as_microsecond())
     }
 
     /// A JSON number: unix seconds (fractions allowed) or, from 1e11 on, milliseconds.
@@ -70,6 +62,15 @@ impl Timestamp {
     }
 }
 
+fn parse_zoneless(text: &str) -> Option<jiff::Timestamp> {
+    // A bare date is no instant, and an offset or zone must not be read over.
+    let (_, clock) = text.split_once(['T', 't', ' '])?;
+    if clock.contains(['+', '-', '[', 'Z', 'z']) {
+        return None;
+    }
+    Some(text.parse::<civil::DateTime>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+}
+
 impl std::fmt::Display for Timestamp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match jiff::Timestamp::from_microsecond(self.0) {
@@ -88,7 +89,7 @@ impl Day {
     }
 
     pub fn start(self) -> Timestamp {
-        Timestamp(i64::from(self.0) * DAY)
+        Timestamp(i64::from(self.0).saturating_mul(DAY))
     }
 }
 
