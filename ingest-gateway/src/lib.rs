@@ -1,1 +1,3 @@
-//! (written by its owner)
+//! The gateway.
+pub mod body;
+pub mod codes;

@@ -1,1 +1,2 @@
+//! (written by its owner)
 fn main() {}
