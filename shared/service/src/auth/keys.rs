@@ -1,0 +1,183 @@
+use super::Scopes;
+use crate::settings::{Auth, Refusal};
+use arc_swap::ArcSwap;
+use foldhash::{HashMap, HashMapExt};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+/// Whom a key speaks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// Empty for a request without a key on a public route.
+    pub tenant: Arc<str>,
+    pub scopes: Scopes,
+}
+
+impl Principal {
+    /// Nobody: no tenant, no scope.
+    pub fn anonymous() -> Self {
+        Self { tenant: Arc::from(""), scopes: Scopes::NONE }
+    }
+
+    pub fn can(&self, scopes: Scopes) -> bool {
+        self.scopes.has(scopes)
+    }
+
+    /// A key that browsers may hold in the open.
+    pub fn only_events(&self) -> bool {
+        self.scopes == Scopes::EVENTS
+    }
+}
+
+type Sha = [u8; 32];
+type Table = HashMap<Sha, Arc<Principal>>;
+
+/// The keys of a process. Replaced as a whole when the keys file changes.
+#[derive(Debug)]
+pub struct Keys {
+    table: ArcSwap<Table>,
+    auth: Auth,
+    strict: bool,
+}
+
+/// Keys below this length are refused in production, in characters.
+const MIN_KEY_LENGTH: usize = 24;
+/// Fewer different characters than this can be guessed.
+const MIN_DIFFERENT: usize = 8;
+const DEFAULT_TENANT: &str = "default";
+/// Parts of keys that people copy from documentation.
+const EXAMPLES: &[&str] =
+    &["changeme", "change-me", "change_me", "example", "password", "replace", "secret", "insecure"];
+const EXAMPLE_PREFIXES: &[&str] =
+    &["demo", "test", "dev-", "local", "your", "my-", "abstream", "key-", "token"];
+
+impl Keys {
+    /// `strict` (production) also refuses short keys and known examples.
+    pub fn new(auth: &Auth, strict: bool) -> Result<Self, Refusal> {
+        let api_keys = auth.api_keys.as_ref().map_or("", |keys| keys.expose());
+        let table = build(auth, api_keys, strict)?;
+        Ok(Self { table: ArcSwap::from_pointee(table), auth: auth.clone(), strict })
+    }
+
+    /// Whom the key speaks for; `None` for an unknown one.
+    pub fn find(&self, key: &str) -> Option<Arc<Principal>> {
+        self.table.load().get(&digest(key)).cloned()
+    }
+
+    /// True when some key has at least one of `scopes`.
+    pub fn any_with(&self, scopes: Scopes) -> bool {
+        self.table.load().values().any(|principal| principal.scopes.intersects(scopes))
+    }
+
+    pub fn len(&self) -> usize {
+        self.table.load().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.table.load().is_empty()
+    }
+
+    /// Takes `text` in place of `AB_API_KEYS`; on an error the keys stay as they were.
+    pub fn replace(&self, text: &str) -> Result<(), Refusal> {
+        let table = build(&self.auth, text, self.strict)?;
+        self.table.store(Arc::new(table));
+        Ok(())
+    }
+}
+
+fn build(auth: &Auth, api_keys: &str, strict: bool) -> Result<Table, Refusal> {
+    let mut table = Table::new();
+    let sender = Scopes::INGEST.union(Scopes::EVENTS).union(Scopes::READ);
+    let tokens = [
+        ("AB_API_TOKEN", &auth.api_token, sender),
+        ("AB_READONLY_API_TOKEN", &auth.readonly_api_token, Scopes::READ),
+        ("AB_ADMIN_TOKEN", &auth.admin_token, Scopes::ALL),
+    ];
+    for (variable, token, scopes) in tokens {
+        let Some(token) = token else { continue };
+        check_key(token.expose(), strict).map_err(|reason| Refusal::new(variable, reason))?;
+        insert(&mut table, variable, digest(token.expose()), DEFAULT_TENANT, scopes)?;
+    }
+    let entries = api_keys
+        .split([';', '\n'])
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty() && !entry.starts_with('#'));
+    for (number, entry) in entries.enumerate() {
+        let refuse = |reason: &str| Refusal::new("AB_API_KEYS", format!("entry {}: {reason}", number + 1));
+        let (sha, tenant, scopes) = parse_entry(entry, strict).map_err(|reason| refuse(&reason))?;
+        insert(&mut table, "AB_API_KEYS", sha, tenant, scopes)?;
+    }
+    Ok(table)
+}
+
+fn insert(table: &mut Table, variable: &str, sha: Sha, tenant: &str, scopes: Scopes) -> Result<(), Refusal> {
+    let principal = Principal { tenant: Arc::from(tenant), scopes };
+    match table.insert(sha, Arc::new(principal)) {
+        Some(_) => Err(Refusal::new(variable, "holds a key that is configured twice")),
+        None => Ok(()),
+    }
+}
+
+/// `key:tenant:scope,scope` or `sha256:HEX:tenant:scope,scope`. Reasons never repeat the key.
+fn parse_entry(entry: &str, strict: bool) -> Result<(Sha, &str, Scopes), String> {
+    let mut parts = entry.rsplitn(3, ':');
+    let (Some(scopes), Some(tenant), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err("must read key:tenant:scope,scope".into());
+    };
+    let scopes = Scopes::parse(scopes).ok_or("scopes are events, ingest, read, admin, operator")?;
+    if !is_tenant(tenant) {
+        return Err("a tenant is 1 to 64 of letters, digits, '.', '_' and '-'".into());
+    }
+    let sha = match key.strip_prefix("sha256:") {
+        Some(hex) => parse_hex(hex).ok_or("sha256: needs 64 hexadecimal digits")?,
+        None => {
+            check_key(key, strict)?;
+            digest(key)
+        }
+    };
+    Ok((sha, tenant, scopes))
+}
+
+fn is_tenant(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
+}
+
+fn check_key(key: &str, strict: bool) -> Result<(), String> {
+    if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic() && b != b':' && b != b';') {
+        return Err("a key is visible ASCII without ':' and ';'".into());
+    }
+    if !strict {
+        return Ok(());
+    }
+    let lower = key.to_ascii_lowercase();
+    let example = EXAMPLES.iter().any(|part| lower.contains(part))
+        || EXAMPLE_PREFIXES.iter().any(|prefix| lower.starts_with(prefix));
+    let mut different: Vec<u8> = key.bytes().collect();
+    different.sort_unstable();
+    different.dedup();
+    if example {
+        Err("is a known example key: production needs a random one".into())
+    } else if key.len() < MIN_KEY_LENGTH {
+        Err(format!("is too short: production needs at least {MIN_KEY_LENGTH} characters"))
+    } else if different.len() < MIN_DIFFERENT {
+        Err("is easily guessed: production needs a random key".into())
+    } else {
+        Ok(())
+    }
+}
+
+fn digest(key: &str) -> Sha {
+    Sha256::digest(key.as_bytes()).into()
+}
+
+fn parse_hex(hex: &str) -> Option<Sha> {
+    let mut sha = [0; 32];
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    for (byte, pair) in sha.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+        let pair = std::str::from_utf8(pair).ok()?;
+        *byte = u8::from_str_radix(pair, 16).ok()?;
+    }
+    Some(sha)
+}

@@ -1,0 +1,217 @@
+//! A tier's `main` in five steps: settings, logs, build, serve, drain.
+//!
+//! ```text
+//! fn main() -> ExitCode { service::boot::run(Tier::Gateway, ingest_gateway::run) }
+//! ```
+
+use crate::auth::{self, Keys};
+use crate::health::Health;
+use crate::http::{self, App, Kit};
+use crate::internal::Internal;
+use crate::logs;
+use crate::metrics::Metrics;
+use crate::settings::{Refusal, Settings, SettingsError, Tier};
+use crate::shutdown::Shutdown;
+use std::error::Error;
+use std::future::Future;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// Exit code of settings and refusals: the operator has to change something.
+const USAGE: u8 = 2;
+
+/// Why a tier did not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// Exit code 2.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Exit code 1.
+    #[error("{what}: {source}")]
+    Failed { what: &'static str, source: Box<dyn Error + Send + Sync> },
+}
+
+impl BootError {
+    /// `what` was being done: "connect to Redis".
+    pub fn failed(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Failed { what, source: source.into() }
+    }
+}
+
+/// What a tier is given to build itself from.
+#[derive(Debug, Clone)]
+pub struct Boot {
+    pub settings: Arc<Settings>,
+    pub metrics: Arc<Metrics>,
+    pub keys: Arc<Keys>,
+    pub shutdown: Shutdown,
+}
+
+/// Runs a tier to its end and says how it went: 0 done, 1 failed, 2 settings or refusal. The last word is one line on
+/// standard error.
+pub fn run<F, Fut>(tier: Tier, tier_main: F) -> ExitCode
+where
+    F: FnOnce(Boot) -> Fut,
+    Fut: Future<Output = Result<(), BootError>>,
+{
+    let env = std::env::vars_os()
+        .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
+    let settings = match Settings::load(tier, env, std::env::args_os()) {
+        Ok(settings) => settings,
+        Err(error) => return report(tier, &error.into()),
+    };
+    if settings.check_only {
+        return print_settings(&settings);
+    }
+    match start(settings, tier_main) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(tier, &error),
+    }
+}
+
+fn start<F, Fut>(settings: Settings, tier_main: F) -> Result<(), BootError>
+where
+    F: FnOnce(Boot) -> Fut,
+    Fut: Future<Output = Result<(), BootError>>,
+{
+    logs::init(&settings.telemetry).map_err(|error| BootError::failed("set up the log", error))?;
+    log_settings(&settings);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| BootError::failed("start the runtime", error))?;
+    let ended = runtime.block_on(async {
+        let shutdown =
+            Shutdown::on_signals().map_err(|error| BootError::failed("listen to signals", error))?;
+        tier_main(Boot::new(settings, shutdown)?).await
+    });
+    // Tasks still blocked must not hold the process past its drain time.
+    runtime.shutdown_background();
+    ended
+}
+
+fn log_settings(settings: &Settings) {
+    tracing::info!(
+        service = settings.tier.name(),
+        version = env!("CARGO_PKG_VERSION"),
+        environment = settings.environment,
+        "starting"
+    );
+    for name in settings.shadowed() {
+        tracing::warn!(name, "environment variable has no effect: the settings file speaks of it");
+    }
+    for name in settings.ignored() {
+        tracing::warn!(name, "setting of a replaced system ignored");
+    }
+}
+
+fn print_settings(settings: &Settings) -> ExitCode {
+    let mut out = io::stdout().lock();
+    let printed = settings.effective().iter().try_for_each(|setting| writeln!(out, "{setting}"));
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn report(tier: Tier, error: &BootError) -> ExitCode {
+    if let BootError::Settings(SettingsError::Usage(usage)) = error {
+        let code = u8::try_from(usage.exit_code()).unwrap_or(USAGE);
+        return usage.print().map_or(ExitCode::FAILURE, |()| ExitCode::from(code));
+    }
+    let line = format!("{}: {error}", tier.name()).replace('\n', " ");
+    let written = writeln!(io::stderr(), "{line}");
+    match error {
+        BootError::Settings(_) | BootError::Refused(_) if written.is_ok() => ExitCode::from(USAGE),
+        BootError::Settings(_) | BootError::Refused(_) | BootError::Failed { .. } => ExitCode::FAILURE,
+    }
+}
+
+impl Boot {
+    fn new(settings: Settings, shutdown: Shutdown) -> Result<Self, BootError> {
+        let keys = Keys::new(&settings.auth, settings.is_production())?;
+        Ok(Self {
+            settings: Arc::new(settings),
+            metrics: Arc::new(Metrics::new()),
+            keys: Arc::new(keys),
+            shutdown,
+        })
+    }
+
+    /// Without process-wide set-up; ends by `shutdown.begin()`.
+    pub fn for_testing(settings: Settings) -> Result<Self, BootError> {
+        Self::new(settings, Shutdown::manual())
+    }
+
+    /// Binds the public and the internal port.
+    pub async fn listen(&self) -> Result<Listeners, BootError> {
+        let http = &self.settings.http;
+        let public = bind("AB_PORT", SocketAddr::new(http.host, http.port)).await?;
+        let internal = bind("AB_INTERNAL_ADDR", http.internal_addr).await?;
+        Ok(Listeners { public, internal })
+    }
+}
+
+async fn bind(variable: &str, address: SocketAddr) -> Result<TcpListener, Refusal> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| Refusal::new(variable, format!("cannot listen on {address}: {error}")))
+}
+
+/// The bound ports of a tier.
+#[derive(Debug)]
+pub struct Listeners {
+    pub public: TcpListener,
+    pub internal: TcpListener,
+}
+
+impl Listeners {
+    /// Free ports on 127.0.0.1, for tests.
+    pub async fn loopback() -> io::Result<Self> {
+        let any = (std::net::Ipv4Addr::LOCALHOST, 0);
+        Ok(Self { public: TcpListener::bind(any).await?, internal: TcpListener::bind(any).await? })
+    }
+
+    pub fn public_addr(&self) -> io::Result<SocketAddr> {
+        self.public.local_addr()
+    }
+
+    pub fn internal_addr(&self) -> io::Result<SocketAddr> {
+        self.internal.local_addr()
+    }
+
+    /// Serves `app` and health on the public port, metrics and health on the internal one, until the shutdown begins
+    /// and open requests have ended. The internal port outlives the public one, so the drain can be watched.
+    pub async fn serve<A: App>(self, boot: &Boot, app: Arc<A>, health: Health) -> Result<(), BootError> {
+        let (settings, metrics) = (&*boot.settings, &*boot.metrics);
+        let address =
+            self.public.local_addr().map_err(|error| BootError::failed("read the public address", error))?;
+        let health = Arc::new(health.until(boot.shutdown.token()));
+        let kit = |keys, port, classes| {
+            Kit::new(settings, keys, Arc::clone(&health), metrics, port, classes)
+                .map_err(|error| BootError::failed("register metrics", error))
+        };
+        let public = kit(Arc::clone(&boot.keys), "http", A::CLASSES)?;
+        let internal = kit(Arc::clone(&boot.keys), "internal_http", Internal::CLASSES)?;
+        if let Some(path) = settings.auth.api_keys_file.clone() {
+            tokio::spawn(auth::watch_file(Arc::clone(&boot.keys), path, None, boot.shutdown.token()));
+        }
+        let watch = Shutdown::manual();
+        let metrics_app = Arc::new(Internal { metrics: Arc::clone(&boot.metrics) });
+        tracing::info!(%address, keys = boot.keys.len(), "serving");
+        let serve_public = async {
+            let drained = http::serve(self.public, app, Arc::new(public), &boot.shutdown).await;
+            watch.abort();
+            drained
+        };
+        let serve_internal = http::serve(self.internal, metrics_app, Arc::new(internal), &watch);
+        let (drained, _) = tokio::join!(serve_public, serve_internal);
+        tracing::info!(connections_cut = drained.cut, "drained");
+        Ok(())
+    }
+}

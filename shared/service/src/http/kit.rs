@@ -1,0 +1,280 @@
+use super::body::{BodyLimits, RequestBody};
+use super::ident::{RequestId, X_REQUEST_ID};
+use super::problem::allow_header;
+use super::request::parameters;
+use super::stats::{HEALTH, HttpStats, PREFLIGHT, UNMATCHED};
+use super::{Access, App, CorsOrigins, Found, Networks, Problem, Request, Response, Route};
+use crate::auth::{Keys, Principal, Throttle};
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, StatusCode, Version};
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+/// Limits of a listener.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes on the wire.
+    pub max_wire_body: usize,
+    /// Bytes after decompression.
+    pub max_decoded_body: usize,
+    /// For a request head to arrive, from its first awaited byte; also how long a connection may be idle.
+    pub header_time: Duration,
+    /// For a body to arrive.
+    pub body_time: Duration,
+    /// Connections served at once; a few more are told 503, the rest are closed.
+    pub max_connections: usize,
+    /// For open requests to end when the process does.
+    pub drain_time: Duration,
+}
+
+impl Limits {
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            max_wire_body: settings.http.max_wire_body,
+            max_decoded_body: settings.http.max_decoded_body,
+            header_time: Duration::from_secs(15),
+            body_time: Duration::from_secs(30),
+            max_connections: 10_000,
+            drain_time: settings.lifecycle.drain_timeout,
+        }
+    }
+}
+
+/// Everything a listener does around an [`App`].
+#[derive(Debug)]
+pub struct Kit {
+    pub limits: Limits,
+    keys: Arc<Keys>,
+    throttle: Throttle,
+    cors: CorsOrigins,
+    proxies: Networks,
+    health: Arc<Health>,
+    nobody: Arc<Principal>,
+    pub(super) stats: HttpStats,
+}
+
+/// What is known about an exchange beside its answer.
+struct Seen {
+    class: &'static str,
+    principal: Arc<Principal>,
+}
+
+impl Kit {
+    /// `port` prefixes the metrics: `http` for the public listener. `classes` are those of the app.
+    pub fn new(
+        settings: &Settings,
+        keys: Arc<Keys>,
+        health: Arc<Health>,
+        metrics: &Metrics,
+        port: &str,
+        classes: &[&'static str],
+    ) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            limits: Limits::of(settings),
+            keys,
+            throttle: Throttle::default(),
+            cors: settings.http.cors.clone(),
+            proxies: settings.http.trusted_proxies.clone(),
+            health,
+            nobody: Arc::new(Principal::anonymous()),
+            stats: HttpStats::new(metrics, port, classes)?,
+        })
+    }
+
+    /// Answers one request; never fails, never panics.
+    pub(super) async fn answer<A: App>(
+        &self,
+        app: &A,
+        peer: SocketAddr,
+        overloaded: bool,
+        request: hyper::Request<Incoming>,
+    ) -> hyper::Response<Full<Bytes>> {
+        let started = Instant::now();
+        let (head, incoming) = request.into_parts();
+        let id = RequestId::of(&head.headers);
+        let origin = head.headers.get(header::ORIGIN).cloned();
+        let preflight = head.method == Method::OPTIONS;
+        let discard = head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT);
+        let body = RequestBody::new(incoming, discard);
+        let mut seen = Seen { class: UNMATCHED, principal: Arc::clone(&self.nobody) };
+        let outcome = match overloaded {
+            true => {
+                Err(Problem::unavailable("too_many_connections", "the service has too many connections", 1))
+            }
+            false => self.admit(app, peer, head, body, &id, &mut seen).await,
+        };
+        let (status, mut headers, body) = match outcome {
+            Ok(Response { status, headers, body }) => (status, headers, body),
+            Err(problem) => {
+                let mut headers = HeaderMap::with_capacity(8);
+                let body = problem.render(&id, &mut headers);
+                log_refusal(&problem, &id, seen.class);
+                (problem.status(), headers, Bytes::from(body))
+            }
+        };
+        if !preflight {
+            self.cors.allow(origin.as_ref(), &seen.principal, &mut headers);
+        }
+        headers.insert(X_REQUEST_ID, id.header());
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        self.stats.answered(seen.class, status, started.elapsed());
+        let mut response = hyper::Response::new(Full::new(body));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    /// The list every request walks: health, route, preflight, key, scope, handler.
+    async fn admit<A: App>(
+        &self,
+        app: &A,
+        peer: SocketAddr,
+        head: Parts,
+        body: RequestBody,
+        id: &RequestId,
+        seen: &mut Seen,
+    ) -> Result<Response, Problem> {
+        let path = head.uri.path();
+        if Health::is_path(path) {
+            seen.class = HEALTH;
+            return self.health.answer(&head.method, path).await;
+        }
+        if head.method == Method::OPTIONS {
+            seen.class = PREFLIGHT;
+            return self.preflight(app, &head);
+        }
+        let method = if head.method == Method::HEAD { &Method::GET } else { &head.method };
+        let route = match app.find(method, path) {
+            Found::Route(route) => route,
+            Found::MethodNotAllowed(allow) => return Err(Problem::method_not_allowed(allow)),
+            Found::NotFound => return Err(Problem::not_found("not_found", "there is nothing at this path")),
+        };
+        seen.class = route.class;
+        let client = self.proxies.client_of(peer.ip(), &head.headers);
+        let beacon = matches!(route.access, Access::Key { beacon: true, .. });
+        if let Access::Key { any_of, beacon } = route.access {
+            seen.principal = self.authenticate(&head, beacon, client)?;
+            if !seen.principal.scopes.intersects(any_of) {
+                return Err(Problem::forbidden("missing_scope", "the key lacks the scope this route needs"));
+            }
+        }
+        let limits = BodyLimits {
+            wire: self.limits.max_wire_body,
+            decoded: self.limits.max_decoded_body,
+            time: self.limits.body_time,
+        };
+        let principal = Arc::clone(&seen.principal);
+        let request = Request { head, body, limits, id: id.clone(), client, principal, beacon };
+        self.guarded(app.handle(route.handler, request)).await
+    }
+
+    /// A handler that panics costs its own request only.
+    async fn guarded(
+        &self,
+        handler: impl Future<Output = Result<Response, Problem>>,
+    ) -> Result<Response, Problem> {
+        let mut handler = pin!(handler);
+        let caught =
+            poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context))) {
+                Ok(poll) => poll.map(Some),
+                Err(_) => Poll::Ready(None),
+            });
+        caught.await.unwrap_or_else(|| {
+            self.stats.panics.inc();
+            Err(Problem::internal())
+        })
+    }
+
+    fn preflight<A: App>(&self, app: &A, head: &Parts) -> Result<Response, Problem> {
+        let path = head.uri.path();
+        let allow = match app.find(&Method::OPTIONS, path) {
+            Found::NotFound => return Err(Problem::not_found("not_found", "there is nothing at this path")),
+            Found::MethodNotAllowed(allow) => allow_header(allow),
+            Found::Route(_) => HeaderValue::from_static("OPTIONS"),
+        };
+        let mut response = Response::empty(StatusCode::NO_CONTENT).with(header::ALLOW, allow.clone());
+        if let Some(origin) = head.headers.get(header::ORIGIN) {
+            let wanted = head.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD);
+            let wanted = wanted.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
+            let access = wanted.and_then(|method| match app.find(&method, path) {
+                Found::Route(Route { access, .. }) => Some(access),
+                _ => None,
+            });
+            self.cors.preflight(origin, access, allow, &mut response.headers);
+        }
+        Ok(response)
+    }
+
+    fn authenticate(
+        &self,
+        head: &Parts,
+        beacon: bool,
+        client: std::net::IpAddr,
+    ) -> Result<Arc<Principal>, Problem> {
+        if let Some(key) = key_in_headers(&head.headers) {
+            return self.keys.find(key).ok_or_else(|| self.unknown_key(client));
+        }
+        let query = if beacon { head.uri.query() } else { None };
+        let Some((_, key)) = parameters(query).find(|(name, _)| name == "key") else {
+            return Err(unauthorized(
+                "missing_key",
+                "send a key: Authorization: Bearer KEY, or X-API-Key: KEY",
+            ));
+        };
+        match self.keys.find(&key) {
+            Some(principal) if principal.only_events() => Ok(principal),
+            Some(_) => Err(unauthorized(
+                "key_in_query",
+                "only a key with no other scope than events may come as ?key=",
+            )),
+            None => Err(self.unknown_key(client)),
+        }
+    }
+
+    fn unknown_key(&self, client: std::net::IpAddr) -> Problem {
+        self.stats.unknown_keys.inc();
+        match self.throttle.unknown_key(client, Instant::now()) {
+            Ok(()) => unauthorized("unknown_key", "the key is not known"),
+            Err(wait) => {
+                let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+                let detail = "too many unknown keys from this address";
+                Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_unknown_keys", detail)
+                    .retry_after(seconds)
+            }
+        }
+    }
+}
+
+fn unauthorized(code: &'static str, detail: &'static str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, code, detail)
+}
+
+fn key_in_headers(headers: &HeaderMap) -> Option<&str> {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|text| {
+        let (scheme, key) = text.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
+    });
+    bearer.or_else(|| headers.get("x-api-key")?.to_str().ok())
+}
+
+/// Refusals are the client's to read; only those that say something about us are logged.
+fn log_refusal(problem: &Problem, id: &RequestId, class: &'static str) {
+    let (status, error_code, request_id) = (problem.status().as_u16(), problem.code(), id.as_str());
+    match problem.status().is_server_error() {
+        true => tracing::warn!(status, error_code, request_id, route = class, "request failed"),
+        false => tracing::debug!(status, error_code, request_id, route = class, "request refused"),
+    }
+}

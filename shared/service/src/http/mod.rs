@@ -1,0 +1,98 @@
+//! The HTTP kit all tiers share, on hyper directly: no stack of layers, one list of plain calls.
+//!
+//! For each request, in this order ([`Kit`]): request id, health, route, preflight, key, scope, handler, problem
+//! document, common headers, metrics. A tier supplies an [`App`]: which route a path is and who may use it
+//! ([`App::find`]), and what it does ([`App::handle`]).
+//!
+//! Limits, all of them refusing new work only: connections (503), request head and body too slow (408), body too large
+//! on the wire or decoded (413), JSON too deep (400).
+
+mod body;
+mod cors;
+mod decode;
+mod depth;
+mod ident;
+mod kit;
+mod networks;
+mod problem;
+mod request;
+mod response;
+mod server;
+mod stats;
+
+pub use cors::{CorsOrigins, check_origins};
+pub use depth::{MAX_DEPTH, check_depth};
+pub use kit::{Kit, Limits};
+pub use networks::{Networks, check_networks};
+pub use problem::{ItemError, ItemErrors, Problem};
+pub use request::{Payload, Request};
+pub use response::Response;
+pub use server::{Drained, serve};
+
+pub use hyper::header;
+pub use hyper::{Method, StatusCode};
+
+use crate::auth::Scopes;
+use std::future::Future;
+
+/// What a tier answers.
+pub trait App: Send + Sync + 'static {
+    /// The route found, with its path parameters: an enum of the tier.
+    type Handler: Send + 'static;
+
+    /// Values of the metrics label `route`; every [`Route::class`] is one of them.
+    const CLASSES: &'static [&'static str];
+
+    /// The route of a path. `HEAD` arrives as `GET`; `OPTIONS` arrives as itself and should end in
+    /// [`Found::MethodNotAllowed`] for a known path. Called before the key is checked, so it must be cheap.
+    fn find(&self, method: &Method, path: &str) -> Found<Self::Handler>;
+
+    /// Answers a request whose key and scope were checked.
+    fn handle(
+        &self,
+        handler: Self::Handler,
+        request: Request,
+    ) -> impl Future<Output = Result<Response, Problem>> + Send;
+}
+
+pub enum Found<H> {
+    Route(Route<H>),
+    /// The path exists with these methods, as in an `Allow` header: `"GET, POST"`.
+    MethodNotAllowed(&'static str),
+    NotFound,
+}
+
+pub struct Route<H> {
+    pub handler: H,
+    /// Value of the metrics label `route`.
+    pub class: &'static str,
+    pub access: Access,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Needs no key.
+    Public,
+    /// Needs a key with at least one of these scopes.
+    Key {
+        any_of: Scopes,
+        /// One of the event routes: a key with only `events` may come as `?key=`, and text/plain is read as JSON.
+        beacon: bool,
+    },
+}
+
+/// A tier without routes of its own: health only.
+pub struct NoRoutes;
+
+impl App for NoRoutes {
+    type Handler = std::convert::Infallible;
+    const CLASSES: &'static [&'static str] = &[];
+
+    fn find(&self, _: &Method, _: &str) -> Found<Self::Handler> {
+        Found::NotFound
+    }
+
+    async fn handle(&self, handler: Self::Handler, _: Request) -> Result<Response, Problem> {
+        match handler {}
+    }
+}

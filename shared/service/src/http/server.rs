@@ -1,0 +1,223 @@
+//! The accept loop and the life of a connection.
+//!
+//! HTTP/1.1 and HTTP/2 are told apart by the first three bytes rather than by hyper-util's automatic connection, because
+//! that one waits for them without a deadline, and because the plain HTTP/1 connection gives the socket back, so that a
+//! head that came too slowly is answered with 408 instead of silence.
+
+use super::{App, Kit};
+use crate::shutdown::Shutdown;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::future::Future;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Connections past the limit that are still told 503.
+const MAX_OVERFLOW: usize = 256;
+/// Between attempts to accept when the process is out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Size of a request head, in bytes.
+const MAX_HEAD: u32 = 32 << 10;
+/// Read buffer of a connection, in bytes. With `max_connections` it bounds their memory.
+const MAX_BUFFER: usize = 128 << 10;
+const MAX_STREAMS: u32 = 128;
+const H2_PING: Duration = Duration::from_secs(20);
+/// Beginning of the HTTP/2 preface; no HTTP/1 method begins with it.
+const H2_BEGINS: &[u8] = b"PRI";
+
+const HEAD_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/problem+json\r\n\
+cache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// How a server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections cut because they did not end inside the drain time, or because a second signal came.
+    pub cut: usize,
+}
+
+struct Shared<A> {
+    app: Arc<A>,
+    kit: Arc<Kit>,
+    stop: CancellationToken,
+}
+
+/// Serves `app` until `shutdown` begins, then finishes open requests inside the drain time.
+pub async fn serve<A: App>(
+    listener: TcpListener,
+    app: Arc<A>,
+    kit: Arc<Kit>,
+    shutdown: &Shutdown,
+) -> Drained {
+    let connections = TaskTracker::new();
+    let cut = CancellationToken::new();
+    let slots = Arc::new(Semaphore::new(kit.limits.max_connections));
+    let overflow = Arc::new(Semaphore::new(MAX_OVERFLOW));
+    let shared = Arc::new(Shared { app, kit: Arc::clone(&kit), stop: shutdown.token() });
+    while let Some(accepted) = shared.stop.run_until_cancelled(listener.accept()).await {
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                pause_after(&error).await;
+                continue;
+            }
+        };
+        let slot = Arc::clone(&slots).try_acquire_owned();
+        let overloaded = slot.is_err();
+        let Ok(slot) = slot.or_else(|_| Arc::clone(&overflow).try_acquire_owned()) else {
+            kit.stats.connections_refused.inc();
+            continue;
+        };
+        if overloaded {
+            kit.stats.connections_refused.inc();
+        }
+        let (shared, cut) = (Arc::clone(&shared), cut.clone());
+        connections.spawn(async move {
+            cut.run_until_cancelled(connection(shared, stream, peer, overloaded, slot)).await;
+        });
+    }
+    drop(listener);
+    connections.close();
+    drain(&connections, kit.limits.drain_time, shutdown, &cut).await
+}
+
+async fn drain(
+    connections: &TaskTracker,
+    time: Duration,
+    shutdown: &Shutdown,
+    cut: &CancellationToken,
+) -> Drained {
+    tokio::select! {
+        () = connections.wait() => return Drained { cut: 0 },
+        () = tokio::time::sleep(time) => {}
+        () = shutdown.aborted() => {}
+    }
+    let left = connections.len();
+    cut.cancel();
+    connections.wait().await;
+    Drained { cut: left }
+}
+
+/// Errors of one connection need no pause; being out of descriptors or memory does.
+async fn pause_after(error: &std::io::Error) {
+    let of_the_peer = matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused
+    );
+    if !of_the_peer {
+        tracing::warn!(%error, "cannot accept connections");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+async fn connection<A: App>(
+    shared: Arc<Shared<A>>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    overloaded: bool,
+    _slot: OwnedSemaphorePermit,
+) {
+    let kit = Arc::clone(&shared.kit);
+    kit.stats.connections.inc();
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY cannot be set");
+    }
+    let mut first = [0; H2_BEGINS.len()];
+    let peek = tokio::time::timeout(kit.limits.header_time, stream.peek(&mut first));
+    if let Some(Ok(Ok(1..))) = shared.stop.run_until_cancelled(peek).await {
+        match first == H2_BEGINS {
+            true => serve_h2(shared, stream, peer, overloaded).await,
+            false => serve_h1(shared, stream, peer, overloaded).await,
+        }
+    }
+    kit.stats.connections.dec();
+}
+
+async fn serve_h1<A: App>(shared: Arc<Shared<A>>, stream: TcpStream, peer: SocketAddr, overloaded: bool) {
+    let (header_time, stop) = (shared.kit.limits.header_time, shared.stop.clone());
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(shared.kit.answer(&*shared.app, peer, overloaded, request).await) }
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_time)
+        .max_header_size(MAX_HEAD as usize)
+        .max_buf_size(MAX_BUFFER)
+        .keep_alive(!overloaded)
+        .pipeline_flush(true)
+        .serve_connection(TokioIo::new(stream), service);
+    let ended = drive(Pin::new(&mut connection), &stop, http1::Connection::graceful_shutdown).await;
+    let Err(error) = ended else { return };
+    tracing::debug!(%error, %peer, "connection ended with an error");
+    let parts = connection.into_parts();
+    // An idle connection that only ran out of time has sent nothing, and is closed without a word.
+    if error.is_timeout() && !parts.read_buf.is_empty() {
+        let mut stream = parts.io.into_inner();
+        let answer = async {
+            stream.write_all(HEAD_TIMEOUT).await?;
+            stream.shutdown().await
+        };
+        if let Ok(Err(error)) = tokio::time::timeout(header_time, answer).await {
+            tracing::debug!(%error, %peer, "408 could not be sent");
+        }
+    }
+}
+
+async fn serve_h2<A: App>(shared: Arc<Shared<A>>, stream: TcpStream, peer: SocketAddr, overloaded: bool) {
+    let (header_time, stop) = (shared.kit.limits.header_time, shared.stop.clone());
+    let asked = Arc::new(AtomicBool::new(false));
+    let asks = Arc::clone(&asked);
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        asks.store(true, Ordering::Relaxed);
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(shared.kit.answer(&*shared.app, peer, overloaded, request).await) }
+    });
+    let mut connection = pin!(
+        http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(MAX_HEAD)
+            .keep_alive_interval(H2_PING)
+            .keep_alive_timeout(H2_PING)
+            .adaptive_window(true)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    // HTTP/2 has no deadline for its handshake: without a first request in time the connection ends.
+    let early = {
+        let first = drive(connection.as_mut(), &stop, http2::Connection::graceful_shutdown);
+        tokio::time::timeout(header_time, first).await
+    };
+    let ended = match early {
+        Ok(ended) => ended,
+        Err(_) if !asked.load(Ordering::Relaxed) => return,
+        Err(_) => drive(connection, &stop, http2::Connection::graceful_shutdown).await,
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, %peer, "connection ended with an error");
+    }
+}
+
+/// Runs a connection to its end; when `stop` comes it is asked to finish what it has.
+async fn drive<C: Future>(
+    mut connection: Pin<&mut C>,
+    stop: &CancellationToken,
+    finish: fn(Pin<&mut C>),
+) -> C::Output {
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = stop.cancelled() => finish(connection.as_mut()),
+    }
+    connection.await
+}

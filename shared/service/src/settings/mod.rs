@@ -1,0 +1,191 @@
+//! Settings: every one is an `AB_` variable, a flag, and a key of the YAML file named by `AB_CONFIG`.
+//!
+//! Flags win over the file, the file over the environment, the environment over defaults. `*_FILE` variants read a
+//! secret from a file. An unknown name refuses to start; a name of another tier is accepted, so one environment and one
+//! file can serve all tiers. [`Settings::load`] takes environment and arguments as values, so tests need no process.
+
+mod error;
+mod groups;
+mod production;
+mod secret;
+mod sources;
+mod spec;
+mod value;
+
+pub use error::{Refusal, SettingsError};
+pub use groups::{Auth, Client, Database, Http, Ingest, Lifecycle, LogFormat, Queue, Telemetry, Worker};
+pub use secret::{Secret, ServiceUrl, mask_url};
+pub use sources::{Source, flags};
+pub use spec::Tier;
+pub use value::parse_duration;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use groups::Values;
+use sources::Merged;
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fmt;
+
+/// All settings of a tier, checked one by one and against each other.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Settings {
+    pub tier: Tier,
+    /// `AB_ENV`.
+    pub environment: String,
+    pub http: Http,
+    pub auth: Auth,
+    pub database: Database,
+    pub queue: Queue,
+    pub ingest: Ingest,
+    pub worker: Worker,
+    pub telemetry: Telemetry,
+    pub lifecycle: Lifecycle,
+    pub client: Client,
+    /// `--check-config`: print and exit.
+    pub check_only: bool,
+    effective: Vec<Effective>,
+    shadowed: Vec<String>,
+    ignored: Vec<String>,
+}
+
+/// A setting in force: `AB_PORT=8008 (default)`. Secrets are hidden, passwords in addresses masked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effective {
+    pub name: &'static str,
+    /// `None`: unset.
+    pub shown: Option<String>,
+    pub source: Source,
+    pub doc: &'static str,
+}
+
+impl fmt::Display for Effective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.shown {
+            Some(shown) => write!(f, "{}={shown} ({})", self.name, self.source),
+            None => write!(f, "{} unset ({})", self.name, self.source),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the settings of `tier`; `args` begins with the program's name.
+    pub fn load(
+        tier: Tier,
+        env: impl IntoIterator<Item = (String, String)>,
+        args: impl IntoIterator<Item = OsString>,
+    ) -> Result<Self, SettingsError> {
+        let check = Arg::new("check-config")
+            .long("check-config")
+            .action(ArgAction::SetTrue)
+            .help("check the settings, print them, exit 0 or 2");
+        let command =
+            Command::new(tier.name()).version(env!("CARGO_PKG_VERSION")).args(flags(tier)).arg(check);
+        let matches = command.try_get_matches_from(args)?;
+        let mut settings = Self::from_matches(tier, env, &matches)?;
+        settings.check_only = matches.get_flag("check-config");
+        Ok(settings)
+    }
+
+    /// The same from a command of the caller's own, to which [`flags`] were added.
+    pub fn from_matches(
+        tier: Tier,
+        env: impl IntoIterator<Item = (String, String)>,
+        matches: &ArgMatches,
+    ) -> Result<Self, SettingsError> {
+        let env: HashMap<String, String> = env.into_iter().collect();
+        let settings = Self::build(tier, sources::merge(tier, env, matches)?)?;
+        production::check(&settings)?;
+        Ok(settings)
+    }
+
+    /// Exactly these variables, no flags.
+    pub fn for_testing(tier: Tier, env: &[(&str, &str)]) -> Result<Self, SettingsError> {
+        let env = env.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        Self::load(tier, env, [OsString::from(tier.name())])
+    }
+
+    fn build(tier: Tier, mut merged: Merged) -> Result<Self, Refusal> {
+        let environment = merged.found.get("AB_ENV").and_then(|found| found.text.clone()).unwrap_or_default();
+        if production::is_production(&environment) {
+            drop_local_origins(&mut merged);
+        }
+        let others = spec::SPECS.iter().filter(|spec| !spec.read_by(tier));
+        let defaults = others
+            .map(|spec| (spec.name, spec.default_for(tier).and_then(|text| spec.kind.parse(text).ok())));
+        let values = Values::parse(&merged, defaults)?;
+        let keys_file = merged.found.get("AB_API_KEYS").and_then(|found| found.file.clone());
+        let ingest = Ingest::build(&values)?;
+        Ok(Self {
+            tier,
+            environment,
+            http: Http::build(&values)?,
+            auth: Auth::build(&values, keys_file),
+            database: Database::build(&values)?,
+            queue: Queue::build(&values)?,
+            worker: Worker::build(&values)?,
+            telemetry: Telemetry::build(&values)?,
+            lifecycle: Lifecycle::build(&values, &ingest)?,
+            client: Client::build(&values),
+            ingest,
+            check_only: false,
+            effective: spec::SPECS.iter().filter_map(|spec| merged.found.get(spec.name)).map(show).collect(),
+            shadowed: merged.shadowed,
+            ignored: merged.ignored,
+        })
+    }
+
+    /// True for `AB_ENV=production` and `prod`.
+    pub fn is_production(&self) -> bool {
+        production::is_production(&self.environment)
+    }
+
+    /// `AB_REDIS_URL`, or the refusal that names it.
+    pub fn redis_url(&self) -> Result<&ServiceUrl, Refusal> {
+        self.queue
+            .redis_url
+            .as_ref()
+            .ok_or_else(|| Refusal::new("AB_REDIS_URL", "must be set: there is no queue without it"))
+    }
+
+    /// `AB_DATABASE_URL`, or the refusal that names it.
+    pub fn database_url(&self) -> Result<&ServiceUrl, Refusal> {
+        self.database
+            .url
+            .as_ref()
+            .ok_or_else(|| Refusal::new("AB_DATABASE_URL", "must be set: there is no store without it"))
+    }
+
+    /// The settings in force, in the order of the table.
+    pub fn effective(&self) -> &[Effective] {
+        &self.effective
+    }
+
+    /// Environment variables the settings file overrides.
+    pub fn shadowed(&self) -> &[String] {
+        &self.shadowed
+    }
+
+    /// Names of systems we replace, without effect.
+    pub fn ignored(&self) -> &[String] {
+        &self.ignored
+    }
+}
+
+/// The default origins are for a developer's machine only.
+fn drop_local_origins(merged: &mut Merged) {
+    if let Some(found) =
+        merged.found.get_mut("AB_CORS_ORIGINS").filter(|found| found.source == Source::Default)
+    {
+        found.text = None;
+    }
+}
+
+fn show(found: &sources::Found) -> Effective {
+    let shown = found.text.as_ref().map(|text| match found.spec.name {
+        "AB_DATABASE_URL" | "AB_REDIS_URL" => mask_url(text),
+        _ if found.spec.secret => "***".into(),
+        _ => text.clone(),
+    });
+    Effective { name: found.spec.name, shown, source: found.source, doc: found.spec.doc }
+}

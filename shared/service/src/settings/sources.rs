@@ -1,0 +1,220 @@
+//! Where values come from, and which one wins: flag, settings file, environment, `PORT`, default.
+
+use super::error::{Refusal, SettingsError};
+use super::spec::{REPLACED, SPECS, Spec, Tier};
+use clap::{Arg, ArgAction, ArgMatches};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Where a value was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    Flag,
+    File,
+    Environment,
+    /// The variable `PORT` of hosting platforms.
+    PortVariable,
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Source::Flag => "flag",
+            Source::File => "settings file",
+            Source::Environment => "environment",
+            Source::PortVariable => "PORT",
+            Source::Default => "default",
+        })
+    }
+}
+
+/// The text of one setting before it is parsed.
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub spec: &'static Spec,
+    pub text: Option<String>,
+    pub source: Source,
+    /// The file the value was read from, for `*_FILE` variants.
+    pub file: Option<PathBuf>,
+}
+
+/// All settings as found, and what the start should log about them.
+#[derive(Debug, Default)]
+pub struct Merged {
+    pub found: BTreeMap<&'static str, Found>,
+    /// Environment variables the settings file overrides.
+    pub shadowed: Vec<String>,
+    /// Names of systems we replace, without effect.
+    pub ignored: Vec<String>,
+}
+
+/// Flags of a tier, one for each setting it reads, to be added to its command.
+pub fn flags(tier: Tier) -> Vec<Arg> {
+    let flag = |id, long, help| Arg::new(id).long(long).help(help).value_name("VALUE").action(ArgAction::Set);
+    SPECS
+        .iter()
+        .filter(|spec| spec.read_by(tier))
+        .flat_map(|spec| {
+            let plain = flag(spec.name, spec.flag, spec.doc);
+            let file = spec.file.map(|(id, long)| flag(id, long, "file that holds it"));
+            std::iter::once(plain).chain(file)
+        })
+        .collect()
+}
+
+/// Text of the settings by name, or `NAME_FILE`, as one source gives it. Empty text means unset.
+type Names = HashMap<String, String>;
+
+pub fn merge(
+    tier: Tier,
+    env: HashMap<String, String>,
+    matches: &ArgMatches,
+) -> Result<Merged, SettingsError> {
+    let mut merged = Merged::default();
+    let given = from_flags(tier, matches);
+    let config = given.get("AB_CONFIG").or_else(|| env.get("AB_CONFIG")).filter(|path| !path.is_empty());
+    let file = match config {
+        Some(path) => from_file(Path::new(path), &env, &mut merged.ignored)?,
+        None => Names::new(),
+    };
+    let environment = from_environment(&env, &mut merged.ignored)?;
+    for spec in SPECS.iter().filter(|spec| spec.read_by(tier)) {
+        let flag = look_up(spec, &given, Source::Flag)?;
+        let in_file = look_up(spec, &file, Source::File)?;
+        let variable = look_up(spec, &environment, Source::Environment)?;
+        if in_file.is_some() && variable.is_some() {
+            merged.shadowed.push(spec.name.to_owned());
+        }
+        let found =
+            flag.or(in_file).or(variable).or_else(|| port_variable(spec, &env)).unwrap_or_else(|| Found {
+                spec,
+                text: spec.default_for(tier).map(str::to_owned),
+                source: Source::Default,
+                file: None,
+            });
+        merged.found.insert(spec.name, found);
+    }
+    Ok(merged)
+}
+
+fn names_of(spec: &Spec) -> impl Iterator<Item = &'static str> {
+    std::iter::once(spec.name).chain(spec.file.map(|(name, _)| name))
+}
+
+fn spec_named(name: &str) -> Option<&'static Spec> {
+    SPECS.iter().find(|spec| names_of(spec).any(|known| known == name))
+}
+
+fn look_up(spec: &'static Spec, names: &Names, source: Source) -> Result<Option<Found>, SettingsError> {
+    let plain = names.get(spec.name);
+    let by_file = spec.file.and_then(|(name, _)| names.get(name).map(|path| (name, path)));
+    match (plain, by_file) {
+        (Some(_), Some((name, _))) => {
+            Err(Refusal::new(spec.name, format!("is given twice by the {source}, also as {name}")).into())
+        }
+        (Some(text), None) => {
+            let text = (!text.is_empty()).then(|| text.clone());
+            Ok(Some(Found { spec, text, source, file: None }))
+        }
+        (None, Some((_, path))) if path.is_empty() => {
+            Ok(Some(Found { spec, text: None, source, file: None }))
+        }
+        (None, Some((name, path))) => {
+            let path = PathBuf::from(path);
+            let text = read_text(name, &path)?;
+            Ok(Some(Found {
+                spec,
+                text: Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+                source,
+                file: Some(path),
+            }))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+fn port_variable(spec: &'static Spec, env: &HashMap<String, String>) -> Option<Found> {
+    let text = env.get("PORT").filter(|port| spec.name == "AB_PORT" && !port.is_empty())?;
+    Some(Found { spec, text: Some(text.clone()), source: Source::PortVariable, file: None })
+}
+
+fn from_flags(tier: Tier, matches: &ArgMatches) -> Names {
+    SPECS
+        .iter()
+        .filter(|spec| spec.read_by(tier))
+        .flat_map(names_of)
+        .filter_map(|name| matches.get_one::<String>(name).map(|text| (name.to_owned(), text.clone())))
+        .collect()
+}
+
+/// Variables `AB_*`. Container files pass unset variables as empty ones, so empty ones are left out.
+fn from_environment(
+    env: &HashMap<String, String>,
+    ignored: &mut Vec<String>,
+) -> Result<Names, SettingsError> {
+    let mut names = Names::new();
+    for (name, text) in env.iter().filter(|(name, _)| name.starts_with("AB_")) {
+        if REPLACED.iter().any(|prefix| name.starts_with(prefix)) {
+            ignored.push(name.clone());
+        } else if spec_named(name).is_none() {
+            return Err(Refusal::new(name.as_str(), "is not a known setting").into());
+        } else if !text.is_empty() {
+            names.insert(name.clone(), text.clone());
+        }
+    }
+    ignored.sort();
+    Ok(names)
+}
+
+fn from_file(
+    path: &Path,
+    env: &HashMap<String, String>,
+    ignored: &mut Vec<String>,
+) -> Result<Names, SettingsError> {
+    let text = read_text("AB_CONFIG", path)?;
+    let yaml_error = |source| SettingsError::Yaml { path: path.to_owned(), source: Box::new(source) };
+    let keys: Option<BTreeMap<String, Option<String>>> = serde_saphyr::from_str(&text).map_err(yaml_error)?;
+    let mut names = Names::new();
+    for (key, text) in keys.unwrap_or_default() {
+        let name = format!("AB_{}", key.to_ascii_uppercase());
+        if REPLACED.iter().any(|prefix| name.starts_with(prefix)) {
+            ignored.push(key);
+            continue;
+        }
+        let known = key == key.to_ascii_lowercase() && name != "AB_CONFIG" && spec_named(&name).is_some();
+        if !known {
+            return Err(Refusal::new(key, format!("is not a known key ({})", path.display())).into());
+        }
+        names.insert(name, substitute(&key, &text.unwrap_or_default(), env)?);
+    }
+    Ok(names)
+}
+
+/// Replaces each `${NAME}`. Done on single values, so a value cannot add keys to the file.
+fn substitute(key: &str, text: &str, env: &HashMap<String, String>) -> Result<String, Refusal> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        let (before, after) = (&rest[..start], &rest[start + 2..]);
+        let (name, tail) =
+            after.split_once('}').ok_or_else(|| Refusal::new(key, "holds a ${ without its closing brace"))?;
+        let value = env
+            .get(name)
+            .ok_or_else(|| Refusal::new(key, format!("needs the variable {name}, which is not set")))?;
+        out.push_str(before);
+        out.push_str(value);
+        rest = tail;
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+fn read_text(variable: &str, path: &Path) -> Result<String, SettingsError> {
+    std::fs::read_to_string(path).map_err(|source| SettingsError::Unreadable {
+        variable: variable.to_owned(),
+        path: path.to_owned(),
+        source,
+    })
+}

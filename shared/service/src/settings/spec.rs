@@ -1,0 +1,396 @@
+//! The table of all settings this release knows. A name that is not in it refuses to start, so a misspelt or
+//! not yet supported setting cannot be taken for one in force.
+
+use super::value::{self, Kind};
+use std::time::Duration;
+
+/// Which program is reading its settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    Gateway,
+    Worker,
+    Analyzer,
+    /// `abctl` and other tools of the operator.
+    Tool,
+}
+
+impl Tier {
+    /// The name in logs, health answers and usage texts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tier::Gateway => "ingest-gateway",
+            Tier::Worker => "ingest-worker",
+            Tier::Analyzer => "analyzer",
+            Tier::Tool => "abctl",
+        }
+    }
+
+    fn bit(self) -> u8 {
+        match self {
+            Tier::Gateway => GATEWAY,
+            Tier::Worker => WORKER,
+            Tier::Analyzer => ANALYZER,
+            Tier::Tool => TOOL,
+        }
+    }
+}
+
+const GATEWAY: u8 = 1;
+const WORKER: u8 = 2;
+const ANALYZER: u8 = 4;
+const TOOL: u8 = 8;
+const SERVERS: u8 = GATEWAY | WORKER | ANALYZER;
+const PUBLIC: u8 = GATEWAY | ANALYZER;
+const ALL: u8 = SERVERS | TOOL;
+
+/// One setting: variable, flag and key of the settings file (the flag with `_` for `-`).
+#[derive(Debug)]
+pub struct Spec {
+    pub name: &'static str,
+    pub flag: &'static str,
+    /// Variable and flag that name a file holding the value.
+    pub file: Option<(&'static str, &'static str)>,
+    tiers: u8,
+    pub kind: Kind,
+    pub default: Preset,
+    /// Shown values are hidden.
+    pub secret: bool,
+    pub doc: &'static str,
+}
+
+/// The value of a setting nobody gave.
+#[derive(Debug)]
+pub enum Preset {
+    Unset,
+    Same(&'static str),
+    /// Gateway, worker, analyzer, tool.
+    PerTier([&'static str; 4]),
+}
+
+impl Spec {
+    pub fn read_by(&self, tier: Tier) -> bool {
+        self.tiers & tier.bit() != 0
+    }
+
+    pub fn default_for(&self, tier: Tier) -> Option<&'static str> {
+        match &self.default {
+            Preset::Unset => None,
+            Preset::Same(text) => Some(text),
+            Preset::PerTier([gateway, worker, analyzer, tool]) => Some(match tier {
+                Tier::Gateway => gateway,
+                Tier::Worker => worker,
+                Tier::Analyzer => analyzer,
+                Tier::Tool => tool,
+            }),
+        }
+    }
+}
+
+macro_rules! setting {
+    ($name:literal, $flag:literal, $tiers:expr, $kind:expr, $default:expr, $doc:literal) => {
+        Spec {
+            name: $name,
+            flag: $flag,
+            file: None,
+            tiers: $tiers,
+            kind: $kind,
+            default: $default,
+            secret: false,
+            doc: $doc,
+        }
+    };
+}
+
+macro_rules! secret {
+    ($name:literal, $flag:literal, $tiers:expr, $check:expr, $doc:literal) => {
+        Spec {
+            name: $name,
+            flag: $flag,
+            file: Some((concat!($name, "_FILE"), concat!($flag, "-file"))),
+            tiers: $tiers,
+            kind: Kind::Text($check),
+            default: Preset::Unset,
+            secret: true,
+            doc: $doc,
+        }
+    };
+}
+
+const fn seconds(from: u64, to: u64) -> Kind {
+    Kind::Duration(Duration::from_secs(from)..=Duration::from_secs(to))
+}
+
+const DAY: u64 = 86_400;
+const MIB: u64 = 1 << 20;
+
+use Preset::{PerTier, Same, Unset};
+
+/// Every setting, grouped as the structs of [`super::groups`] are.
+pub static SPECS: &[Spec] = &[
+    setting!(
+        "AB_CONFIG",
+        "config",
+        ALL,
+        Kind::Text(value::any_text),
+        Unset,
+        "YAML settings file; wins over the environment"
+    ),
+    setting!(
+        "AB_ENV",
+        "env",
+        ALL,
+        Kind::OneOf(&["local", "dev", "development", "test", "ci", "staging", "prod", "production"]),
+        Same("local"),
+        "environment; production or prod refuses unsafe settings"
+    ),
+    // Http
+    setting!("AB_HOST", "host", SERVERS, Kind::Ip, Same("127.0.0.1"), "address of the public port"),
+    setting!(
+        "AB_PORT",
+        "port",
+        SERVERS,
+        Kind::Number(0..=65_535),
+        PerTier(["8008", "8010", "8009", "0"]),
+        "public port (0: any free one); PORT is honoured when unset"
+    ),
+    setting!(
+        "AB_INTERNAL_ADDR",
+        "internal-addr",
+        SERVERS,
+        Kind::Socket,
+        PerTier(["127.0.0.1:9108", "127.0.0.1:9109", "127.0.0.1:9110", "127.0.0.1:0"]),
+        "address of metrics and health, never on the public port"
+    ),
+    setting!(
+        "AB_MAX_REQUEST_BODY_BYTES",
+        "max-request-body-bytes",
+        PUBLIC,
+        Kind::Number(1_024..=1_024 * MIB),
+        Same("1048576"),
+        "largest request body on the wire, bytes"
+    ),
+    setting!(
+        "AB_MAX_DECODED_BODY_BYTES",
+        "max-decoded-body-bytes",
+        PUBLIC,
+        Kind::Number(1_024..=1_024 * MIB),
+        Same("8388608"),
+        "largest request body after decompression, bytes"
+    ),
+    setting!(
+        "AB_CORS_ORIGINS",
+        "cors-origins",
+        PUBLIC,
+        Kind::Text(crate::http::check_origins),
+        Same("http://localhost:*,http://127.0.0.1:*"),
+        "origins of browsers, comma separated; production: none by default"
+    ),
+    setting!(
+        "AB_TRUSTED_PROXIES",
+        "trusted-proxies",
+        PUBLIC,
+        Kind::Text(crate::http::check_networks),
+        Unset,
+        "addresses or networks whose X-Forwarded-For is believed, comma separated"
+    ),
+    // Auth
+    secret!(
+        "AB_API_TOKEN",
+        "api-token",
+        PUBLIC | TOOL,
+        value::any_text,
+        "key of tenant default: ingest, events, read"
+    ),
+    secret!(
+        "AB_READONLY_API_TOKEN",
+        "readonly-api-token",
+        PUBLIC | TOOL,
+        value::any_text,
+        "key of tenant default: read"
+    ),
+    secret!(
+        "AB_ADMIN_TOKEN",
+        "admin-token",
+        PUBLIC | TOOL,
+        value::any_text,
+        "key of tenant default: every scope"
+    ),
+    secret!(
+        "AB_API_KEYS",
+        "api-keys",
+        PUBLIC,
+        value::any_text,
+        "key:tenant:scope,scope;key2:... (sha256:HEX for a key)"
+    ),
+    // Database
+    secret!(
+        "AB_DATABASE_URL",
+        "database-url",
+        WORKER | ANALYZER | TOOL,
+        value::database_url,
+        "postgres:// address"
+    ),
+    setting!(
+        "AB_DB_POOL_SIZE",
+        "db-pool-size",
+        WORKER | ANALYZER | TOOL,
+        Kind::Number(1..=1_000),
+        Same("10"),
+        "database connections of this process"
+    ),
+    // Queue
+    secret!("AB_REDIS_URL", "redis-url", ALL, value::redis_url, "redis:// address of the streams"),
+    setting!(
+        "AB_PARTITIONS",
+        "partitions",
+        ALL,
+        Kind::Number(1..=256),
+        Same("16"),
+        "number of streams; fixed for a deployment"
+    ),
+    setting!(
+        "AB_QUEUE_MAX_EVENTS",
+        "queue-max-events",
+        GATEWAY,
+        Kind::Number(1..=1_000_000_000_000),
+        Same("10000000"),
+        "backlog past which gateways answer 503, events"
+    ),
+    setting!(
+        "AB_QUEUE_KEEP",
+        "queue-keep",
+        WORKER,
+        seconds(0, 30 * DAY),
+        Same("60s"),
+        "how long applied entries stay"
+    ),
+    setting!(
+        "AB_QUEUE_REPLICAS",
+        "queue-replicas",
+        GATEWAY | ANALYZER | TOOL,
+        Kind::Number(0..=16),
+        Same("0"),
+        "Redis replicas that must confirm an entry"
+    ),
+    setting!(
+        "AB_ALLOW_WEAK_DURABILITY",
+        "allow-weak-durability",
+        ALL,
+        Kind::Flag,
+        Same("false"),
+        "start in production although Redis may lose acknowledged events"
+    ),
+    // Ingest
+    setting!(
+        "AB_MAX_BATCH_EVENTS",
+        "max-batch-events",
+        GATEWAY,
+        Kind::Number(1..=1_000_000),
+        Same("10000"),
+        "largest number of items in a request"
+    ),
+    setting!(
+        "AB_MAX_LOADED",
+        "max-loaded",
+        GATEWAY,
+        Kind::Number(1..=10_000_000),
+        Same("10000"),
+        "experiments held in memory"
+    ),
+    setting!(
+        "AB_DEFAULT_WAIT",
+        "default-wait",
+        GATEWAY,
+        seconds(0, 30),
+        Unset,
+        "Prefer: wait for clients that cannot send it"
+    ),
+    setting!(
+        "AB_RESULTS_URL",
+        "results-url",
+        GATEWAY,
+        Kind::Text(value::http_url),
+        Unset,
+        "public base address of receipts"
+    ),
+    setting!(
+        "AB_MAX_FUTURE_SKEW",
+        "max-future-skew",
+        GATEWAY,
+        seconds(0, 366 * DAY),
+        Same("24h"),
+        "how far ahead an event's time may lie"
+    ),
+    setting!(
+        "AB_MAX_EVENT_AGE",
+        "max-event-age",
+        GATEWAY,
+        seconds(1, 36_600 * DAY),
+        Unset,
+        "how old an event may be; unset: any age"
+    ),
+    setting!(
+        "AB_SKEW_THRESHOLD",
+        "skew-threshold",
+        GATEWAY,
+        seconds(0, 366 * DAY),
+        Same("60s"),
+        "difference of sent_at from which event times are shifted"
+    ),
+    // Worker
+    setting!(
+        "AB_APPLY_MAX_EVENTS",
+        "apply-max-events",
+        WORKER,
+        Kind::Number(1..=1_000_000),
+        Same("10000"),
+        "events of one apply transaction"
+    ),
+    setting!(
+        "AB_DEAD_LETTER_MAX",
+        "dead-letter-max",
+        WORKER,
+        Kind::Number(0..=1_000_000_000),
+        Same("100000"),
+        "dead letters kept with payload, per tenant"
+    ),
+    // Telemetry
+    setting!(
+        "AB_LOG_LEVEL",
+        "log-level",
+        ALL,
+        Kind::Text(crate::logs::check_level),
+        Same("info"),
+        "error, warn, info, debug, trace, or directives as info,queue=debug"
+    ),
+    setting!(
+        "AB_LOG_FORMAT",
+        "log-format",
+        ALL,
+        Kind::OneOf(&["json", "plain"]),
+        Unset,
+        "json, or plain (default on a terminal)"
+    ),
+    // Lifecycle
+    setting!(
+        "AB_STARTUP_TIMEOUT",
+        "startup-timeout",
+        ALL,
+        seconds(1, 3_600),
+        Same("30s"),
+        "how long a start may wait for its stores"
+    ),
+    setting!(
+        "AB_DRAIN_TIMEOUT",
+        "drain-timeout",
+        SERVERS,
+        seconds(1, 3_600),
+        Same("25s"),
+        "how long an end may take"
+    ),
+    // Client
+    setting!("AB_URL", "url", TOOL, Kind::Text(value::http_url), Unset, "address of the service for abctl"),
+];
+
+/// Prefixes of systems we replace: accepted, without effect, logged by name.
+pub const REPLACED: &[&str] = &["AB_SQLITE_", "AB_MISTRAL_"];
