@@ -1,1 +1,17 @@
-//! (written by its owner)
+//! Where events become durable truth: the apply transaction, and the reads that answer from what it kept.
+//!
+//! The part of one event's journey told here: the worker opens a transaction that moves its partition's position
+//! ([`apply::ApplyStore::begin`]), learns which conversions are new ([`apply::ApplyStore::record`]), folds, and
+//! hands the result over to be written and committed ([`apply::ApplyStore::finish`]). From then on the analyzer
+//! reads it through [`Store`].
+//!
+//! SQL lives in `.sql` files beside the code of its adapter, the schema in `migrations/`.
+
+pub mod apply;
+mod error;
+mod model;
+pub mod postgres;
+
+pub use error::{ErrorKind, StoreError};
+pub use model::*;
+pub use postgres::Store;

@@ -1,0 +1,183 @@
+//! The port of the apply transaction: what the worker needs from a database.
+//!
+//! One connection, one transaction at a time, three calls: [`ApplyStore::begin`], [`ApplyStore::record`],
+//! [`ApplyStore::finish`]. After any error, and after `begin` answered `None`, nothing was written; the caller
+//! drops its cache. An error of `finish` may hide a commit: the position tells, because the next `begin` fails.
+
+use crate::{ArmRow, Experiment, MomentsKey, StoreError, WriterRow};
+use domain::{BatchId, Day, Decimal, ExperimentId, Moments, Partition, Timestamp, Unit, UnitId};
+use std::future::Future;
+
+/// Where a partition stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionState {
+    pub epoch: i64,
+    /// Entry id of the last entry applied; `0-0` = none.
+    pub position: String,
+    pub day: Day,
+    pub writers: Vec<WriterRow>,
+}
+
+/// The move of the position that a transaction begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advance {
+    pub partition: Partition,
+    pub epoch: i64,
+    pub from: String,
+    pub to: String,
+    pub day: Day,
+    /// Events of the entries passed, by their writers' totals, and how many of them never arrived.
+    pub accepted: u64,
+    pub lost: u64,
+}
+
+/// A conversion to be stored; distinct by (unit, experiment, key) within a call.
+#[derive(Debug, Clone)]
+pub struct NewConversion<'a> {
+    pub unit: UnitId,
+    pub tenant: &'a str,
+    pub experiment: ExperimentId,
+    pub key: std::borrow::Cow<'a, str>,
+    pub metric: &'a str,
+    pub value: Decimal,
+    pub occurred_at: Timestamp,
+    pub occurred_given: Option<Timestamp>,
+    pub received_at: Timestamp,
+    pub day: Day,
+    pub batch: BatchId,
+}
+
+/// Whether a conversion was stored now, or what had been stored under its key before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    New,
+    Known { metric: String, value: Decimal, occurred_given: Option<Timestamp> },
+}
+
+/// A conversion of a user who is being enrolled, stored before this transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    pub unit: UnitId,
+    pub experiment: ExperimentId,
+    pub metric: String,
+    pub value: Decimal,
+    pub occurred_at: Timestamp,
+}
+
+/// Experiments that exist, and the last row of each of their keys in one partition.
+#[derive(Debug, Default)]
+pub struct Known {
+    pub experiments: Vec<Experiment>,
+    pub moments: Vec<ArmRow>,
+}
+
+/// Everything a transaction writes besides conversions.
+#[derive(Debug, Default)]
+pub struct Changes<'a> {
+    pub new_units: Vec<NewUnit<'a>>,
+    /// Encoded states of units that have a row.
+    pub changed_units: Vec<(UnitId, Vec<u8>)>,
+    /// Cumulative sums, and whether the key has no row of any day.
+    pub moments: Vec<(MomentsKey, &'a Moments, bool)>,
+    pub counters: Vec<Count<'a>>,
+    pub receipts: Vec<NewReceipt<'a>>,
+    pub dead_letters: Vec<DeadLetter<'a>>,
+    pub writers: Vec<WriterRow>,
+}
+
+#[derive(Debug)]
+pub struct NewUnit<'a> {
+    pub id: UnitId,
+    pub tenant: &'a str,
+    pub user_id: &'a str,
+    pub state: Vec<u8>,
+}
+
+/// `n` more of what `name` counts; distinct by the other fields within a call.
+#[derive(Debug, Clone, Copy)]
+pub struct Count<'a> {
+    pub tenant: &'a str,
+    pub experiment: ExperimentId,
+    pub variation: i16,
+    pub name: &'static str,
+    pub n: i64,
+}
+
+#[derive(Debug)]
+pub struct NewReceipt<'a> {
+    pub tenant: &'a str,
+    pub batch: BatchId,
+    pub request_id: &'a str,
+    pub part: u16,
+    pub parts: u16,
+    pub recorded: u64,
+    pub deduplicated: u64,
+    pub conflicts: u64,
+    pub dead_lettered: u64,
+}
+
+#[derive(Debug)]
+pub struct DeadLetter<'a> {
+    /// Empty where the frame could not be read.
+    pub tenant: &'a str,
+    pub experiment: ExperimentId,
+    pub entry: String,
+    pub batch: Option<BatchId>,
+    pub request_id: Option<&'a str>,
+    /// A stable code.
+    pub reason: &'static str,
+    pub detail: String,
+    pub events: u64,
+    pub payload: std::borrow::Cow<'a, [u8]>,
+}
+
+pub trait ApplyStore: Send {
+    /// Takes the partitions nobody else holds, of those wanted; held until the connection ends.
+    fn acquire(
+        &mut self,
+        wanted: &[Partition],
+    ) -> impl Future<Output = Result<Vec<Partition>, StoreError>> + Send;
+
+    /// Where a partition stands; creates its row on first use.
+    fn load(
+        &mut self,
+        partition: Partition,
+    ) -> impl Future<Output = Result<PartitionState, StoreError>> + Send;
+
+    /// Opens the transaction: moves the position, if it and the epoch are still what `advance` says, and reads the
+    /// units that exist among `units`. `None`: somebody else moved it; the transaction is rolled back.
+    fn begin(
+        &mut self,
+        advance: &Advance,
+        units: &[UnitId],
+    ) -> impl Future<Output = Result<Option<Vec<(UnitId, Unit)>>, StoreError>> + Send;
+
+    /// Inside the transaction: the experiments that exist (deleted ones do not), with the last moments of each of
+    /// their keys in this partition.
+    fn experiments(
+        &mut self,
+        partition: Partition,
+        ids: &[ExperimentId],
+    ) -> impl Future<Output = Result<Known, StoreError>> + Send;
+
+    /// Inside the transaction: reads the conversions stored of the users in `history_of`, then stores
+    /// `conversions`. An outcome per conversion, in order.
+    fn record(
+        &mut self,
+        history_of: &[UnitId],
+        conversions: &[NewConversion<'_>],
+    ) -> impl Future<Output = Result<(Vec<Past>, Vec<Outcome>), StoreError>> + Send;
+
+    /// Writes the rest and commits.
+    fn finish(
+        &mut self,
+        advance: &Advance,
+        changes: &Changes<'_>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Gives the transaction up.
+    fn rollback(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Deletes at most `limit` receipts older than 24 hours; returns how many.
+    fn expire_receipts(&mut self, limit: i64) -> impl Future<Output = Result<u64, StoreError>> + Send;
+}

@@ -1,0 +1,67 @@
+//! What can go wrong at the store, sorted by what the caller should do.
+
+use domain::codec::CodecError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("database: {0}")]
+    Database(#[from] tokio_postgres::Error),
+    #[error("no database connection: {0}")]
+    Pool(#[from] deadpool_postgres::PoolError),
+    #[error("the database URL is not usable: {0}")]
+    Url(String),
+    #[error("migration failed: {0}")]
+    Migration(#[from] Box<refinery::Error>),
+    #[error("a stored row cannot be read: {0}")]
+    Codec(#[from] CodecError),
+    #[error("a stored experiment definition cannot be read: {0}")]
+    Definition(#[from] serde_json::Error),
+    #[error("a stored value is out of its range: {0}")]
+    Corrupt(&'static str),
+    #[error(
+        "the deployment has {stored} partitions, AB_PARTITIONS says {configured}; it is fixed for a deployment"
+    )]
+    Partitions { stored: String, configured: u16 },
+    #[error("the database schema is version {found}, this release needs {wanted}")]
+    Schema { found: i32, wanted: i32 },
+    #[error("the key '{0}' belonged to a deleted experiment; keys are unique for ever")]
+    KeyUsed(String),
+    #[error("the database is read-only")]
+    ReadOnly,
+    #[error("the connection was left inside a transaction that failed")]
+    NotInTransaction,
+}
+
+/// What a caller can do about a [`StoreError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Try again, with a fresh connection.
+    Transient,
+    /// The data itself is refused (SQLSTATE classes 22 and 23): trying again with the same rows cannot help.
+    Data,
+    /// Somebody has to change something: settings, schema, a damaged row.
+    Fatal,
+}
+
+impl StoreError {
+    /// By SQLSTATE and type, never by text.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            StoreError::Database(e) => match e.code() {
+                Some(code) if code.code().starts_with("22") || code.code().starts_with("23") => {
+                    ErrorKind::Data
+                }
+                _ => ErrorKind::Transient,
+            },
+            StoreError::Pool(_) | StoreError::ReadOnly | StoreError::NotInTransaction => ErrorKind::Transient,
+            StoreError::Migration(_)
+            | StoreError::Url(_)
+            | StoreError::Codec(_)
+            | StoreError::Definition(_)
+            | StoreError::Corrupt(_)
+            | StoreError::Partitions { .. }
+            | StoreError::Schema { .. }
+            | StoreError::KeyUsed(_) => ErrorKind::Fatal,
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Rows as the rest of the program sees them.
+
+use domain::definition::Definition;
+use domain::{BatchId, Day, Decimal, ExperimentId, Moments, Partition, Plan, Timestamp, Unit, UnitId};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Created, never started: exposures are refused.
+    Draft,
+    Running,
+    /// Still records what occurred before the stop.
+    Stopped,
+    /// Refuses every event.
+    Archived,
+}
+
+impl Status {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Draft => "draft",
+            Status::Running => "running",
+            Status::Stopped => "stopped",
+            Status::Archived => "archived",
+        }
+    }
+
+    /// `None`: deleted, or not a status.
+    pub fn parse(text: &str) -> Option<Status> {
+        [Status::Draft, Status::Running, Status::Stopped, Status::Archived]
+            .into_iter()
+            .find(|s| s.as_str() == text)
+    }
+
+    /// Whether a change to `next` is allowed; staying is.
+    pub fn may_become(self, next: Status) -> bool {
+        use Status::{Archived, Draft, Running, Stopped};
+        self == next || matches!((self, next), (Draft | Stopped, Running | Archived) | (Running, Stopped))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Experiment {
+    pub id: ExperimentId,
+    pub tenant: String,
+    pub key: String,
+    pub definition: Definition,
+    pub plan_version: u32,
+    /// Raised by every change: of two copies the higher is the later.
+    pub revision: u64,
+    pub status: Status,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub stopped_at: Option<Timestamp>,
+}
+
+impl Experiment {
+    pub fn plan(&self) -> Plan {
+        Plan::new(self.id, self.plan_version, &self.definition)
+    }
+}
+
+/// What creating an experiment found.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Created {
+    New(Experiment),
+    /// The tenant has one with this key already.
+    Exists(Experiment),
+}
+
+/// What a change of status did.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Transition {
+    Done(Box<Experiment>),
+    /// Not from this status.
+    Refused(Status),
+    NotFound,
+}
+
+/// Who changed something, for the audit log.
+#[derive(Debug, Clone, Copy)]
+pub struct Actor<'a> {
+    /// A name of the key used, never the key.
+    pub name: &'a str,
+    pub request_id: &'a str,
+}
+
+/// One row of moments: the cumulative sums of a key at the end of `day`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ArmRow {
+    pub key: MomentsKey,
+    pub day: Day,
+    pub moments: Moments,
+}
+
+/// What sums are kept apart by, within a partition.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MomentsKey {
+    pub experiment: ExperimentId,
+    pub plan_version: u32,
+    pub partition: Partition,
+    /// -1 is the holdout.
+    pub variation: i16,
+    pub stratum: String,
+    pub phase: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counter {
+    pub experiment: ExperimentId,
+    /// -1 where the count belongs to no arm.
+    pub variation: i16,
+    pub name: String,
+    pub n: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceiptPart {
+    pub request_id: String,
+    pub part: u16,
+    pub parts: u16,
+    pub recorded: u64,
+    pub deduplicated: u64,
+    /// Part of `deduplicated`.
+    pub conflicts: u64,
+    pub dead_lettered: u64,
+}
+
+/// The books of one partition, in events: `accepted` is the sum of the other five.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct PartitionAccount {
+    pub partition: Partition,
+    pub position: String,
+    pub accepted: i64,
+    pub recorded: i64,
+    pub deduplicated: i64,
+    pub dead_lettered: i64,
+    pub discarded: i64,
+    pub lost: i64,
+}
+
+/// The last entry applied of one writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriterRow {
+    pub writer: uuid::Uuid,
+    pub number: u64,
+    pub total: u64,
+    /// Milliseconds of that entry's id.
+    pub seen_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitRow {
+    pub id: UnitId,
+    pub tenant: String,
+    pub user_id: String,
+    pub unit: Unit,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConversionRow {
+    pub unit: UnitId,
+    pub experiment: ExperimentId,
+    pub key: String,
+    pub metric: String,
+    pub value: Decimal,
+    pub occurred_at: Timestamp,
+    pub occurred_given: Option<Timestamp>,
+    pub received_at: Timestamp,
+    pub day: Day,
+    pub batch: BatchId,
+}

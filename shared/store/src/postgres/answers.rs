@@ -1,0 +1,126 @@
+//! What the analyzer asks: last moments rows, counters, receipts, the books.
+
+use super::Store;
+use super::apply::writer_row;
+use super::types::{PgDay, narrow};
+use crate::{ArmRow, Counter, Experiment, MomentsKey, PartitionAccount, ReceiptPart, StoreError, WriterRow};
+use domain::codec::decode_moments;
+use domain::{BatchId, Day, ExperimentId, Partition};
+use tokio_postgres::Row;
+
+/// Past every day that can be stored, for the answer of now.
+const END_OF_TIME: Day = Day(2_000_000);
+
+impl Store {
+    /// The last row of every key of the experiment's served plan version, as of the end of a day; one statement,
+    /// so one snapshot. Cost: O(partitions x arms x strata x phases), whatever the number of events.
+    pub async fn answer(
+        &self,
+        experiment: &Experiment,
+        as_of: Option<Day>,
+    ) -> Result<Vec<ArmRow>, StoreError> {
+        let client = self.client().await?;
+        let sql = client.prepare_cached(include_str!("sql/answer.sql")).await?;
+        let version: i32 = narrow(experiment.plan_version, "plan version")?;
+        let day = PgDay(as_of.unwrap_or(END_OF_TIME));
+        let rows = client.query(&sql, &[&experiment.id.0, &version, &day]).await?;
+        rows.iter().map(arm_row).collect()
+    }
+
+    /// Every day's row of every key, in key order.
+    pub async fn moments_rows(
+        &self,
+        experiment: ExperimentId,
+        plan_version: u32,
+    ) -> Result<Vec<ArmRow>, StoreError> {
+        let client = self.client().await?;
+        let version: i32 = narrow(plan_version, "plan version")?;
+        let rows = client.query(include_str!("sql/moments_rows.sql"), &[&experiment.0, &version]).await?;
+        rows.iter().map(arm_row).collect()
+    }
+
+    /// Counters of a tenant, summed over partitions and days; of one experiment or of all.
+    pub async fn counters(
+        &self,
+        tenant: &str,
+        experiment: Option<ExperimentId>,
+    ) -> Result<Vec<Counter>, StoreError> {
+        let client = self.client().await?;
+        let sql = client.prepare_cached(include_str!("sql/counters.sql")).await?;
+        let rows = client.query(&sql, &[&tenant, &experiment.map(|e| e.0)]).await?;
+        let counter = |r: &Row| Counter {
+            experiment: ExperimentId(r.get(0)),
+            variation: r.get(1),
+            name: r.get(2),
+            n: r.get(3),
+        };
+        Ok(rows.iter().map(counter).collect())
+    }
+
+    /// The parts of a batch applied so far; of one request or of every request that carried it.
+    pub async fn receipt(
+        &self,
+        tenant: &str,
+        batch: BatchId,
+        request_id: Option<&str>,
+    ) -> Result<Vec<ReceiptPart>, StoreError> {
+        let client = self.client().await?;
+        let sql = client.prepare_cached(include_str!("sql/receipt.sql")).await?;
+        let rows = client.query(&sql, &[&tenant, &batch.0, &request_id]).await?;
+        let part = |r: &Row| {
+            Ok(ReceiptPart {
+                request_id: r.get(0),
+                part: narrow(r.get::<_, i32>(1), "part")?,
+                parts: narrow(r.get::<_, i32>(2), "parts")?,
+                recorded: narrow(r.get::<_, i64>(3), "recorded")?,
+                deduplicated: narrow(r.get::<_, i64>(4), "deduplicated")?,
+                conflicts: narrow(r.get::<_, i64>(5), "conflicts")?,
+                dead_lettered: narrow(r.get::<_, i64>(6), "dead_lettered")?,
+            })
+        };
+        rows.iter().map(part).collect()
+    }
+
+    /// The books of every partition, in one snapshot.
+    pub async fn accounting(&self) -> Result<Vec<PartitionAccount>, StoreError> {
+        let client = self.client().await?;
+        let rows = client.query(include_str!("sql/accounting.sql"), &[]).await?;
+        let account = |r: &Row| {
+            Ok(PartitionAccount {
+                partition: Partition(narrow(r.get::<_, i16>(0), "partition")?),
+                position: r.get(1),
+                accepted: r.get(2),
+                lost: r.get(3),
+                recorded: r.get(4),
+                deduplicated: r.get(5),
+                dead_lettered: r.get(6),
+                discarded: r.get(7),
+            })
+        };
+        rows.iter().map(account).collect()
+    }
+
+    /// The last entry applied of every writer of every partition.
+    pub async fn writers(&self) -> Result<Vec<(Partition, WriterRow)>, StoreError> {
+        let client = self.client().await?;
+        let rows = client.query(include_str!("sql/writers.sql"), &[]).await?;
+        let writer = |r: &Row| Ok((Partition(narrow(r.get::<_, i16>(0), "partition")?), writer_row(r, 1)?));
+        rows.iter().map(writer).collect()
+    }
+}
+
+/// A row of (experiment, plan_version, partition, variation, stratum, phase, day, vector).
+pub(super) fn arm_row(row: &Row) -> Result<ArmRow, StoreError> {
+    Ok(ArmRow {
+        key: MomentsKey {
+            experiment: ExperimentId(row.get(0)),
+            plan_version: narrow(row.get::<_, i32>(1), "plan version")?,
+            partition: Partition(narrow(row.get::<_, i16>(2), "partition")?),
+            variation: row.get(3),
+            stratum: row.get(4),
+            phase: narrow(row.get::<_, i32>(5), "phase")?,
+        },
+        day: row.get::<_, PgDay>(6).0,
+        moments: decode_moments(row.get(7))?,
+    })
+}

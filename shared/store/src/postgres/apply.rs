@@ -1,0 +1,268 @@
+//! The apply transaction on PostgreSQL: one connection, set-based statements, sent without waiting for each other
+//! where they do not depend on each other (the server runs them in order).
+
+use super::types::{PgDay, PgTime, narrow, to_sql_count, unit_id, uuid};
+use super::{answers, changes, experiments, parse_url};
+use crate::apply::{Advance, ApplyStore, Changes, Known, NewConversion, Outcome, PartitionState, Past};
+use crate::{MomentsKey, StoreError, WriterRow};
+use domain::codec::{decode_unit, encode_moments};
+use domain::{Decimal, ExperimentId, Moments, Partition, Unit, UnitId};
+use std::pin::pin;
+use tokio::task::JoinHandle;
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, NoTls, Statement};
+use uuid::Uuid;
+
+/// Every access of the apply transaction is by primary key. The planner is told so, because without statistics
+/// (a young table) it prefers scans and hash joins that are tens of times slower.
+const SESSION: &str = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off \
+     -c enable_mergejoin=off -c jit=off -c statement_timeout=60000 -c lock_timeout=10000 \
+     -c idle_in_transaction_session_timeout=60000 -c application_name=abstream-apply";
+
+/// A connection that applies. Dropping it ends the session: locks and an open transaction go with it.
+pub struct PgApply {
+    client: Client,
+    sql: Statements,
+    connection: JoinHandle<()>,
+}
+
+pub(super) struct Statements {
+    advance: Statement,
+    load_units: Statement,
+    history: Statement,
+    insert_conversions: Statement,
+    known_conversions: Statement,
+    pub(super) copy_units: Statement,
+    pub(super) update_units: Statement,
+    pub(super) write_moments: Statement,
+    pub(super) write_moments_keys: Statement,
+    pub(super) count: Statement,
+    pub(super) write_writers: Statement,
+}
+
+impl PgApply {
+    /// `url` must not lead to a transaction pooler: locks and prepared statements belong to the session.
+    pub async fn connect(url: &str) -> Result<PgApply, StoreError> {
+        let mut config = parse_url(url)?;
+        config.options(SESSION);
+        let (client, connection) = config.connect(NoTls).await?;
+        let connection = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::warn!(%error, "the apply connection ended");
+            }
+        });
+        let sql = Statements::prepare(&client).await?;
+        Ok(PgApply { client, sql, connection })
+    }
+}
+
+impl Drop for PgApply {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+impl Statements {
+    async fn prepare(c: &Client) -> Result<Statements, StoreError> {
+        Ok(Statements {
+            advance: c.prepare(include_str!("sql/advance.sql")).await?,
+            load_units: c.prepare(include_str!("sql/load_units.sql")).await?,
+            history: c.prepare(include_str!("sql/history.sql")).await?,
+            insert_conversions: c.prepare(include_str!("sql/insert_conversions.sql")).await?,
+            known_conversions: c.prepare(include_str!("sql/known_conversions.sql")).await?,
+            copy_units: c.prepare(include_str!("sql/copy_units.sql")).await?,
+            update_units: c.prepare(include_str!("sql/update_units.sql")).await?,
+            write_moments: c.prepare(include_str!("sql/write_moments.sql")).await?,
+            write_moments_keys: c.prepare(include_str!("sql/write_moments_keys.sql")).await?,
+            count: c.prepare(include_str!("sql/count.sql")).await?,
+            write_writers: c.prepare(include_str!("sql/write_writers.sql")).await?,
+        })
+    }
+}
+
+impl ApplyStore for PgApply {
+    async fn acquire(&mut self, wanted: &[Partition]) -> Result<Vec<Partition>, StoreError> {
+        let wanted = wanted.iter().map(|p| sql_partition(*p)).collect::<Result<Vec<_>, _>>()?;
+        let rows = self.client.query(include_str!("sql/acquire.sql"), &[&wanted]).await?;
+        rows.iter().map(|r| Ok(Partition(narrow(r.get::<_, i16>(0), "partition")?))).collect()
+    }
+
+    async fn load(&mut self, partition: Partition) -> Result<PartitionState, StoreError> {
+        let p = sql_partition(partition)?;
+        let row = self.client.query_one(include_str!("sql/load_partition.sql"), &[&p]).await?;
+        let writers = self.client.query(include_str!("sql/load_writers.sql"), &[&p]).await?;
+        Ok(PartitionState {
+            epoch: row.get(0),
+            position: row.get(1),
+            day: row.get::<_, PgDay>(2).0,
+            writers: writers.iter().map(|r| writer_row(r, 0)).collect::<Result<_, _>>()?,
+        })
+    }
+
+    async fn begin(
+        &mut self,
+        a: &Advance,
+        units: &[UnitId],
+    ) -> Result<Option<Vec<(UnitId, Unit)>>, StoreError> {
+        let partition = sql_partition(a.partition)?;
+        let (accepted, lost) = (to_sql_count(a.accepted), to_sql_count(a.lost));
+        let day = PgDay(a.day);
+        let ids: Vec<Uuid> = units.iter().map(|u| uuid(*u)).collect();
+        let c = &self.client;
+        let advance = async {
+            let params: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
+                [&a.to, &day, &accepted, &lost, &partition, &a.from, &a.epoch];
+            c.execute(&self.sql.advance, &params).await
+        };
+        let load = async {
+            if ids.is_empty() { Ok(Vec::new()) } else { c.query(&self.sql.load_units, &[&ids]).await }
+        };
+        let ((), moved, rows) = tokio::try_join!(c.batch_execute("BEGIN"), advance, load)?;
+        if moved == 0 {
+            self.rollback().await?;
+            return Ok(None);
+        }
+        let loaded = rows.iter().map(|r| Ok((unit_id(r.get(0)), decode_unit(r.get(1))?)));
+        loaded.collect::<Result<Vec<_>, StoreError>>().map(Some)
+    }
+
+    async fn experiments(&mut self, partition: Partition, ids: &[ExperimentId]) -> Result<Known, StoreError> {
+        let ids: Vec<i64> = ids.iter().map(|e| e.0).collect();
+        let rows = self.client.query(include_str!("sql/experiments_by_id.sql"), &[&ids]).await?;
+        let experiments = rows.iter().filter_map(|r| experiments::from_row(r).transpose());
+        let experiments = experiments.collect::<Result<Vec<_>, _>>()?;
+        let sql = include_str!("sql/last_moments_of_partition.sql");
+        let rows = self.client.query(sql, &[&ids, &sql_partition(partition)?]).await?;
+        let moments = rows.iter().map(answers::arm_row).collect::<Result<Vec<_>, _>>()?;
+        Ok(Known { experiments, moments })
+    }
+
+    async fn record(
+        &mut self,
+        history_of: &[UnitId],
+        conversions: &[NewConversion<'_>],
+    ) -> Result<(Vec<Past>, Vec<Outcome>), StoreError> {
+        let users: Vec<Uuid> = history_of.iter().map(|u| uuid(*u)).collect();
+        let columns = Columns::of(conversions);
+        let history = async {
+            if users.is_empty() {
+                Ok(Vec::new())
+            } else {
+                self.client.query(&self.sql.history, &[&users]).await
+            }
+        };
+        // Sent after the history query and so run after it: history holds nothing of this transaction.
+        let insert = async {
+            match conversions.first() {
+                None => Ok(0),
+                Some(first) => columns.insert(&self.client, &self.sql, PgDay(first.day)).await,
+            }
+        };
+        let (past, inserted) = tokio::try_join!(history, insert)?;
+        let past = past.iter().map(past_row).collect();
+        let mut outcomes = vec![Outcome::New; conversions.len()];
+        if inserted < conversions.len() as u64 {
+            for row in columns.known(&self.client, &self.sql).await? {
+                let at: usize = narrow(row.get::<_, i32>(0), "ordinal")?;
+                let slot = outcomes.get_mut(at).ok_or(StoreError::Corrupt("ordinal"))?;
+                *slot = Outcome::Known {
+                    metric: row.get(1),
+                    value: Decimal(row.get(2)),
+                    occurred_given: row.get::<_, Option<PgTime>>(3).map(|t| t.0),
+                };
+            }
+        }
+        Ok((past, outcomes))
+    }
+
+    async fn finish(&mut self, a: &Advance, changes: &Changes<'_>) -> Result<(), StoreError> {
+        let partition = sql_partition(a.partition)?;
+        changes::write(&self.client, &self.sql, changes, partition, PgDay(a.day)).await?;
+        Ok(self.client.batch_execute("COMMIT").await?)
+    }
+
+    async fn rollback(&mut self) -> Result<(), StoreError> {
+        Ok(self.client.batch_execute("ROLLBACK").await?)
+    }
+
+    async fn expire_receipts(&mut self, limit: i64) -> Result<u64, StoreError> {
+        Ok(self.client.execute(include_str!("sql/expire_receipts.sql"), &[&limit]).await?)
+    }
+}
+
+/// Conversions as arrays, a column each.
+struct Columns<'a> {
+    unit: Vec<Uuid>,
+    experiment: Vec<i64>,
+    value: Vec<i64>,
+    occurred_at: Vec<PgTime>,
+    received_at: Vec<PgTime>,
+    batch: Vec<Uuid>,
+    occurred_given: Vec<Option<PgTime>>,
+    tenant: Vec<&'a str>,
+    metric: Vec<&'a str>,
+    key: Vec<&'a str>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(rows: &'a [NewConversion<'a>]) -> Columns<'a> {
+        Columns {
+            unit: rows.iter().map(|r| uuid(r.unit)).collect(),
+            experiment: rows.iter().map(|r| r.experiment.0).collect(),
+            value: rows.iter().map(|r| r.value.0).collect(),
+            occurred_at: rows.iter().map(|r| PgTime(r.occurred_at)).collect(),
+            received_at: rows.iter().map(|r| PgTime(r.received_at)).collect(),
+            batch: rows.iter().map(|r| r.batch.0).collect(),
+            occurred_given: rows.iter().map(|r| r.occurred_given.map(PgTime)).collect(),
+            tenant: rows.iter().map(|r| r.tenant).collect(),
+            metric: rows.iter().map(|r| r.metric).collect(),
+            key: rows.iter().map(|r| r.key.as_ref()).collect(),
+        }
+    }
+
+    async fn insert(&self, c: &Client, sql: &Statements, day: PgDay) -> Result<u64, tokio_postgres::Error> {
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 11] = [
+            &self.unit,
+            &self.experiment,
+            &self.value,
+            &self.occurred_at,
+            &self.received_at,
+            &self.batch,
+            &self.occurred_given,
+            &self.tenant,
+            &self.metric,
+            &self.key,
+            &day,
+        ];
+        c.execute(&sql.insert_conversions, &params).await
+    }
+
+    async fn known(&self, c: &Client, sql: &Statements) -> Result<Vec<tokio_postgres::Row>, StoreError> {
+        Ok(c.query(&sql.known_conversions, &[&self.unit, &self.experiment, &self.key]).await?)
+    }
+}
+
+fn past_row(row: &tokio_postgres::Row) -> Past {
+    Past {
+        unit: unit_id(row.get(0)),
+        experiment: ExperimentId(row.get(1)),
+        metric: row.get(2),
+        value: Decimal(row.get(3)),
+        occurred_at: row.get::<_, PgTime>(4).0,
+    }
+}
+
+/// Columns (writer, number, total, seen_ms) from `first` on.
+pub(super) fn writer_row(row: &tokio_postgres::Row, first: usize) -> Result<WriterRow, StoreError> {
+    Ok(WriterRow {
+        writer: row.get(first),
+        number: narrow(row.get::<_, i64>(first + 1), "writer number")?,
+        total: narrow(row.get::<_, i64>(first + 2), "writer total")?,
+        seen_ms: narrow(row.get::<_, i64>(first + 3), "writer time")?,
+    })
+}
+
+fn sql_partition(p: Partition) -> Result<i16, StoreError> {
+    narrow(p.0, "partition")
+}

@@ -1,0 +1,115 @@
+//! The PostgreSQL adapter: connection, schema, start checks. Each concern has its file; SQL is in `sql/`.
+
+mod answers;
+mod apply;
+mod changes;
+mod experiments;
+mod raw;
+mod types;
+
+pub use apply::PgApply;
+
+use crate::StoreError;
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use std::str::FromStr;
+use std::time::Duration;
+use tokio_postgres::{Config, NoTls};
+
+mod migrations {
+    refinery::embed_migrations!("../../migrations/postgres");
+}
+
+/// Serialises the migrations of replicas that start together ("abmigrat").
+const MIGRATION_LOCK: i64 = 0x6162_6d69_6772_6174;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A query for an answer is cancelled by the server after this long.
+const READ_TIMEOUT_MS: u32 = 30_000;
+
+/// A pool of connections for everything but the apply transaction. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    pool: Pool,
+}
+
+impl Store {
+    /// Connects; fails if the database cannot be reached now.
+    pub async fn connect(url: &str, pool_size: usize) -> Result<Store, StoreError> {
+        let mut config = parse_url(url)?;
+        config.options(format!(
+            "-c statement_timeout={READ_TIMEOUT_MS} -c lock_timeout=10000 -c idle_in_transaction_session_timeout=30000"
+        ));
+        let recycle = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let pool = Pool::builder(Manager::from_config(config, NoTls, recycle))
+            .max_size(pool_size.max(1))
+            .wait_timeout(Some(CONNECT_TIMEOUT))
+            .create_timeout(Some(CONNECT_TIMEOUT))
+            .runtime(deadpool_postgres::Runtime::Tokio1)
+            .build()
+            .map_err(|e| StoreError::Url(e.to_string()))?;
+        let store = Store { pool };
+        drop(store.client().await?);
+        Ok(store)
+    }
+
+    /// Brings the schema to this release's version. Any number of replicas may call it at once.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let mut client = self.client().await?;
+        client.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0").await?;
+        client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
+        let pg: &mut tokio_postgres::Client = &mut client;
+        let run = migrations::migrations::runner().run_async(pg).await;
+        // Closing the session frees the lock and drops the settings above, whatever happened.
+        drop(Object::take(client));
+        run.map(|_| ()).map_err(|e| StoreError::Migration(Box::new(e)))
+    }
+
+    /// Schema version and number of partitions; the first start records the latter.
+    pub async fn check(&self, partitions: u16) -> Result<(), StoreError> {
+        let client = self.client().await?;
+        let wanted = latest_migration();
+        let row = client.query_one(include_str!("sql/schema_version.sql"), &[]).await?;
+        let found: i32 = row.get(0);
+        if found != wanted {
+            return Err(StoreError::Schema { found, wanted });
+        }
+        let row =
+            client.query_one(include_str!("sql/settle_partitions.sql"), &[&partitions.to_string()]).await?;
+        let stored: String = row.get(0);
+        if stored == partitions.to_string() {
+            Ok(())
+        } else {
+            Err(StoreError::Partitions { stored, configured: partitions })
+        }
+    }
+
+    /// A real write, rolled back: false readiness is worse than a slow probe.
+    pub async fn write_probe(&self) -> Result<(), StoreError> {
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await?;
+        let probe = "INSERT INTO settings (name, value) VALUES ('write_probe:' || gen_random_uuid(), '')";
+        transaction.execute(probe, &[]).await?;
+        transaction.rollback().await?;
+        Ok(())
+    }
+
+    pub(crate) async fn client(&self) -> Result<Object, StoreError> {
+        Ok(self.pool.get().await?)
+    }
+}
+
+fn latest_migration() -> i32 {
+    migrations::migrations::runner()
+        .get_migrations()
+        .iter()
+        .map(refinery::Migration::version)
+        .max()
+        .unwrap_or(0)
+}
+
+fn parse_url(url: &str) -> Result<Config, StoreError> {
+    // The error of the parser may quote the URL, password included.
+    let mut config = Config::from_str(url)
+        .map_err(|_| StoreError::Url("expected postgres://user:password@host/database".into()))?;
+    config.connect_timeout(CONNECT_TIMEOUT);
+    Ok(config)
+}

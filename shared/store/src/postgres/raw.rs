@@ -1,0 +1,48 @@
+//! Raw rows in key order, for verify and export: ranges of users, each its own short snapshot.
+
+use super::Store;
+use super::types::{PgDay, PgTime, unit_id, uuid};
+use crate::{ConversionRow, StoreError, UnitRow};
+use domain::codec::decode_unit;
+use domain::{BatchId, Decimal, ExperimentId, UnitId};
+use tokio_postgres::Row;
+
+impl Store {
+    /// At most `limit` units of a range (both ends inclusive), ascending, beginning after `after`.
+    pub async fn units(
+        &self,
+        range: (UnitId, UnitId),
+        after: Option<UnitId>,
+        limit: i64,
+    ) -> Result<Vec<UnitRow>, StoreError> {
+        let client = self.client().await?;
+        let sql = client.prepare_cached(include_str!("sql/units.sql")).await?;
+        let (first, last) = (uuid(range.0), uuid(range.1));
+        let rows = client.query(&sql, &[&first, &last, &after.map(uuid), &limit]).await?;
+        let unit = |r: &Row| {
+            let unit = decode_unit(r.get(3))?;
+            Ok(UnitRow { id: unit_id(r.get(0)), tenant: r.get(1), user_id: r.get(2), unit })
+        };
+        rows.iter().map(unit).collect()
+    }
+
+    /// Every conversion of the units of a range, both ends inclusive, in key order.
+    pub async fn conversions(&self, first: UnitId, last: UnitId) -> Result<Vec<ConversionRow>, StoreError> {
+        let client = self.client().await?;
+        let sql = client.prepare_cached(include_str!("sql/conversions.sql")).await?;
+        let rows = client.query(&sql, &[&uuid(first), &uuid(last)]).await?;
+        let conversion = |r: &Row| ConversionRow {
+            unit: unit_id(r.get(0)),
+            experiment: ExperimentId(r.get(1)),
+            key: r.get(2),
+            metric: r.get(3),
+            value: Decimal(r.get(4)),
+            occurred_at: r.get::<_, PgTime>(5).0,
+            occurred_given: r.get::<_, Option<PgTime>>(6).map(|t| t.0),
+            received_at: r.get::<_, PgTime>(7).0,
+            day: r.get::<_, PgDay>(8).0,
+            batch: BatchId(r.get(9)),
+        };
+        Ok(rows.iter().map(conversion).collect())
+    }
+}

@@ -1,0 +1,1 @@
+SELECT unit, state FROM units WHERE unit = ANY ($1)
