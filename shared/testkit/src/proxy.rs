@@ -1,0 +1,212 @@
+//! A TCP proxy that misbehaves on demand.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use anyhow::Result;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::ports;
+
+/// Which way bytes flow through a [`FaultProxy`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the client: requests.
+    ToServer,
+    /// From the server: replies.
+    ToClient,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Faults {
+    /// Connections of an older generation are cut.
+    generation: u64,
+    refuse: bool,
+    /// Indexed by direction.
+    stall: [bool; 2],
+    swallow: [bool; 2],
+}
+
+struct Shared {
+    upstream: SocketAddr,
+    faults: watch::Sender<Faults>,
+    /// Bytes each direction still lets through before everything is cut.
+    budgets: Mutex<[Option<u64>; 2]>,
+    accepted: AtomicU64,
+    passed: [AtomicU64; 2],
+}
+
+/// A proxy on 127.0.0.1 in front of one server. A client that goes through it sees, when told:
+/// connections cut ([`Self::cut`]) or after so many bytes ([`Self::cut_after`]), new ones refused
+/// ([`Self::refuse`]), bytes held back ([`Self::stall`]) or thrown away ([`Self::swallow`]).
+/// `swallow(ToClient)` then `cut()` is the classic unknown outcome: the server did it, nobody was told.
+/// [`Self::heal`] ends all faults. Runs on the runtime it was started on.
+pub struct FaultProxy {
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+impl FaultProxy {
+    /// In front of the server at `upstream`, passing everything.
+    pub async fn start(upstream: SocketAddr) -> Result<Self> {
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free_port()?));
+        let listener = TcpListener::bind(addr).await?;
+        let shared = Arc::new(Shared {
+            upstream,
+            faults: watch::Sender::new(Faults::default()),
+            budgets: Mutex::default(),
+            accepted: AtomicU64::new(0),
+            passed: Default::default(),
+        });
+        let task = tokio::spawn(accept(addr, listener, Arc::clone(&shared)));
+        Ok(Self { addr, shared, task })
+    }
+
+    /// Where clients connect.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Closes all connections there are.
+    pub fn cut(&self) {
+        self.shared.cut();
+    }
+
+    /// Cuts all connections once `bytes` more have passed in this direction; the last ones do pass. Once only.
+    pub fn cut_after(&self, direction: Direction, bytes: u64) {
+        self.shared.budgets.lock().unwrap()[direction as usize] = Some(bytes);
+    }
+
+    /// New connections are refused by the kernel; those there are go on.
+    pub fn refuse(&self) {
+        self.shared.faults.send_modify(|faults| faults.refuse = true);
+    }
+
+    /// Bytes of this direction wait until [`Self::heal`].
+    pub fn stall(&self, direction: Direction) {
+        self.shared.faults.send_modify(|faults| faults.stall[direction as usize] = true);
+    }
+
+    /// Bytes of this direction are read and thrown away. The connections concerned are of no use afterwards:
+    /// [`Self::cut`] them.
+    pub fn swallow(&self, direction: Direction) {
+        self.shared.faults.send_modify(|faults| faults.swallow[direction as usize] = true);
+    }
+
+    /// Ends all faults: what was stalled flows, connections are accepted.
+    pub fn heal(&self) {
+        *self.shared.budgets.lock().unwrap() = [None; 2];
+        self.shared.faults.send_modify(|faults| {
+            *faults = Faults { generation: faults.generation, ..Faults::default() };
+        });
+    }
+
+    /// Connections accepted so far.
+    pub fn connections(&self) -> u64 {
+        self.shared.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that have passed in a direction, swallowed ones not counted.
+    pub fn passed(&self, direction: Direction) -> u64 {
+        self.shared.passed[direction as usize].load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for FaultProxy {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.shared.cut();
+    }
+}
+
+async fn accept(addr: SocketAddr, listener: TcpListener, shared: Arc<Shared>) {
+    let mut faults = shared.faults.subscribe();
+    let mut listener = Some(listener);
+    loop {
+        let refuse = faults.borrow_and_update().refuse;
+        match (refuse, listener.take()) {
+            (true, _) => {
+                if faults.changed().await.is_err() {
+                    return;
+                }
+            }
+            (false, Some(open)) => {
+                tokio::select! {
+                    accepted = open.accept() => if let Ok((client, _)) = accepted {
+                        shared.accepted.fetch_add(1, Ordering::Relaxed);
+                        tokio::spawn(serve(client, Arc::clone(&shared)));
+                    },
+                    _ = faults.changed() => {}
+                }
+                listener = Some(open);
+            }
+            // The port is reserved for this process, so nobody has taken it meanwhile.
+            (false, None) => {
+                listener = Some(TcpListener::bind(addr).await.expect("bind the proxy's port again"))
+            }
+        }
+    }
+}
+
+/// Both sockets are closed when this ends, for one direction never outlives the other.
+async fn serve(client: TcpStream, shared: Arc<Shared>) {
+    let mut faults = shared.faults.subscribe();
+    let born = faults.borrow_and_update().generation;
+    let Ok(server) = TcpStream::connect(shared.upstream).await else { return };
+    let _ = client.set_nodelay(true);
+    let _ = server.set_nodelay(true);
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    tokio::select! {
+        _ = faults.wait_for(|faults| faults.generation != born) => {}
+        () = pump(Direction::ToServer, from_client, to_server, &shared) => {}
+        () = pump(Direction::ToClient, from_server, to_client, &shared) => {}
+    }
+}
+
+async fn pump(direction: Direction, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared) {
+    let mut faults = shared.faults.subscribe();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let Ok(read @ 1..) = from.read(&mut buffer).await else { return };
+        if faults.wait_for(|faults| !faults.stall[direction as usize]).await.is_err() {
+            return;
+        }
+        if faults.borrow().swallow[direction as usize] {
+            continue;
+        }
+        let (pass, cut) = shared.spend(direction, read);
+        if to.write_all(&buffer[..pass]).await.is_err() {
+            return;
+        }
+        shared.passed[direction as usize].fetch_add(pass as u64, Ordering::Relaxed);
+        if cut {
+            shared.cut();
+        }
+    }
+}
+
+impl Shared {
+    fn cut(&self) {
+        self.faults.send_modify(|faults| faults.generation += 1);
+    }
+
+    /// How many of `read` bytes may pass, and whether the budget ends with them.
+    fn spend(&self, direction: Direction, read: usize) -> (usize, bool) {
+        let mut budgets = self.budgets.lock().unwrap();
+        let budget = &mut budgets[direction as usize];
+        let Some(left) = *budget else { return (read, false) };
+        if (read as u64) < left {
+            *budget = Some(left - read as u64);
+            return (read, false);
+        }
+        *budget = None;
+        (usize::try_from(left).unwrap_or(read), true)
+    }
+}
