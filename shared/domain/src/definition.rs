@@ -176,9 +176,10 @@ impl Definition {
             v.name = v.key.clone();
         }
         let marked = self.metrics.iter().any(|m| m.role == Some(Role::Primary));
-        for (i, m) in self.metrics.iter_mut().enumerate() {
-            let default = if i == 0 && !marked { Role::Primary } else { Role::Secondary };
-            m.role.get_or_insert(default);
+        let mut default = if marked { Role::Secondary } else { Role::Primary };
+        for m in self.metrics.iter_mut().filter(|m| m.role.is_none()) {
+            m.role = Some(default);
+            default = Role::Secondary;
         }
         Ok(self)
     }
@@ -227,6 +228,8 @@ impl Definition {
             let capped = matches!(m.kind, MetricKind::Mean | MetricKind::Count);
             ensure(&at("cap"), capped || m.cap.is_none(), "belongs to mean and count metrics only")?;
             ensure(&at("cap"), m.cap.is_none_or(|c| c.0 > 0), "must be above 0")?;
+            let whole = m.cap.is_none_or(|c| c.0 % Decimal::ONE.0 == 0);
+            ensure(&at("cap"), whole || m.kind != MetricKind::Count, "must be a whole number of events")?;
         }
         let primaries = self.metrics.iter().filter(|m| m.role == Some(Role::Primary)).count();
         ensure("/metrics", primaries <= 1, "at most one metric can be primary")
@@ -240,7 +243,12 @@ impl Definition {
         ensure("/analysis/cuped/lookback_days", cuped.lookback_days <= 366, "must be at most 366")?;
         ensure("/analysis/cuped/gap_minutes", cuped.gap_minutes <= 7 * 24 * 60, "must be at most 10080")?;
         let window = self.attribution.window_hours;
-        ensure("/attribution/window_hours", window != Some(0), "must be at least 1")?;
+        let ten_years = 1..=10 * 8760;
+        ensure(
+            "/attribution/window_hours",
+            window.is_none_or(|h| ten_years.contains(&h)),
+            "must be between 1 and 87600",
+        )?;
         let tolerance = self.attribution.tolerance_seconds;
         ensure("/attribution/tolerance_seconds", tolerance <= 86_400, "must be at most 86400")?;
         ensure("/spike_limit", self.spike_limit != Some(0), "must be at least 1")

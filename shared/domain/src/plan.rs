@@ -36,7 +36,7 @@ pub enum Feature {
     Converted(u16),
     /// Conversions counted.
     Count(u16),
-    /// Conversions counted, at most the cap (in millionths of an event, like every cap).
+    /// Conversions counted, at most the cap (in millionths of an event like every cap, and whole).
     CappedCount(u16, Decimal),
     /// Sum of values counted, in millionths.
     Sum(u16),
