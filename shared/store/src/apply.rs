@@ -181,3 +181,10 @@ pub trait ApplyStore: Send {
     /// Deletes at most `limit` receipts older than 24 hours; returns how many.
     fn expire_receipts(&mut self, limit: i64) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }
+
+/// Opens a connection that applies; called again after every failure.
+pub trait Connect: Clone + Send + Sync + 'static {
+    type Connection: ApplyStore;
+
+    fn connect(&self) -> impl Future<Output = Result<Self::Connection, StoreError>> + Send;
+}

@@ -4,13 +4,10 @@
 use super::types::{PgDay, PgTime, narrow, to_sql_count, unit_id, uuid};
 use super::{answers, changes, experiments, parse_url};
 use crate::apply::{Advance, ApplyStore, Changes, Known, NewConversion, Outcome, PartitionState, Past};
-use crate::{MomentsKey, StoreError, WriterRow};
-use domain::codec::{decode_unit, encode_moments};
-use domain::{Decimal, ExperimentId, Moments, Partition, Unit, UnitId};
-use std::pin::pin;
+use crate::{StoreError, WriterRow};
+use domain::codec::decode_unit;
+use domain::{Decimal, ExperimentId, Partition, Unit, UnitId};
 use tokio::task::JoinHandle;
-use tokio_postgres::binary_copy::BinaryCopyInWriter;
-use tokio_postgres::types::Type;
 use tokio_postgres::{Client, NoTls, Statement};
 use uuid::Uuid;
 
@@ -54,6 +51,20 @@ impl PgApply {
         });
         let sql = Statements::prepare(&client).await?;
         Ok(PgApply { client, sql, connection })
+    }
+}
+
+/// Opens apply connections to one database.
+#[derive(Clone)]
+pub struct PgConnect {
+    pub url: String,
+}
+
+impl Connect for PgConnect {
+    type Connection = PgApply;
+
+    async fn connect(&self) -> Result<PgApply, StoreError> {
+        PgApply::connect(&self.url).await
     }
 }
 

@@ -7,7 +7,7 @@ mod experiments;
 mod raw;
 mod types;
 
-pub use apply::PgApply;
+pub use apply::{PgApply, PgConnect};
 
 use crate::StoreError;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
