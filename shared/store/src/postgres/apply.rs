@@ -3,7 +3,9 @@
 
 use super::types::{PgDay, PgTime, narrow, to_sql_count, unit_id, uuid};
 use super::{answers, changes, experiments, parse_url};
-use crate::apply::{Advance, ApplyStore, Changes, Known, NewConversion, Outcome, PartitionState, Past};
+use crate::apply::{
+    Advance, ApplyStore, Changes, Connect, Known, NewConversion, Outcome, PartitionState, Past,
+};
 use crate::{StoreError, WriterRow};
 use domain::codec::decode_unit;
 use domain::{Decimal, ExperimentId, Partition, Unit, UnitId};
