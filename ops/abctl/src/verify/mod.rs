@@ -1,0 +1,2 @@
+//! `abctl verify`: every stored moments row recomputed from the raw rows.
+pub mod recompute;

@@ -1,0 +1,6 @@
+//! Tests of abctl that need no server.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod pipeline;
+mod simulate;
+mod verify;

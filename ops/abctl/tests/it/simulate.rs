@@ -1,0 +1,83 @@
+//! The oracle against `domain`: two statements of the same rules that share no code.
+
+use crate::pipeline::{Body, play, plot};
+use abctl::simulate::expect;
+use abctl::simulate::lane::Lane;
+use abctl::simulate::script::Habits;
+use abctl::simulate::world::World;
+use std::collections::{HashMap, HashSet};
+
+#[test]
+fn oracle_and_fold_agree_on_everything_that_can_happen() {
+    for seed in 0..6 {
+        let plot = plot(World::varied("x-"), Habits::varied(), seed);
+        let (pipeline, oracle) = play(&plot, 3, 6_000, 97);
+        assert_eq!(oracle.counts, pipeline.counts, "seed {seed}");
+        for ((plan, definition), arms) in pipeline.plans.iter().zip(&pipeline.definitions).zip(&oracle.arms) {
+            for (variation, arm) in (0..).zip(arms) {
+                let moments = pipeline.total(plan.experiment, variation);
+                assert_eq!(expect::differences(definition, plan, &moments, arm), Vec::<String>::new());
+            }
+        }
+        let rows = oracle.rows.unwrap();
+        let stored: usize = pipeline.users.values().map(|u| u.conversions.len()).sum();
+        let enrolled: usize = pipeline.users.values().map(|u| u.unit.enrollments.len()).sum();
+        assert_eq!((rows.conversions.len(), rows.enrollments.len()), (stored, enrolled));
+    }
+}
+
+#[test]
+fn a_varied_run_holds_every_case() {
+    let plot = plot(World::varied("x-"), Habits::varied(), 7);
+    let (_, oracle) = play(&plot, 2, 30_000, 500);
+    let total = oracle.total();
+    assert!(total.deduplicated > 1000 && total.conflicts > 20 && total.keyless > 100, "{total:?}");
+    assert!(oracle.counts.iter().all(|c| c.conversions > 50), "{:?}", oracle.counts);
+    let arms: Vec<_> = oracle.arms.iter().flatten().collect();
+    assert!(arms.iter().all(|a| a.enrolled > 300));
+    assert!(arms.iter().map(|a| a.before).sum::<i64>() > 100);
+    assert!(arms.iter().any(|a| a.after_window > 10) && arms.iter().any(|a| a.excluded > 10));
+    assert!(arms.iter().any(|a| a.crossovers > 10) && arms.iter().any(|a| a.earlier_seen > 10));
+    assert!(arms.iter().flat_map(|a| &a.metrics).any(|m| m.y_pre != 0));
+}
+
+#[test]
+fn the_same_seed_writes_the_same_bytes() {
+    let plot = plot(World::varied("x-"), Habits::varied(), 3);
+    let bodies = |lane| {
+        let mut lane = Lane::new(&plot, lane, 2_000);
+        std::iter::from_fn(|| lane.next(300)).map(|b| (b.key.clone(), b.body)).collect::<Vec<_>>()
+    };
+    assert_eq!(bodies(0), bodies(0));
+    assert_ne!(bodies(0), bodies(1));
+}
+
+#[test]
+fn a_user_belongs_to_one_lane_and_a_plain_run_is_the_mixed_load() {
+    let plot = plot(World::plain("x-"), Habits::plain(), 11);
+    let mut lane_of = HashMap::new();
+    let (mut exposures, mut repeats, mut conversions) = (0u32, 0u32, 0u32);
+    for number in 0..3 {
+        let mut lane = Lane::new(&plot, number, 20_000);
+        let mut exposed = HashSet::new();
+        while let Some(batch) = lane.next(1000) {
+            let body: Body = serde_json::from_slice(&batch.body).unwrap();
+            for item in body.events {
+                assert_eq!(*lane_of.entry(item.user_id.clone()).or_insert(number), number);
+                match item.kind.as_str() {
+                    "exposure" => {
+                        exposures += 1;
+                        repeats += u32::from(!exposed.insert(item.user_id));
+                    }
+                    _ => {
+                        conversions += 1;
+                        assert!(item.idempotency_key.is_some());
+                    }
+                }
+            }
+        }
+    }
+    let share = |part: u32, whole: u32| f64::from(part) / f64::from(whole);
+    assert!((share(conversions, 60_000) - 0.3).abs() < 0.02, "{conversions}");
+    assert!((share(repeats, exposures) - 0.2).abs() < 0.02, "{repeats} of {exposures}");
+}
