@@ -231,6 +231,16 @@ pub fn split(payload: &[u8]) -> impl Iterator<Item = Result<Frame<'_>, BadFrame<
     Split { rest: payload }
 }
 
+/// Number of events a payload announces, by its headers alone; stops at the first unsound one.
+pub fn announced(payload: &[u8]) -> u64 {
+    let (mut rest, mut events) = (payload, 0);
+    while let Ok(header) = Header::read(rest) {
+        events += u64::from(header.events);
+        rest = rest.get(HEADER + header.length..).unwrap_or_default();
+    }
+    events
+}
+
 struct Split<'a> {
     rest: &'a [u8],
 }
