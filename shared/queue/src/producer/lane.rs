@@ -1,0 +1,172 @@
+//! The queue in front of one stream's writer, and the tickets of the requests that wait.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::Partition;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::{Outgoing, SendError};
+
+pub(super) struct Lane {
+    pub(super) partition: Partition,
+    limit: usize,
+    /// Bytes of frames queued or in flight, or about to be queued.
+    reserved: AtomicUsize,
+    queue: Mutex<Queue>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    frames: VecDeque<(Outgoing, Arc<Ticket>)>,
+    closed: bool,
+}
+
+/// Frames that go into one entry.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) payload: Vec<u8>,
+    pub(super) events: u64,
+    tickets: Vec<Arc<Ticket>>,
+}
+
+pub(super) enum Work {
+    Frames(Batch),
+    /// Nothing came until the moment named.
+    Idle,
+    /// Closed, and everything taken.
+    Closed,
+}
+
+impl Lane {
+    pub(super) fn new(partition: Partition, limit: usize) -> Lane {
+        Lane { partition, limit, reserved: AtomicUsize::new(0), queue: Mutex::default(), wake: Notify::new() }
+    }
+
+    pub(super) fn reserve(&self, bytes: usize) -> Result<(), SendError> {
+        if self.queue().closed {
+            return Err(SendError::Closed);
+        }
+        let fits = |used: usize| (used == 0 || used + bytes <= self.limit).then_some(used + bytes);
+        match self.reserved.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(SendError::Full(self.partition)),
+        }
+    }
+
+    pub(super) fn release(&self, bytes: usize) {
+        self.reserved.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    pub(super) fn reserved(&self) -> usize {
+        self.reserved.load(Ordering::Acquire)
+    }
+
+    /// Queues a frame whose bytes are reserved.
+    pub(super) fn push(&self, frame: Outgoing, ticket: &Arc<Ticket>) {
+        let mut queue = self.queue();
+        if queue.closed {
+            drop(queue);
+            self.release(frame.bytes.len());
+            ticket.fail(SendError::Closed);
+            return;
+        }
+        queue.frames.push_back((frame, Arc::clone(ticket)));
+        drop(queue);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn close(&self) {
+        self.queue().closed = true;
+        self.wake.notify_one();
+    }
+
+    /// The next frames, up to `max_bytes` of them but at least one.
+    pub(super) async fn next(&self, max_bytes: usize, idle_at: Option<Instant>) -> Work {
+        loop {
+            {
+                let mut queue = self.queue();
+                if !queue.frames.is_empty() {
+                    return Work::Frames(take(&mut queue.frames, max_bytes));
+                }
+                if queue.closed {
+                    return Work::Closed;
+                }
+            }
+            // A wake-up between the look and the wait is kept by the Notify.
+            match idle_at {
+                Some(at) => tokio::select! {
+                    () = self.wake.notified() => {}
+                    () = sleep_until(at) => return Work::Idle,
+                },
+                None => self.wake.notified().await,
+            }
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn take(frames: &mut VecDeque<(Outgoing, Arc<Ticket>)>, max_bytes: usize) -> Batch {
+    let mut batch = Batch::default();
+    while let Some((frame, ticket)) = frames.pop_front_if(|(frame, _)| {
+        batch.payload.is_empty() || batch.payload.len() + frame.bytes.len() <= max_bytes
+    }) {
+        batch.events += u64::from(frame.events);
+        batch.tickets.push(ticket);
+        if batch.payload.is_empty() {
+            batch.payload = frame.bytes;
+        } else {
+            batch.payload.extend_from_slice(&frame.bytes);
+        }
+    }
+    batch
+}
+
+impl Batch {
+    pub(super) fn acknowledge(self) {
+        self.tickets.iter().for_each(|ticket| ticket.acknowledge());
+    }
+
+    pub(super) fn refuse(self, code: &str) {
+        self.tickets.iter().for_each(|ticket| ticket.fail(SendError::Refused { code: code.to_owned() }));
+    }
+}
+
+/// A request that waits for its frames.
+pub(super) struct Ticket {
+    left: AtomicUsize,
+    answer: Mutex<Option<oneshot::Sender<Result<(), SendError>>>>,
+}
+
+impl Ticket {
+    pub(super) fn new(frames: usize) -> (Arc<Ticket>, oneshot::Receiver<Result<(), SendError>>) {
+        let (sender, receiver) = oneshot::channel();
+        let ticket = Ticket { left: AtomicUsize::new(frames), answer: Mutex::new(Some(sender)) };
+        (Arc::new(ticket), receiver)
+    }
+
+    fn acknowledge(&self) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.answer(Ok(()));
+        }
+    }
+
+    /// The first failure is the answer; it leaves `left` above zero for good.
+    fn fail(&self, error: SendError) {
+        self.answer(Err(error));
+    }
+
+    fn answer(&self, answer: Result<(), SendError>) {
+        let sender = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(sender) = sender {
+            // Nobody may be waiting any more.
+            let _ = sender.send(answer);
+        }
+    }
+}
