@@ -3,7 +3,7 @@
 //! Verify and rebuild add these steps up and must find every moments row, digit for digit.
 
 use crate::fold::{self, Fact};
-use crate::{Day, Enrollment, Overflow, Plan};
+use crate::{Day, Enrollment, Moments, Overflow, Plan};
 
 /// A stored conversion with the day it was applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,14 +33,33 @@ pub fn ladder(
     let mut rest = by_day.into_iter().peekable();
 
     let mut now = Enrollment::new(plan, enrollment.variation, enrollment.phase, enrollment.exposed_at, born);
-    let mut steps = Vec::with_capacity(days.len());
+    let mut steps: Vec<(Day, Enrollment)> = Vec::with_capacity(days.len());
     for day in days {
         while let Some(c) = rest.next_if(|c| c.day.max(born) <= day) {
             fold::count(&mut now, plan, &c.fact)?;
         }
         now.crossed = enrollment.crossed.iter().filter(|c| c.1 <= day).copied().collect();
         now.earlier_seen = enrollment.earlier_seen.filter(|d| *d <= day);
-        steps.push((day, now.clone()));
+        // A conversion of another experiment, or of an event no metric uses, is no step.
+        if steps.last().is_none_or(|(_, last)| *last != now) {
+            steps.push((day, now.clone()));
+        }
     }
     Ok(steps)
+}
+
+/// The cumulative `rows` of an arm (each with its day) without the unit whose ladder is `steps`: the exact inverse
+/// of everything that unit ever added.
+pub fn erase(
+    plan: &Plan,
+    rows: &[(Day, Moments)],
+    steps: &[(Day, Enrollment)],
+) -> Result<Vec<(Day, Moments)>, Overflow> {
+    let without = |(day, moments): &(Day, Moments)| {
+        let mut rest = moments.clone();
+        let stood = steps.iter().rev().find(|step| step.0 <= *day);
+        rest.shift(plan, stood.map(|step| &step.1), None)?;
+        Ok((*day, rest))
+    };
+    rows.iter().map(without).collect()
 }

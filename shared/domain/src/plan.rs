@@ -5,7 +5,7 @@ use crate::{Decimal, ExperimentId, Timestamp};
 
 const SECOND: i64 = 1_000_000;
 
-/// Compiled from a [`Definition`]. The order of `events`, `features` and `products` is part of the stored
+/// Compiled from a checked [`Definition`]. The order of `events`, `features` and `products` is part of the stored
 /// encodings of a plan version: the same definition must always compile to the same plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {

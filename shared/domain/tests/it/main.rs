@@ -6,8 +6,12 @@ mod decimal;
 mod definition;
 mod event;
 mod ids;
+mod model;
 mod plan;
+mod properties;
+mod streams;
 mod time;
+mod world;
 
 use proptest::test_runner::Config;
 
