@@ -5,6 +5,7 @@
 //! - [`Process`]: one of our binaries (found by [`bin`]) with its output kept in files.
 //! - [`FaultProxy`]: a TCP proxy that cuts, stalls, swallows or refuses, to produce unknown outcomes.
 //! - [`http::Client`]: a small HTTP client that sends exactly the bytes it is given.
+//! - [`eventually`]: bounded waiting for a condition, instead of a sleep.
 //!
 //! **Nothing outlives the process that started it**, however that process ends: every handle stops what it
 //! holds when dropped, and a small shell ([`reaper.sh`](../src/reaper.sh)) that waits for our end of a pipe to
@@ -25,6 +26,7 @@ mod sandbox;
 
 pub mod http;
 
+pub use os::eventually;
 pub use ports::free_port;
 pub use postgres::Postgres;
 pub use process::{Process, ProcessBuilder, bin};

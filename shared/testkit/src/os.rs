@@ -94,6 +94,22 @@ pub(crate) async fn wait_for<T>(
     }
 }
 
+/// Asks again and again until `holds` says yes, at most `limit` long; the error names `what`. For what another
+/// process or task will make true and tells nobody of.
+pub async fn eventually<F>(what: &str, limit: Duration, mut holds: impl FnMut() -> F) -> Result<()>
+where
+    F: Future<Output = bool>,
+{
+    let deadline = Instant::now() + limit;
+    while !holds().await {
+        if Instant::now() >= deadline {
+            bail!("{what}: not within {limit:?}");
+        }
+        tokio::time::sleep(POLL_EVERY).await;
+    }
+    Ok(())
+}
+
 /// Waits for a child's end, at most `limit` long, then kills it. For `Drop`, which cannot be async.
 pub(crate) fn reap(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let deadline = Instant::now() + limit;

@@ -129,28 +129,26 @@ async fn accept(addr: SocketAddr, listener: TcpListener, shared: Arc<Shared>) {
     let mut faults = shared.faults.subscribe();
     let mut listener = Some(listener);
     loop {
-        let refuse = faults.borrow_and_update().refuse;
-        match (refuse, listener.take()) {
-            (true, _) => {
-                if faults.changed().await.is_err() {
-                    return;
-                }
+        if faults.borrow_and_update().refuse {
+            drop(listener.take());
+            if faults.changed().await.is_err() {
+                return;
             }
-            (false, Some(open)) => {
-                tokio::select! {
-                    accepted = open.accept() => if let Ok((client, _)) = accepted {
-                        shared.accepted.fetch_add(1, Ordering::Relaxed);
-                        tokio::spawn(serve(client, Arc::clone(&shared)));
-                    },
-                    _ = faults.changed() => {}
-                }
-                listener = Some(open);
-            }
-            // The port is reserved for this process, so nobody has taken it meanwhile.
-            (false, None) => {
-                listener = Some(TcpListener::bind(addr).await.expect("bind the proxy's port again"))
-            }
+            continue;
         }
+        let open = match listener.take() {
+            Some(open) => open,
+            // The port is reserved for this process, so nobody has taken it meanwhile.
+            None => TcpListener::bind(addr).await.expect("bind the proxy's port again"),
+        };
+        tokio::select! {
+            accepted = open.accept() => if let Ok((client, _)) = accepted {
+                shared.accepted.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(serve(client, Arc::clone(&shared)));
+            },
+            _ = faults.changed() => {}
+        }
+        listener = Some(open);
     }
 }
 

@@ -2,10 +2,14 @@
 //! that makes the test play the owner instead.
 
 use std::fs;
+use std::future::ready;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
-use testkit::{Postgres, Process, Redis};
+use testkit::{Postgres, Process, Redis, eventually};
+
+const LIMIT: Duration = Duration::from_secs(120);
 
 const ROLE: &str = "TESTKIT_OWNER_TELLS";
 
@@ -41,10 +45,11 @@ fn start_owner(test: &str, file: &Path, ends: &str) -> Child {
 
 /// The owner's directory and the processes in it.
 async fn wait_until_told(file: &Path, owner: &mut Child) -> (PathBuf, Vec<PathBuf>) {
-    while !file.exists() {
+    let told = || {
         assert!(owner.try_wait().unwrap().is_none(), "the owner has failed");
-        tokio::task::yield_now().await;
-    }
+        ready(file.exists())
+    };
+    eventually("the owner tells", LIMIT, told).await.unwrap();
     let told = fs::read_to_string(file).unwrap();
     let mut lines = told.lines();
     let dir = PathBuf::from(lines.next().unwrap());
@@ -53,11 +58,9 @@ async fn wait_until_told(file: &Path, owner: &mut Child) -> (PathBuf, Vec<PathBu
     (dir, processes)
 }
 
-/// Runs until all is gone; a leftover makes the test hang and the runner's limit end it.
 async fn wait_until_gone(dir: &Path, processes: &[PathBuf]) {
-    while dir.exists() || processes.iter().any(|process| process.exists()) {
-        tokio::task::yield_now().await;
-    }
+    let gone = || ready(!dir.exists() && !processes.iter().any(|process| process.exists()));
+    eventually("all is gone", LIMIT, gone).await.unwrap();
 }
 
 async fn leaves_nothing(test: &str, ends: &str) {
@@ -110,13 +113,10 @@ async fn an_owner_killed_with_its_reaper_is_cleaned_up_by_the_next() {
 }
 
 fn children(parent: u32) -> Vec<u32> {
-    let tasks = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
-    let other = fs::read_dir(format!("/proc/{parent}/task")).unwrap().flatten();
-    let lists = other.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
-    lists
-        .chain([tasks])
-        .flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
-        .collect()
+    let tasks = fs::read_dir(format!("/proc/{parent}/task")).unwrap().flatten();
+    let lists: Vec<String> =
+        tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default()).collect();
+    lists.iter().flat_map(|list| list.split_whitespace()).map(|pid| pid.parse().unwrap()).collect()
 }
 
 fn command_line(pid: u32) -> String {
