@@ -1,5 +1,5 @@
-//! Every `error_code` of this tier, with its status and meaning: the one list that answers, metrics and the
-//! OpenAPI document are made from.
+//! Every `error_code` that this tier adds to those of the HTTP kit, with its status and meaning: the one list
+//! that answers, metrics and the OpenAPI document are made from.
 
 /// Defines [`Code`] and its table in one place, so that neither can lack an entry of the other.
 macro_rules! codes {
@@ -43,8 +43,6 @@ codes! {
         "Idempotency-Key is not 1 to 255 visible ASCII characters.";
     UnknownQueryParameter = "unknown_query_parameter", 422, "The route has no such query parameter.";
     InvalidQueryParameter = "invalid_query_parameter", 422, "A query parameter has a value it cannot have.";
-    UnsupportedMediaType = "unsupported_media_type", 415,
-        "The content type is neither application/json nor application/x-ndjson.";
     InvalidItems = "invalid_items", 422, "Items of the batch are not valid; `errors` says which and why.";
 
     InvalidItem = "invalid_item", 422, "An item is not a JSON object.";

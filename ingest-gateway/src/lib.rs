@@ -1,3 +1,4 @@
 //! The gateway.
 pub mod body;
+pub mod clock;
 pub mod codes;

@@ -16,9 +16,7 @@ pub use item::{Item, Variation, What};
 use crate::codes::Code;
 use item::ItemSeed;
 use serde::de::DeserializeSeed;
-
-/// Deepest nesting of JSON taken.
-const DEPTH_MAX: usize = 32;
+use service::http::MAX_DEPTH;
 
 /// What a route takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -122,26 +120,9 @@ fn too_many(total: usize, max_items: usize) -> Refusal {
     Refusal::new(Code::BatchTooLarge, detail)
 }
 
-/// Refuses nesting beyond [`DEPTH_MAX`], also in text that turns out not to be JSON.
+/// Refuses nesting beyond the kit's limit, also in text that turns out not to be JSON.
 fn check_depth(text: &str) -> Result<(), Refusal> {
-    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
-    for byte in text.bytes() {
-        if in_string {
-            (in_string, escaped) = (escaped || byte != b'"', !escaped && byte == b'\\');
-            continue;
-        }
-        match byte {
-            b'"' => in_string = true,
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > DEPTH_MAX {
-            return Err(Refusal::new(
-                Code::JsonTooDeep,
-                format!("the JSON is nested deeper than {DEPTH_MAX} levels"),
-            ));
-        }
-    }
-    Ok(())
+    service::http::check_depth(text.as_bytes()).map_err(|_| {
+        Refusal::new(Code::JsonTooDeep, format!("the JSON is nested deeper than {MAX_DEPTH} levels"))
+    })
 }

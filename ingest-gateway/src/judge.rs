@@ -1,0 +1,109 @@
+//! An item against the clock and the catalogue: does its experiment take it, and as what?
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use domain::{ExperimentId, UnitId};
+use foldhash::HashMap;
+use queue::catalogue::Entry;
+
+use crate::body::{Fault, Item, Variation, What};
+use crate::clock::Clock;
+use crate::codes::Code;
+use crate::frames::Slot;
+
+/// The experiments a request's items may refer to, looked up beforehand.
+pub enum Targets<'a> {
+    /// The path names it.
+    One(Arc<Entry>),
+    /// Every item is the tenant's.
+    Tenant,
+    /// Items name their own or none; `None` = the tenant has no such experiment.
+    Named(HashMap<&'a str, Option<Arc<Entry>>>),
+}
+
+/// Everything the items of one request are judged by.
+pub struct Judge<'a> {
+    pub tenant: &'a str,
+    pub partitions: u16,
+    pub clock: Clock,
+    pub targets: Targets<'a>,
+    /// With `strict=true`: the metrics of tenant conversions that some plan uses.
+    pub strict: Option<HashSet<&'a str>>,
+}
+
+impl Judge<'_> {
+    /// Where the item at `position` of the accepted ones goes.
+    pub fn slot(&self, item: &Item<'_>, position: u32) -> Result<Slot, Fault> {
+        let entry = self.target(item)?;
+        if let Some(given) = item.occurred_given {
+            self.clock.check(given)?;
+        }
+        let variation = match (&item.what, entry) {
+            (What::Exposure(variation), Some(entry)) => Some(exposure(variation, entry)?),
+            // The body's shapes leave no exposure without an experiment.
+            (What::Exposure(_), None) => return Err(unknown_experiment()),
+            (What::Conversion { metric, .. }, entry) => {
+                self.check_metric(metric, entry)?;
+                None
+            }
+        };
+        Ok(Slot {
+            partition: UnitId::of(self.tenant, &item.user_id).partition(self.partitions),
+            experiment: entry.map_or(ExperimentId::NONE, |entry| entry.id),
+            after_stop: entry.is_some_and(|entry| entry.status == "stopped"),
+            variation,
+            position,
+        })
+    }
+
+    fn target(&self, item: &Item<'_>) -> Result<Option<&Entry>, Fault> {
+        let entry = match (&self.targets, &item.experiment) {
+            (Targets::One(entry), _) => entry,
+            (Targets::Tenant, _) | (Targets::Named(_), None) => return Ok(None),
+            (Targets::Named(known), Some(name)) => {
+                known.get(name.as_ref()).and_then(Option::as_ref).ok_or_else(unknown_experiment)?
+            }
+        };
+        check_open(entry, matches!(item.what, What::Exposure(_)))
+            .map_err(|(code, detail)| Fault::field(code, "experiment", detail))?;
+        Ok(Some(entry))
+    }
+
+    fn check_metric(&self, metric: &str, entry: Option<&Entry>) -> Result<(), Fault> {
+        let Some(tenants) = &self.strict else { return Ok(()) };
+        let used = match entry {
+            Some(entry) => entry.metrics.iter().any(|used| used == metric),
+            None => tenants.contains(metric),
+        };
+        if used {
+            return Ok(());
+        }
+        Err(Fault::field(Code::UnusedMetric, "metric", "no plan uses this metric"))
+    }
+}
+
+/// Whether an experiment takes exposures, or conversions, at all.
+pub fn check_open(entry: &Entry, exposures: bool) -> Result<(), (Code, &'static str)> {
+    match entry.status.as_str() {
+        "archived" => Err((Code::ExperimentArchived, "the experiment is archived")),
+        "draft" if exposures => Err((Code::ExperimentNotStarted, "the experiment was never started")),
+        _ => Ok(()),
+    }
+}
+
+fn exposure(variation: &Variation<'_>, entry: &Entry) -> Result<i16, Fault> {
+    let (field, index) = match variation {
+        Variation::Index(index) => {
+            ("variation_index", usize::try_from(*index).ok().filter(|index| *index < entry.variations.len()))
+        }
+        Variation::Key(key) => ("variation", entry.variations.iter().position(|known| known == key)),
+    };
+    index.and_then(|index| i16::try_from(index).ok()).ok_or_else(|| {
+        Fault::field(Code::UnknownVariation, field, "the experiment has no such variation")
+    })
+}
+
+fn unknown_experiment() -> Fault {
+    Fault::field(Code::UnknownExperiment, "experiment", "there is no such experiment")
+}

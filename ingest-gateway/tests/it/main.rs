@@ -1,0 +1,5 @@
+//! Tests of the gateway: bodies and frames as pure functions, then the whole tier over HTTP on a real Redis.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod parsing;
+mod parsing_properties;
