@@ -4,11 +4,14 @@
 mod codec;
 mod decimal;
 mod definition;
+mod edges;
 mod event;
 mod ids;
 mod model;
 mod plan;
 mod properties;
+mod reference;
+mod scenarios;
 mod streams;
 mod time;
 mod world;
