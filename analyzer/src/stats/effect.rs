@@ -1,0 +1,68 @@
+//! The effect of a treatment and its variance, absolute or relative to the control.
+
+use super::{Flag, Undefined, arms::Pair, finite};
+
+/// How an effect is expressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// m_B - m_A, in units of the metric.
+    Absolute,
+    /// (m_B - m_A) / |m_A|: 0.1 is ten percent up. Dividing by the magnitude keeps "up" positive for a negative
+    /// control mean.
+    Relative,
+}
+
+/// A point estimate with its variance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Effect {
+    pub estimate: f64,
+    /// Variance of the estimate, > 0.
+    pub variance: f64,
+    /// Welch-Satterthwaite degrees of freedom, >= 1. From the absolute variances also for a relative effect.
+    pub dof: f64,
+    pub flags: Vec<Flag>,
+}
+
+/// The effect of `pair`'s treatment.
+///
+/// The relative variance is the delta method's: it includes the noise of the baseline. An arm without variance leaves
+/// the absolute effect defined (the other arm carries the noise) but not the relative one, whose linearisation needs
+/// the noise of both.
+pub fn effect(pair: &Pair, measure: Measure) -> Result<Effect, Undefined> {
+    let (a, b) = (pair.control.mean_variance(), pair.treatment.mean_variance());
+    let baseline = pair.control.mean;
+    let (estimate, variance) = match measure {
+        Measure::Absolute => (pair.difference, a + b),
+        Measure::Relative if baseline == 0.0 => return Err(Undefined::ZeroBaseline),
+        Measure::Relative if a == 0.0 || b == 0.0 => return Err(Undefined::ZeroVariance),
+        Measure::Relative => {
+            let ratio = pair.treatment.mean / baseline;
+            (pair.difference / baseline.abs(), (b + a * ratio * ratio) / baseline / baseline)
+        }
+    };
+    if variance == 0.0 {
+        return Err(Undefined::ZeroVariance);
+    }
+    let mut flags = Vec::new();
+    if pair.control.low_data || pair.treatment.low_data {
+        flags.push(Flag::LowData);
+    }
+    if measure == Measure::Relative && baseline.abs() < 2.0 * a.sqrt() {
+        flags.push(Flag::UnstableBaseline);
+    }
+    Ok(Effect {
+        estimate: finite(estimate)?,
+        variance: finite(variance)?,
+        dof: finite(welch_dof(pair))?,
+        flags,
+    })
+}
+
+/// (a + b)^2 / (a^2/(n_A-1) + b^2/(n_B-1)), written with shares of the total so that tiny variances do not underflow.
+fn welch_dof(pair: &Pair) -> f64 {
+    let (a, b) = (pair.control.mean_variance(), pair.treatment.mean_variance());
+    let (share_a, share_b) = (a / (a + b), b / (a + b));
+    let (n_a, n_b) = (pair.control.n as f64, pair.treatment.n as f64);
+    1.0 / (share_a * share_a / (n_a - 1.0) + share_b * share_b / (n_b - 1.0))
+}
