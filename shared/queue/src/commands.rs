@@ -150,10 +150,13 @@ pub(crate) fn catalogue_all() -> Pipeline {
     pipeline
 }
 
-/// A script on the catalogue's hash. EVAL and not EVALSHA: these are rare, and need no answer to NOSCRIPT.
+/// A script on the catalogue's hash; its first argument is the channel. EVAL and not EVALSHA: these are rare, and need no answer to NOSCRIPT.
 pub(crate) fn catalogue_script(script: &str, arguments: &[&[u8]]) -> Pipeline {
     let mut pipeline = redis::pipe();
-    pipeline.cmd("EVAL").arg(script).arg(1).arg(CATALOGUE).arg(CATALOGUE_CHANGES).arg(arguments);
+    pipeline.cmd("EVAL").arg(script).arg(1).arg(CATALOGUE).arg(CATALOGUE_CHANGES);
+    for argument in arguments {
+        pipeline.arg(*argument);
+    }
     pipeline
 }
 

@@ -14,12 +14,12 @@ use tokio::sync::Mutex;
 use crate::QueueError;
 use crate::error::unexpected_reply;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes collected before they are handed to the socket: an entry in one or two writes instead of thirty.
 const WRITE_BUFFER: usize = 256 << 10;
 
 /// A client for `url` with TCP_NODELAY set, which the `redis` crate leaves off.
-fn client(url: &str, protocol: ProtocolVersion) -> Result<Client, QueueError> {
+pub(crate) fn client(url: &str, protocol: ProtocolVersion) -> Result<Client, QueueError> {
     let open = || {
         let info = url.into_connection_info()?.set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let settings = info.redis_settings().clone().set_protocol(protocol);

@@ -13,11 +13,16 @@ mod backoff;
 mod commands;
 mod connection;
 mod error;
+mod subscription;
 
+pub mod applied;
+pub mod catalogue;
+pub mod checks;
 pub mod frame;
 pub mod numbering;
 pub mod producer;
 pub mod reader;
+pub mod receipts;
 
 pub use backoff::Backoff;
 pub use error::QueueError;

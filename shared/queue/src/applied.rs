@@ -1,0 +1,137 @@
+//! What an owner tells Redis after its commit: totals applied, receipts, and what may be trimmed. All of it is
+//! advice: whatever gets lost is made good by the next report, or by the database.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use domain::Partition;
+use redis::{Pipeline, RedisError};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::QueueError;
+use crate::commands;
+use crate::connection::Link;
+use crate::error::unexpected_reply;
+use crate::reader::EntryId;
+use crate::receipts::{self, ReceiptMessage};
+
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the server's clock and memory are taken from our own clock.
+const SERVER_FRESH: Duration = Duration::from_secs(1);
+/// Past this share of `maxmemory`, applied entries are not kept for a failover of the database any longer.
+const MEMORY_HIGH: f64 = 0.5;
+
+/// Reports of all partitions of one worker; clones share a connection.
+#[derive(Clone)]
+pub struct Applied {
+    link: Link,
+    server: Arc<Mutex<Option<Server>>>,
+    failing: Arc<AtomicBool>,
+}
+
+/// The server's state at a moment of ours.
+#[derive(Clone, Copy)]
+struct Server {
+    seen: Instant,
+    time_ms: u64,
+    memory_fraction: f64,
+}
+
+impl Applied {
+    pub fn new(url: &str) -> Result<Applied, QueueError> {
+        let link = Link::new(url, RESPONSE_TIMEOUT)?;
+        Ok(Applied { link, server: Arc::default(), failing: Arc::default() })
+    }
+
+    /// After a commit: the running totals of the writers it applied entries of, the receipts asked for, and
+    /// trimming below `trim_to`, the position: entries at and above it stay, and so do those younger than `keep`
+    /// unless memory is short. A failure is logged when it begins, and otherwise without consequence.
+    pub async fn report(
+        &self,
+        partition: Partition,
+        writers: &[(Uuid, u64)],
+        receipts: &[ReceiptMessage],
+        trim_to: EntryId,
+        keep: Duration,
+    ) {
+        let mut pipeline = redis::pipe();
+        if !writers.is_empty() {
+            commands::add_applied(&mut pipeline, partition, writers);
+        }
+        add_receipts(&mut pipeline, receipts);
+        if trim_to != EntryId::ZERO {
+            match self.first_kept(trim_to, keep).await {
+                Ok(first_kept) => commands::add_trim(&mut pipeline, partition, first_kept),
+                Err(error) => return self.note(Some(&error)),
+            }
+        }
+        self.run(&pipeline).await;
+    }
+
+    /// Drops the totals of writers that the database has forgotten.
+    pub async fn forget(&self, partition: Partition, writers: &[Uuid]) {
+        if !writers.is_empty() {
+            self.run(&commands::forget_writers(partition, writers)).await;
+        }
+    }
+
+    async fn run(&self, pipeline: &Pipeline) {
+        if pipeline.is_empty() {
+            return;
+        }
+        match self.link.run(pipeline).await.map_err(RedisError::from) {
+            Ok(replies) => self.note(replies.iter().find_map(|reply| reply.as_ref().err())),
+            Err(error) => self.note(Some(&error)),
+        }
+    }
+
+    async fn first_kept(&self, position: EntryId, keep: Duration) -> Result<EntryId, RedisError> {
+        let server = self.server().await?;
+        if server.memory_fraction > MEMORY_HIGH {
+            return Ok(position);
+        }
+        let since = u64::try_from(server.seen.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let keep = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
+        let young = server.time_ms.saturating_add(since).saturating_sub(keep);
+        Ok(position.min(EntryId { ms: young, seq: 0 }))
+    }
+
+    async fn server(&self) -> Result<Server, RedisError> {
+        let last = *self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = last.filter(|server| server.seen.elapsed() < SERVER_FRESH) {
+            return Ok(server);
+        }
+        let mut replies = self.link.run(&commands::clock_and_memory()).await?.into_iter();
+        let (Some(time), Some(memory)) = (replies.next(), replies.next()) else {
+            return Err(unexpected_reply());
+        };
+        let (seconds, micros): (u64, u64) = redis::from_redis_value(time?)?;
+        let memory_fraction = commands::memory_fraction(&memory?).ok_or_else(unexpected_reply)?;
+        let server =
+            Server { seen: Instant::now(), time_ms: seconds * 1000 + micros / 1000, memory_fraction };
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
+        Ok(server)
+    }
+
+    /// Logs the first failure of a row.
+    fn note(&self, error: Option<&RedisError>) {
+        let failed_before = self.failing.swap(error.is_some(), Ordering::Relaxed);
+        if let Some(error) = error.filter(|_| !failed_before) {
+            tracing::warn!(error = %error, "cannot report what is applied");
+        }
+    }
+}
+
+/// One message for each address.
+fn add_receipts(pipeline: &mut Pipeline, receipts: &[ReceiptMessage]) {
+    let mut by_address: BTreeMap<&str, Vec<&ReceiptMessage>> = BTreeMap::new();
+    for receipt in receipts.iter().filter(|receipt| !receipt.address.is_empty()) {
+        by_address.entry(&receipt.address).or_default().push(receipt);
+    }
+    for (address, receipts) in by_address {
+        commands::add_publish(pipeline, address, &receipts::message(receipts.into_iter()));
+    }
+}

@@ -1,0 +1,48 @@
+//! Whether the server keeps what it acknowledges.
+
+use std::time::Duration;
+
+use redis::{RedisResult, Value};
+
+use crate::QueueError;
+use crate::commands;
+use crate::connection::Link;
+
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Setting, value wanted, and whether a value found will do.
+type Wanted = (&'static str, &'static str, fn(&str) -> bool);
+
+const WANTED: [Wanted; 5] = [
+    ("maxmemory-policy", "noeviction", |found| found == "noeviction"),
+    ("maxmemory", "a limit", |found| found.parse::<u64>().is_ok_and(|bytes| bytes > 0)),
+    ("appendonly", "yes", |found| found == "yes"),
+    ("appendfsync", "always", |found| found == "always"),
+    ("no-appendfsync-on-rewrite", "no", |found| found == "no"),
+];
+
+/// A setting under which acknowledged events can be lost, or unbounded memory used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Weakness {
+    pub setting: &'static str,
+    /// Empty: the server did not say (CONFIG may be forbidden).
+    pub found: String,
+    pub wanted: &'static str,
+}
+
+/// The server's weaknesses; none = it is fit for production.
+pub async fn durability(url: &str) -> Result<Vec<Weakness>, QueueError> {
+    let link = Link::new(url, RESPONSE_TIMEOUT)?;
+    let replies = link.run(&commands::settings(&WANTED.map(|(setting, ..)| setting))).await;
+    let replies = replies.map_err(|e| QueueError::new("read the settings", e.into()))?;
+    let weaknesses = WANTED.into_iter().zip(replies).filter_map(|((setting, wanted, will_do), reply)| {
+        let found = value(reply).unwrap_or_default();
+        (!will_do(&found)).then_some(Weakness { setting, found, wanted })
+    });
+    Ok(weaknesses.collect())
+}
+
+fn value(reply: RedisResult<Value>) -> Option<String> {
+    let pairs: Vec<(String, String)> = redis::from_redis_value(reply.ok()?).ok()?;
+    pairs.into_iter().next().map(|(_, value)| value)
+}

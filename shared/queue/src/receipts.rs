@@ -1,0 +1,206 @@
+//! What became of a request, told by the owners to the gateway that waits for it.
+//!
+//! Each gateway listens on a channel of its own, whose name travels in the frames. Pub/sub may lose messages: a
+//! waiter that hears nothing gives up at its deadline, and the receipt is in the database all the same.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::BatchId;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
+
+use crate::QueueError;
+use crate::subscription::{Event, subscribe};
+
+/// Most requests that wait at once; more are not told.
+const WAITERS_MAX: usize = 65_536;
+
+/// What one frame of a request came to. The parts of a request add up to its [`Totals`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceiptMessage {
+    /// As in the frame. Nothing is published for an empty one.
+    pub address: String,
+    pub request_id: String,
+    pub batch: BatchId,
+    pub part: u16,
+    pub recorded: u32,
+    pub deduplicated: u32,
+    /// Part of `deduplicated`.
+    pub conflicts: u32,
+    pub dead_lettered: u32,
+}
+
+/// What a whole request came to, in events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    pub recorded: u64,
+    pub deduplicated: u64,
+    /// Part of `deduplicated`.
+    pub conflicts: u64,
+    pub dead_lettered: u64,
+}
+
+/// One receipt on the wire; messages are JSON arrays of them.
+#[derive(Serialize, Deserialize)]
+struct Wire<'a>(Uuid, #[serde(borrow)] Cow<'a, str>, u16, u32, u32, u32, u32);
+
+/// Receipts of one address as a message.
+pub(crate) fn message<'a>(receipts: impl Iterator<Item = &'a ReceiptMessage>) -> Vec<u8> {
+    let wire = |r: &'a ReceiptMessage| {
+        let id = r.request_id.as_str().into();
+        Wire(r.batch.0, id, r.part, r.recorded, r.deduplicated, r.conflicts, r.dead_lettered)
+    };
+    // Numbers and text always serialise.
+    serde_json::to_vec(&receipts.map(wire).collect::<Vec<_>>()).unwrap_or_default()
+}
+
+/// The gateway's side. Dropping it ends the subscription.
+pub struct Receipts {
+    address: String,
+    waiters: Arc<Waiters>,
+    _stop: DropGuard,
+}
+
+#[derive(Default)]
+struct Waiters {
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    /// A client may send the same request twice at once, so there can be several of one name.
+    requests: HashMap<(BatchId, String), Vec<Pending>>,
+    waiting: usize,
+    last_id: u64,
+}
+
+struct Pending {
+    id: u64,
+    /// One bit per part already told.
+    told: Vec<u64>,
+    left: u16,
+    totals: Totals,
+    done: oneshot::Sender<Totals>,
+}
+
+impl Receipts {
+    /// Listens on a new channel, on the current runtime.
+    pub fn start(url: &str) -> Result<Receipts, QueueError> {
+        let address = format!("ab:receipts:{}", Uuid::new_v4());
+        let waiters = Arc::new(Waiters::default());
+        let stop = CancellationToken::new();
+        let listener = Arc::clone(&waiters);
+        subscribe(url, address.clone(), stop.clone(), move |event| {
+            if let Event::Message(message) = event {
+                listener.tell(message);
+            }
+        })?;
+        Ok(Receipts { address, waiters, _stop: stop.drop_guard() })
+    }
+
+    /// What frames carry as their receipt address.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Registers a request of `parts` frames. Must come before they are sent.
+    pub fn expect(&self, batch: BatchId, request_id: &str, parts: u16) -> Waiter {
+        let (done, totals) = oneshot::channel();
+        let name = (batch, request_id.to_owned());
+        let mut open = self.waiters.open();
+        open.last_id += 1;
+        let id = open.last_id;
+        if open.waiting < WAITERS_MAX && parts > 0 {
+            open.waiting += 1;
+            let told = vec![0; usize::from(parts).div_ceil(64)];
+            let pending = Pending { id, told, left: parts, totals: Totals::default(), done };
+            open.requests.entry(name.clone()).or_default().push(pending);
+        }
+        drop(open);
+        Waiter { totals, name, id, waiters: Arc::clone(&self.waiters) }
+    }
+}
+
+/// A request that waits for its receipts. Dropping it unregisters it.
+pub struct Waiter {
+    totals: oneshot::Receiver<Totals>,
+    name: (BatchId, String),
+    id: u64,
+    waiters: Arc<Waiters>,
+}
+
+impl Waiter {
+    /// What the request came to, or `None` if not all of it was told before the deadline.
+    pub async fn wait(mut self, deadline: Instant) -> Option<Totals> {
+        timeout_at(deadline, &mut self.totals).await.ok()?.ok()
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.waiters.remove(&self.name, self.id);
+    }
+}
+
+impl Waiters {
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, message: &[u8]) {
+        let receipts: Vec<Wire<'_>> = match serde_json::from_slice(message) {
+            Ok(receipts) => receipts,
+            Err(error) => {
+                tracing::warn!(error = %error, "unreadable receipts");
+                return;
+            }
+        };
+        let mut open = self.open();
+        for receipt in receipts {
+            let name = (BatchId(receipt.0), receipt.1.clone().into_owned());
+            let Some(requests) = open.requests.get_mut(&name) else { continue };
+            let before = requests.len();
+            let done: Vec<Pending> = requests.extract_if(.., |pending| pending.add(&receipt)).collect();
+            if done.len() == before {
+                open.requests.remove(&name);
+            }
+            open.waiting -= done.len();
+            for pending in done {
+                // The waiter may be gone.
+                let _ = pending.done.send(pending.totals);
+            }
+        }
+    }
+
+    fn remove(&self, name: &(BatchId, String), id: u64) {
+        let mut open = self.open();
+        let Some(requests) = open.requests.get_mut(name) else { return };
+        let Some(at) = requests.iter().position(|pending| pending.id == id) else { return };
+        requests.swap_remove(at);
+        if requests.is_empty() {
+            open.requests.remove(name);
+        }
+        open.waiting -= 1;
+    }
+}
+
+impl Pending {
+    /// True when that was the last part. A part told twice (the owner died between commit and publishing, or the
+    /// entry is in the stream twice) counts once.
+    fn add(&mut self, receipt: &Wire<'_>) -> bool {
+        let (word, bit) = (usize::from(receipt.2 / 64), 1 << (receipt.2 % 64));
+        let Some(told) = self.told.get_mut(word).filter(|told| **told & bit == 0) else { return false };
+        *told |= bit;
+        self.totals.recorded += u64::from(receipt.3);
+        self.totals.deduplicated += u64::from(receipt.4);
+        self.totals.conflicts += u64::from(receipt.5);
+        self.totals.dead_lettered += u64::from(receipt.6);
+        self.left = self.left.saturating_sub(1);
+        self.left == 0
+    }
+}
