@@ -1,1 +1,3 @@
-fn main() {}
+fn main() -> std::process::ExitCode {
+    service::boot::run(service::settings::Tier::Worker, ingest_worker::run)
+}

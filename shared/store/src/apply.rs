@@ -43,7 +43,6 @@ pub struct NewConversion<'a> {
     pub occurred_at: Timestamp,
     pub occurred_given: Option<Timestamp>,
     pub received_at: Timestamp,
-    pub day: Day,
     pub batch: BatchId,
 }
 
@@ -161,9 +160,10 @@ pub trait ApplyStore: Send {
     ) -> impl Future<Output = Result<Known, StoreError>> + Send;
 
     /// Inside the transaction: reads the conversions stored of the users in `history_of`, then stores
-    /// `conversions`. An outcome per conversion, in order.
+    /// `conversions` as of `day`. An outcome per conversion, in order.
     fn record(
         &mut self,
+        day: Day,
         history_of: &[UnitId],
         conversions: &[NewConversion<'_>],
     ) -> impl Future<Output = Result<(Vec<Past>, Vec<Outcome>), StoreError>> + Send;

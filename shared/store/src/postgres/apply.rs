@@ -8,7 +8,7 @@ use crate::apply::{
 };
 use crate::{StoreError, WriterRow};
 use domain::codec::decode_unit;
-use domain::{Decimal, ExperimentId, Partition, Unit, UnitId};
+use domain::{Day, Decimal, ExperimentId, Partition, Unit, UnitId};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls, Statement};
 use uuid::Uuid;
@@ -153,6 +153,7 @@ impl ApplyStore for PgApply {
 
     async fn record(
         &mut self,
+        day: Day,
         history_of: &[UnitId],
         conversions: &[NewConversion<'_>],
     ) -> Result<(Vec<Past>, Vec<Outcome>), StoreError> {
@@ -167,9 +168,10 @@ impl ApplyStore for PgApply {
         };
         // Sent after the history query and so run after it: history holds nothing of this transaction.
         let insert = async {
-            match conversions.first() {
-                None => Ok(0),
-                Some(first) => columns.insert(&self.client, &self.sql, PgDay(first.day)).await,
+            if conversions.is_empty() {
+                Ok(0)
+            } else {
+                columns.insert(&self.client, &self.sql, PgDay(day)).await
             }
         };
         let (past, inserted) = tokio::try_join!(history, insert)?;

@@ -9,7 +9,7 @@ mod types;
 
 pub use apply::{PgApply, PgConnect};
 
-use crate::StoreError;
+use crate::{ErrorKind, StoreError};
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 use std::str::FromStr;
 use std::time::Duration;
@@ -22,6 +22,7 @@ mod migrations {
 /// Serialises the migrations of replicas that start together ("abmigrat").
 const MIGRATION_LOCK: i64 = 0x6162_6d69_6772_6174;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// A query for an answer is cancelled by the server after this long.
 const READ_TIMEOUT_MS: u32 = 30_000;
 
@@ -48,6 +49,35 @@ impl Store {
             .map_err(|e| StoreError::Url(e.to_string()))?;
         let store = Store { pool };
         drop(store.client().await?);
+        Ok(store)
+    }
+
+    /// Connects, waiting up to `patience` for a database that is not there yet, and makes it ready for this release:
+    /// schema migrated, partition count agreed.
+    pub async fn open(
+        url: &str,
+        pool_size: usize,
+        partitions: u16,
+        patience: Duration,
+    ) -> Result<Store, StoreError> {
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            match Store::ready(url, pool_size, partitions).await {
+                Err(error)
+                    if error.kind() == ErrorKind::Transient && tokio::time::Instant::now() < deadline =>
+                {
+                    tracing::warn!(%error, "the database is not ready; trying again");
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn ready(url: &str, pool_size: usize, partitions: u16) -> Result<Store, StoreError> {
+        let store = Store::connect(url, pool_size).await?;
+        store.migrate().await?;
+        store.check(partitions).await?;
         Ok(store)
     }
 

@@ -1,0 +1,110 @@
+//! What the owner of a partition remembers between transactions. Valid exactly while its compare-and-set succeeds;
+//! dropped whole when anything fails.
+
+use crate::chunk::Writers;
+use domain::{Day, ExperimentId, Moments, Partition, Plan, Unit, UnitId};
+use foldhash::{HashMap, HashMapExt};
+use std::sync::Arc;
+use store::apply::{Known, PartitionState};
+use store::{Experiment, MomentsKey};
+
+/// Most units kept per partition and generation: two generations of 20,000 units at some 300 bytes each, times 16
+/// partitions, stay below 200 MiB.
+const UNITS_PER_GENERATION: usize = 20_000;
+/// Most experiments remembered per partition; past it the memory of them is dropped and read again.
+const EXPERIMENTS: usize = 10_000;
+
+pub struct PartitionCache {
+    pub partition: Partition,
+    pub epoch: i64,
+    pub position: String,
+    pub day: Day,
+    pub writers: Writers,
+    pub units: UnitCache,
+    experiments: HashMap<ExperimentId, Option<Arc<Catalogued>>>,
+    pub moments: HashMap<MomentsKey, Kept>,
+}
+
+/// An experiment that exists, ready to be folded with.
+pub struct Catalogued {
+    pub tenant: String,
+    pub plan: Plan,
+}
+
+/// Cumulative sums of a key, and whether it has a row of any day.
+#[derive(Clone, Default)]
+pub struct Kept {
+    pub moments: Moments,
+    pub stored: bool,
+}
+
+impl PartitionCache {
+    pub fn new(partition: Partition, state: PartitionState) -> PartitionCache {
+        PartitionCache {
+            partition,
+            epoch: state.epoch,
+            position: state.position,
+            day: state.day,
+            writers: state.writers.into_iter().map(|w| (w.writer, w)).collect(),
+            units: UnitCache::default(),
+            experiments: HashMap::new(),
+            moments: HashMap::new(),
+        }
+    }
+
+    /// Whether the experiment's plan (or its absence) is remembered.
+    pub fn knows(&self, id: ExperimentId) -> bool {
+        self.experiments.contains_key(&id)
+    }
+
+    /// `None`: it does not exist (any more), or is not remembered.
+    pub fn experiment(&self, id: ExperimentId) -> Option<&Catalogued> {
+        self.experiments.get(&id).and_then(|e| e.as_deref())
+    }
+
+    /// Remembers what the store said of `asked`; those it does not know do not exist.
+    pub fn learn(&mut self, asked: &[ExperimentId], known: Known) {
+        if self.experiments.len() + asked.len() > EXPERIMENTS {
+            self.experiments.clear();
+            self.moments.clear();
+        }
+        self.experiments.extend(asked.iter().map(|id| (*id, None)));
+        for e in known.experiments {
+            self.experiments.insert(e.id, Some(Arc::new(Catalogued::from(e))));
+        }
+        for row in known.moments {
+            self.moments.insert(row.key, Kept { moments: row.moments, stored: true });
+        }
+    }
+}
+
+impl From<Experiment> for Catalogued {
+    fn from(e: Experiment) -> Catalogued {
+        Catalogued { plan: e.plan(), tenant: e.tenant }
+    }
+}
+
+/// Units last touched, in two generations: when the younger is full, the older is forgotten.
+#[derive(Default)]
+pub struct UnitCache {
+    young: HashMap<UnitId, Unit>,
+    old: HashMap<UnitId, Unit>,
+}
+
+impl UnitCache {
+    pub fn take(&mut self, id: UnitId) -> Option<Unit> {
+        self.young.remove(&id).or_else(|| self.old.remove(&id))
+    }
+
+    pub fn put(&mut self, id: UnitId, unit: Unit) {
+        if self.young.len() >= UNITS_PER_GENERATION {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(id, unit);
+    }
+
+    /// Units remembered.
+    pub fn size(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+}

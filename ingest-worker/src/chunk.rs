@@ -1,0 +1,202 @@
+//! What a transaction is about to apply: the entries of one stream taken apart into events, in stream order.
+
+use domain::event::{Conversion, Exposure};
+use domain::{Day, ExperimentId, Timestamp, UnitId};
+use foldhash::HashMap;
+use queue::frame::{self, BadFrame, Control, Events, Frame};
+use queue::reader::Entry;
+use store::WriterRow;
+use uuid::Uuid;
+
+/// The last entry applied of every writer of a partition.
+pub type Writers = HashMap<Uuid, WriterRow>;
+
+/// Entries taken apart. Borrows their bytes.
+#[derive(Default)]
+pub struct Chunk<'a> {
+    pub frames: Vec<(&'a Entry, Frame<'a>)>,
+    pub events: Vec<Event<'a>>,
+    pub unreadable: Vec<Unreadable<'a>>,
+    /// The writers seen, each as it stands after the chunk.
+    pub writers: Writers,
+    /// Events of the entries, by their writers' totals; those of entries that never arrived included.
+    pub accepted: u64,
+    pub lost: u64,
+    /// Entries that were written twice and are skipped.
+    pub resent: u64,
+}
+
+#[derive(Clone, Copy)]
+pub struct Event<'a> {
+    /// Index into [`Chunk::frames`].
+    pub frame: usize,
+    pub experiment: ExperimentId,
+    pub unit: UnitId,
+    pub kind: Kind<'a>,
+}
+
+#[derive(Clone, Copy)]
+pub enum Kind<'a> {
+    Exposure(Exposure<'a>),
+    Conversion(Conversion<'a>),
+}
+
+/// Bytes that are no frame, or events that this release cannot apply.
+pub struct Unreadable<'a> {
+    pub entry: &'a Entry,
+    /// Index into [`Chunk::frames`], where the frame itself could be read.
+    pub frame: Option<usize>,
+    pub reason: &'static str,
+    pub detail: String,
+    pub events: u64,
+    pub bytes: std::borrow::Cow<'a, [u8]>,
+}
+
+/// The entries at the front of `entries` that one transaction may take: of one day (never lower than `day`), and
+/// not more than `max_events` unless the first alone has more.
+pub fn one_transaction(entries: &[Entry], day: Day, max_events: u64) -> (usize, Day) {
+    let Some(first) = entries.first() else { return (0, day) };
+    let day_of = |e: &Entry| e.id.time().day().max(day);
+    let day = day_of(first);
+    let mut events = 0;
+    let taken = entries.iter().take_while(|e| {
+        events += announced(e);
+        day_of(e) == day && (events <= max_events || e.id == first.id)
+    });
+    (taken.count(), day)
+}
+
+/// Number of events by the frames' headers, without reading their bodies.
+fn announced(entry: &Entry) -> u64 {
+    frame::announced(&entry.payload)
+}
+
+impl<'a> Chunk<'a> {
+    /// `known` is each writer's last entry applied before this chunk.
+    pub fn read(entries: &'a [Entry], known: &Writers) -> Chunk<'a> {
+        let mut chunk = Chunk::default();
+        for entry in entries {
+            chunk.read_entry(entry, known);
+        }
+        chunk
+    }
+
+    fn read_entry(&mut self, entry: &'a Entry, known: &Writers) {
+        if entry.malformed {
+            // Not written by a gateway, so in nobody's total: it is kept, and counts no event.
+            let detail = "the entry lacks a writer, a number, a total or frames".to_owned();
+            self.unreadable.push(Unreadable {
+                entry,
+                frame: None,
+                reason: "malformed_entry",
+                detail,
+                events: 0,
+                bytes: entry.payload.as_ref().into(),
+            });
+            return;
+        }
+        let last = self.writers.get(&entry.writer).or_else(|| known.get(&entry.writer)).copied();
+        let (number, total) = last.map_or((0, 0), |w| (w.number, w.total));
+        if entry.number <= number {
+            self.resent += 1;
+            return;
+        }
+        let sent = entry.total.saturating_sub(total);
+        let read = self.read_frames(entry, sent, entry.number == number + 1);
+        self.accepted += sent.max(read);
+        self.lost += sent.saturating_sub(read);
+        let row = WriterRow {
+            writer: entry.writer,
+            number: entry.number,
+            total: entry.total,
+            seen_ms: entry.id.ms,
+        };
+        self.writers.insert(entry.writer, row);
+    }
+
+    /// Returns the number of events found, readable or not. `sent` is how many this entry has if `contiguous`.
+    fn read_frames(&mut self, entry: &'a Entry, sent: u64, contiguous: bool) -> u64 {
+        let mut found = 0;
+        for part in frame::split(&entry.payload) {
+            match part {
+                Ok(frame) => {
+                    found += u64::from(frame.events());
+                    self.read_groups(entry, frame);
+                }
+                Err(BadFrame { bytes, events, error }) => {
+                    // Without a sound header the writer's totals still say how many were in there.
+                    let rest = if contiguous { sent.saturating_sub(found) } else { 0 };
+                    let events = events.map_or(rest, u64::from);
+                    found += events;
+                    self.unreadable.push(Unreadable {
+                        entry,
+                        frame: None,
+                        reason: "undecodable_frame",
+                        detail: error.to_string(),
+                        events,
+                        bytes: bytes.into(),
+                    });
+                }
+            }
+        }
+        found
+    }
+
+    fn read_groups(&mut self, entry: &'a Entry, mut frame: Frame<'a>) {
+        let at = self.frames.len();
+        let tenant = frame.tenant;
+        for group in std::mem::take(&mut frame.groups) {
+            let experiment = group.experiment;
+            let event =
+                |user: &str, kind| Event { frame: at, experiment, unit: UnitId::of(tenant, user), kind };
+            match group.events {
+                Events::Exposures(items) => {
+                    self.events.extend(items.into_iter().map(|e| event(e.user_id, Kind::Exposure(e))));
+                }
+                Events::Conversions(items) => {
+                    self.events.extend(items.into_iter().map(|c| event(c.user_id, Kind::Conversion(c))));
+                }
+                Events::Controls(items) => self.unreadable.push(unsupported(entry, at, &items)),
+            }
+        }
+        self.frames.push((entry, frame));
+    }
+
+    pub fn frame(&self, event: &Event<'_>) -> &Frame<'a> {
+        &self.frames[event.frame].1
+    }
+
+    /// When the event occurred: as given, moved by the request's clock correction; else when it was received.
+    pub fn occurred_at(&self, event: &Event<'_>) -> Timestamp {
+        let frame = self.frame(event);
+        event.kind.occurred_given().map_or(frame.received_at, |t| t.plus(frame.clock_shift))
+    }
+}
+
+/// Control events are written by later releases only; met here, they are kept and not applied.
+fn unsupported<'a>(entry: &'a Entry, frame: usize, items: &[Control<'a>]) -> Unreadable<'a> {
+    Unreadable {
+        entry,
+        frame: Some(frame),
+        reason: "unsupported_control",
+        detail: "this release applies exposures and conversions only".to_owned(),
+        events: items.len() as u64,
+        bytes: format!("{items:?}").into_bytes().into(),
+    }
+}
+
+impl<'a> Kind<'a> {
+    pub fn user_id(&self) -> &'a str {
+        match self {
+            Kind::Exposure(e) => e.user_id,
+            Kind::Conversion(c) => c.user_id,
+        }
+    }
+
+    pub fn occurred_given(&self) -> Option<Timestamp> {
+        match self {
+            Kind::Exposure(e) => e.occurred_given,
+            Kind::Conversion(c) => c.occurred_given,
+        }
+    }
+}

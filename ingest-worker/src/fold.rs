@@ -1,0 +1,277 @@
+//! The fold over a chunk: every unit touched, as it was and as it becomes.
+
+use crate::apply::{Fate, Sorted, is_new};
+use crate::cache::{Kept, PartitionCache, UnitCache};
+use crate::chunk::{Chunk, Event, Kind};
+use crate::tally::{Tally, conflicts};
+use domain::codec::encode_unit;
+use domain::event::{Conversion, Exposure, Key};
+use domain::fold::{self, Exposed, Fact, Seen};
+use domain::{Day, ExperimentId, Moments, Overflow, Unit, UnitId};
+use foldhash::{HashMap, HashMapExt};
+use store::MomentsKey;
+use store::apply::{Changes, NewUnit, Outcome, Past};
+
+/// Weights that never changed; changes of them begin further phases.
+const FIRST_PHASE: u16 = 0;
+
+pub struct Folding<'c, 'a> {
+    chunk: &'c Chunk<'a>,
+    day: Day,
+    units: HashMap<UnitId, Work<'a>>,
+}
+
+struct Work<'a> {
+    unit: Unit,
+    /// As it was before the chunk; `None` = not changed.
+    before: Option<Unit>,
+    /// Has a row.
+    stored: bool,
+    tenant: &'a str,
+    user_id: &'a str,
+    /// Index of the unit's last event of the chunk.
+    last_event: usize,
+    /// New conversions folded so far: they are history for an exposure behind them.
+    fresh: Vec<usize>,
+}
+
+/// Moments touched by a chunk, cumulative.
+pub type Touched = HashMap<MomentsKey, Moments>;
+
+impl<'c, 'a> Folding<'c, 'a> {
+    pub fn new(chunk: &'c Chunk<'a>, day: Day) -> Folding<'c, 'a> {
+        let mut units = HashMap::with_capacity(chunk.events.len() / 2);
+        for (i, event) in chunk.events.iter().enumerate() {
+            let work = units.entry(event.unit).or_insert_with(|| Work {
+                unit: Unit::default(),
+                before: None,
+                stored: false,
+                tenant: chunk.frame(event).tenant,
+                user_id: event.kind.user_id(),
+                last_event: i,
+                fresh: Vec::new(),
+            });
+            work.last_event = i;
+        }
+        Folding { chunk, day, units }
+    }
+
+    /// Takes what the cache has; returns the units it has not.
+    pub fn take_from(&mut self, cache: &mut UnitCache) -> Vec<UnitId> {
+        let mut missing = Vec::new();
+        for (id, work) in &mut self.units {
+            match cache.take(*id) {
+                Some(unit) => (work.unit, work.stored) = (unit, true),
+                None => missing.push(*id),
+            }
+        }
+        missing.sort_unstable();
+        missing
+    }
+
+    pub fn loaded(&mut self, rows: Vec<(UnitId, Unit)>) {
+        for (id, unit) in rows {
+            if let Some(work) = self.units.get_mut(&id) {
+                (work.unit, work.stored) = (unit, true);
+            }
+        }
+    }
+
+    pub fn enrolled_experiments(&self) -> impl Iterator<Item = ExperimentId> {
+        self.units.values().flat_map(|w| w.unit.enrollments.iter().map(|e| e.experiment))
+    }
+
+    /// Users whom this chunk enrolls somewhere and who have conversions stored.
+    pub fn history_needed(&self, fates: &[Fate]) -> Vec<UnitId> {
+        let enrolled = self.chunk.events.iter().zip(fates).filter(|(event, fate)| {
+            let work = self.units.get(&event.unit);
+            **fate == Fate::Exposure
+                && work
+                    .is_some_and(|w| w.unit.has_conversions && w.unit.enrollment(event.experiment).is_none())
+        });
+        crate::apply::distinct(enrolled.map(|(event, _)| event.unit))
+    }
+
+    /// Folds every event in stream order. On overflow names the event; the units are then of no use any more.
+    pub fn run(
+        &mut self,
+        cache: &PartitionCache,
+        plan: &Sorted<'a>,
+        outcomes: &[Outcome],
+        past: &HashMap<UnitId, Vec<Past>>,
+        tally: &mut Tally<'a>,
+    ) -> Result<(), (usize, Overflow)> {
+        let chunk = self.chunk;
+        for (i, (event, fate)) in chunk.events.iter().zip(&plan.fates).enumerate() {
+            let Some(work) = self.units.get_mut(&event.unit) else { continue };
+            match (&event.kind, *fate) {
+                (Kind::Exposure(e), Fate::Exposure) => {
+                    let past = past.get(&event.unit).map_or(&[][..], Vec::as_slice);
+                    match work.expose(chunk, cache, event, e, self.day, past).map_err(|o| (i, o))? {
+                        Exposed::Enrolled => tally.recorded(chunk, event, Some(e.variation)),
+                        Exposed::Repeated { .. } => tally.deduplicated(chunk, event, false),
+                    }
+                }
+                (Kind::Conversion(c), Fate::Conversion { row, .. }) => {
+                    if is_new(*fate, outcomes) {
+                        work.convert(cache, &fact(chunk, event, c)).map_err(|o| (i, o))?;
+                        work.fresh.push(i);
+                        tally.recorded(chunk, event, None);
+                        if matches!(c.key, Key::Index(_)) {
+                            tally.keyless(chunk, event);
+                        }
+                    } else {
+                        let conflict = differs(plan, outcomes, row, c);
+                        tally.deduplicated(chunk, event, conflict);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The cumulative sums of every key that the changed units touch.
+    pub fn moments(&self, cache: &PartitionCache) -> Result<Touched, (usize, Overflow)> {
+        let mut touched = Touched::new();
+        for work in self.units.values() {
+            let Some(before) = &work.before else { continue };
+            for after in &work.unit.enrollments {
+                let earlier = before.enrollment(after.experiment);
+                let Some(known) = cache.experiment(after.experiment) else { continue };
+                if earlier == Some(after) {
+                    continue;
+                }
+                let key = MomentsKey {
+                    experiment: after.experiment,
+                    plan_version: after.plan_version,
+                    partition: cache.partition,
+                    variation: after.variation,
+                    stratum: String::new(),
+                    phase: after.phase,
+                };
+                let kept =
+                    |key: &MomentsKey| cache.moments.get(key).map(|k| k.moments.clone()).unwrap_or_default();
+                let sums = match touched.entry(key) {
+                    std::collections::hash_map::Entry::Occupied(e) => e.into_mut(),
+                    std::collections::hash_map::Entry::Vacant(e) => {
+                        let start = kept(e.key());
+                        e.insert(start)
+                    }
+                };
+                sums.shift(&known.plan, earlier, Some(after)).map_err(|o| (work.last_event, o))?;
+            }
+        }
+        Ok(touched)
+    }
+
+    /// Units and moments to be written.
+    pub fn changes<'m>(&self, cache: &PartitionCache, moments: &'m Touched) -> Changes<'m>
+    where
+        'a: 'm,
+    {
+        let mut changes = Changes::default();
+        for (id, work) in &self.units {
+            match (&work.before, work.stored) {
+                (None, _) => {}
+                (Some(_), false) => changes.new_units.push(NewUnit {
+                    id: *id,
+                    tenant: work.tenant,
+                    user_id: work.user_id,
+                    state: encode_unit(&work.unit),
+                }),
+                (Some(before), true) if *before != work.unit => {
+                    changes.changed_units.push((*id, encode_unit(&work.unit)));
+                }
+                (Some(_), true) => {}
+            }
+        }
+        // Key order: index pages are touched once each.
+        changes.new_units.sort_unstable_by_key(|u| u.id);
+        changes.changed_units.sort_unstable_by_key(|u| u.0);
+        let is_new = |key: &MomentsKey| !cache.moments.get(key).is_some_and(|k: &Kept| k.stored);
+        changes.moments = moments.iter().map(|(key, m)| (key.clone(), m, is_new(key))).collect();
+        changes
+    }
+
+    /// Gives the units back to the cache, as the transaction left them.
+    pub fn keep(self, cache: &mut PartitionCache) {
+        for (id, work) in self.units {
+            if work.stored || work.before.is_some() {
+                cache.units.put(id, work.unit);
+            }
+        }
+    }
+}
+
+impl Work<'_> {
+    fn expose(
+        &mut self,
+        chunk: &Chunk<'_>,
+        cache: &PartitionCache,
+        event: &Event<'_>,
+        exposure: &Exposure<'_>,
+        day: Day,
+        past: &[Past],
+    ) -> Result<Exposed, Overflow> {
+        let at = chunk.occurred_at(event);
+        let Some(known) = cache.experiment(event.experiment) else {
+            return Ok(Exposed::Repeated { changed: false });
+        };
+        // Real traffic is mostly this: the same variation seen again.
+        if let Some(e) = self.unit.enrollment(event.experiment)
+            && e.variation == exposure.variation
+            && at >= e.exposed_at
+        {
+            return Ok(Exposed::Repeated { changed: false });
+        }
+        self.snapshot();
+        let seen = Seen { variation: exposure.variation, at, day, phase: FIRST_PHASE };
+        let stored = past.iter().map(|p| Fact {
+            experiment: p.experiment,
+            event: &p.metric,
+            value: p.value,
+            at: p.occurred_at,
+        });
+        let fresh = self.fresh.iter().filter_map(|&i| match &chunk.events[i].kind {
+            Kind::Conversion(c) => Some(fact(chunk, &chunk.events[i], c)),
+            Kind::Exposure(_) => None,
+        });
+        fold::expose(&mut self.unit, &known.plan, seen, stored.chain(fresh))
+    }
+
+    fn convert(&mut self, cache: &PartitionCache, fact: &Fact<'_>) -> Result<(), Overflow> {
+        if !self.unit.has_conversions || !self.unit.enrollments.is_empty() {
+            self.snapshot();
+        }
+        fold::convert(&mut self.unit, fact, |id| cache.experiment(id).map(|e| &e.plan))?;
+        Ok(())
+    }
+
+    fn snapshot(&mut self) {
+        if self.before.is_none() {
+            self.before = Some(self.unit.clone());
+        }
+    }
+}
+
+fn fact<'a>(chunk: &Chunk<'_>, event: &Event<'_>, c: &Conversion<'a>) -> Fact<'a> {
+    Fact { experiment: event.experiment, event: c.metric, value: c.value, at: chunk.occurred_at(event) }
+}
+
+/// Whether a repeated conversion says something else than the one that counted.
+fn differs(plan: &Sorted<'_>, outcomes: &[Outcome], row: usize, c: &Conversion<'_>) -> bool {
+    match (outcomes.get(row), plan.conversions.get(row)) {
+        // Stored by this very chunk, under the same key.
+        (Some(Outcome::New), Some(first)) => {
+            let known = Outcome::Known {
+                metric: first.metric.to_owned(),
+                value: first.value,
+                occurred_given: first.occurred_given,
+            };
+            conflicts(&known, c.metric, c.value, c.occurred_given)
+        }
+        (Some(known), _) => conflicts(known, c.metric, c.value, c.occurred_given),
+        (None, _) => false,
+    }
+}

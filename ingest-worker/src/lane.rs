@@ -1,0 +1,242 @@
+//! A lane: one database connection that applies the partitions it holds, one transaction at a time.
+//!
+//! While a transaction is with the database, more entries arrive; so under load chunks grow by themselves and at
+//! rest an event waits for nothing. Several lanes overlap the database's work with ours.
+
+use crate::apply::{self, ApplyError};
+use crate::cache::PartitionCache;
+use crate::chunk::one_transaction;
+use crate::metrics::WorkerMetrics;
+use crate::report::{Report, Reporter};
+use crate::source::{self, Found, Source, What};
+use domain::Partition;
+use foldhash::{HashMap, HashMapExt};
+use queue::QueueError;
+use queue::reader::{Entry, EntryId, Reader};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use store::apply::{ApplyStore, Connect};
+use store::{ErrorKind, StoreError};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+/// How often a lane asks for the partitions it does not hold, and does its housekeeping.
+const TICK: Duration = Duration::from_secs(1);
+/// Receipts deleted per tick at most.
+const EXPIRE_LIMIT: i64 = 1_000;
+
+/// Whether a lane applies only partitions whose lock it holds. The lock avoids wasted work; it is the
+/// compare-and-set of the position that keeps the books, which a test shows by leaving the lock away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ownership {
+    Lock,
+    None,
+}
+
+#[derive(Debug, Clone)]
+pub struct LaneConfig {
+    pub redis_url: String,
+    /// The partitions this lane may get.
+    pub partitions: Vec<Partition>,
+    pub ownership: Ownership,
+    /// Events per transaction, at most (one entry may have more).
+    pub max_events: u64,
+    /// Applied entries stay in the stream this long.
+    pub keep: Duration,
+}
+
+pub struct Lane<C: Connect> {
+    connect: C,
+    config: LaneConfig,
+    metrics: Arc<WorkerMetrics>,
+    runs: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum LaneError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+}
+
+/// A partition held: its reader, what it remembers, and the entries read and not yet applied.
+struct Held {
+    cache: PartitionCache,
+    source: Source,
+    pending: VecDeque<Found>,
+}
+
+/// The lifetime of one database connection.
+struct Session<'l, C: Connect> {
+    lane: &'l mut Lane<C>,
+    store: C::Connection,
+    held: HashMap<Partition, Held>,
+    found: mpsc::Sender<Found>,
+    reporter: Reporter,
+}
+
+impl<C: Connect> Lane<C> {
+    pub fn new(connect: C, config: LaneConfig, metrics: Arc<WorkerMetrics>) -> Lane<C> {
+        Lane { connect, config, metrics, runs: 0 }
+    }
+
+    /// Applies until `stop`; ends after the transaction under way.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut backoff = source::backoff();
+        while !stop.is_cancelled() {
+            let begun = Instant::now();
+            match self.session(&stop).await {
+                Ok(()) => return,
+                Err(error) => {
+                    self.metrics.failed(error_label(&error));
+                    tracing::error!(%error, "applying failed; everything held is dropped and read again");
+                }
+            }
+            if begun.elapsed() > Duration::from_secs(10) {
+                backoff.reset();
+            }
+            source::pause(&mut backoff, &stop).await;
+        }
+    }
+
+    async fn session(&mut self, stop: &CancellationToken) -> Result<(), LaneError> {
+        let store = self.connect.connect().await?;
+        let reporter = Reporter::start(&self.config.redis_url, self.config.keep)?;
+        let (found, mut inbox) = mpsc::channel(self.config.partitions.len().max(1) * source::READS_AHEAD);
+        let mut session = Session { lane: self, store, held: HashMap::new(), found, reporter };
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                _ = tick.tick() => session.housekeep().await?,
+                Some(first) = inbox.recv() => {
+                    session.file(first);
+                    while let Ok(more) = inbox.try_recv() {
+                        session.file(more);
+                    }
+                    session.apply_pending(stop).await?;
+                }
+            }
+        }
+        session.reporter.finish().await;
+        Ok(())
+    }
+}
+
+impl<C: Connect> Session<'_, C> {
+    /// Takes partitions that became free, and deletes old receipts.
+    async fn housekeep(&mut self) -> Result<(), LaneError> {
+        let wanted = self.lane.config.partitions.iter();
+        let wanted: Vec<Partition> = wanted.filter(|p| !self.held.contains_key(p)).copied().collect();
+        if !wanted.is_empty() {
+            let taken = match self.lane.config.ownership {
+                Ownership::Lock => self.store.acquire(&wanted).await?,
+                Ownership::None => wanted,
+            };
+            for partition in taken {
+                self.hold(partition).await?;
+                tracing::info!(%partition, "partition taken");
+            }
+        }
+        self.store.expire_receipts(EXPIRE_LIMIT).await?;
+        self.lane.metrics.held(self.held.values().map(|h| h.cache.units.size()));
+        Ok(())
+    }
+
+    /// Loads where the partition stands and reads on from there.
+    async fn hold(&mut self, partition: Partition) -> Result<(), LaneError> {
+        let cache = PartitionCache::new(partition, self.store.load(partition).await?);
+        let source = self.source(partition, source::position(&cache.position))?;
+        self.held.insert(partition, Held { cache, source, pending: VecDeque::new() });
+        Ok(())
+    }
+
+    fn source(&mut self, partition: Partition, from: EntryId) -> Result<Source, LaneError> {
+        let config = &self.lane.config;
+        let reader = Reader::new(&config.redis_url, partition, from)?;
+        self.lane.runs += 1;
+        let entries = usize::try_from(config.max_events).unwrap_or(usize::MAX);
+        Ok(Source::start(reader, partition, self.lane.runs, entries, self.found.clone()))
+    }
+
+    fn file(&mut self, found: Found) {
+        if let Some(held) = self.held.get_mut(&found.partition)
+            && held.source.run == found.run
+        {
+            held.pending.push_back(found);
+        }
+    }
+
+    async fn apply_pending(&mut self, stop: &CancellationToken) -> Result<(), LaneError> {
+        let waiting = self.held.iter().filter(|(_, h)| !h.pending.is_empty());
+        let waiting: Vec<Partition> = waiting.map(|(p, _)| *p).collect();
+        for partition in waiting {
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            self.lane.metrics.busy();
+            if !self.apply_partition(partition).await? {
+                self.hold(partition).await?;
+            }
+            self.lane.metrics.progressed();
+        }
+        Ok(())
+    }
+
+    /// Applies what has been read of a partition. `false`: the position was moved by somebody else.
+    async fn apply_partition(&mut self, partition: Partition) -> Result<bool, LaneError> {
+        let Some(held) = self.held.get_mut(&partition) else { return Ok(true) };
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut anchor_lost = false;
+        for found in held.pending.drain(..) {
+            match found.what {
+                What::Entries(more) => entries.extend(more),
+                What::AnchorLost => anchor_lost = true,
+            }
+        }
+        let mut rest = entries.as_slice();
+        while !rest.is_empty() {
+            let (taken, day) = one_transaction(rest, held.cache.day, self.lane.config.max_events);
+            let (now, later) = rest.split_at(taken);
+            let begun = Instant::now();
+            match apply::apply(&mut self.store, &mut held.cache, now, day).await {
+                Ok(applied) => {
+                    self.lane.metrics.applied(&applied, begun.elapsed());
+                    self.reporter.send(Report { partition, applied }).await;
+                }
+                Err(ApplyError::Moved(_)) => {
+                    self.lane.metrics.failed("moved");
+                    tracing::warn!(%partition, "the position was moved by somebody else; reading from where it is");
+                    return Ok(false);
+                }
+                Err(ApplyError::Store(error)) => return Err(error.into()),
+            }
+            rest = later;
+        }
+        if anchor_lost {
+            self.lane.metrics.anchor_lost();
+            tracing::error!(%partition, "the stream was replaced; reading the new one from its beginning");
+            let source = self.source(partition, EntryId::ZERO)?;
+            if let Some(held) = self.held.get_mut(&partition) {
+                held.source = source;
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn error_label(error: &LaneError) -> &'static str {
+    match error {
+        LaneError::Queue(_) => "queue",
+        LaneError::Store(e) => match e.kind() {
+            ErrorKind::Transient => "transient",
+            ErrorKind::Data => "data",
+            ErrorKind::Fatal => "fatal",
+        },
+    }
+}

@@ -1,0 +1,108 @@
+//! The worker's metrics, and the progress its liveness is judged by.
+
+use crate::apply::Applied;
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use service::metrics::Metrics;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// With work at hand and nothing committed for this long, the worker is stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
+const IDLE: i64 = -1;
+
+pub struct WorkerMetrics {
+    recorded: IntCounter,
+    deduplicated: IntCounter,
+    dead_lettered: IntCounter,
+    discarded: IntCounter,
+    lost: IntCounter,
+    resent: IntCounter,
+    anchors_lost: IntCounter,
+    failures: IntCounterVec,
+    seconds: Histogram,
+    chunk: Histogram,
+    cached_units: IntGauge,
+    partitions: IntGauge,
+    started: Instant,
+    /// Milliseconds after `started` since which there is work and no commit; [`IDLE`] = none.
+    busy_since: AtomicI64,
+}
+
+impl WorkerMetrics {
+    pub fn new(m: &Metrics) -> Result<WorkerMetrics, prometheus::Error> {
+        let events = m.counter_vec("ab_applied_events_total", "Events applied, by their fate.", &["fate"])?;
+        let fate = |name: &str| events.with_label_values(&[name]);
+        let failures =
+            m.counter_vec("ab_apply_failures_total", "Transactions given up and tried again.", &["cause"])?;
+        let seconds = vec![0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
+        let sizes = vec![1.0, 10.0, 100.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0, 20000.0];
+        Ok(WorkerMetrics {
+            recorded: fate("recorded"),
+            deduplicated: fate("deduplicated"),
+            dead_lettered: fate("dead_lettered"),
+            discarded: fate("discarded"),
+            lost: fate("lost"),
+            resent: m.counter("ab_resent_entries_total", "Entries written twice and skipped.")?,
+            anchors_lost: m.counter("ab_streams_replaced_total", "Times a stream was found replaced.")?,
+            failures,
+            seconds: m.histogram("ab_apply_seconds", "Duration of an apply transaction.", seconds)?,
+            chunk: m.histogram("ab_apply_events", "Events per apply transaction.", sizes)?,
+            cached_units: m.gauge("ab_cached_units", "Units in the caches of one lane.")?,
+            partitions: m.gauge("ab_partitions_held", "Partitions held by one lane.")?,
+            started: Instant::now(),
+            busy_since: AtomicI64::new(IDLE),
+        })
+    }
+
+    pub fn applied(&self, a: &Applied, took: Duration) {
+        self.recorded.inc_by(a.totals.recorded);
+        self.deduplicated.inc_by(a.totals.deduplicated);
+        self.dead_lettered.inc_by(a.totals.dead_lettered);
+        self.discarded.inc_by(a.totals.discarded);
+        self.lost.inc_by(a.lost);
+        self.resent.inc_by(a.resent);
+        self.seconds.observe(took.as_secs_f64());
+        #[allow(clippy::cast_precision_loss)] // a chunk has far fewer than 2^52 events
+        self.chunk.observe(a.events as f64);
+        self.progressed();
+    }
+
+    pub fn failed(&self, cause: &str) {
+        self.failures.with_label_values(&[cause]).inc();
+    }
+
+    pub fn anchor_lost(&self) {
+        self.anchors_lost.inc();
+    }
+
+    pub fn held(&self, units: impl Iterator<Item = usize>) {
+        let (mut partitions, mut cached) = (0, 0);
+        for n in units {
+            partitions += 1;
+            cached += i64::try_from(n).unwrap_or(i64::MAX);
+        }
+        self.partitions.set(partitions);
+        self.cached_units.set(cached);
+    }
+
+    pub fn busy(&self) {
+        let _ = self.busy_since.compare_exchange(IDLE, self.now(), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    pub fn progressed(&self) {
+        self.busy_since.store(IDLE, Ordering::Relaxed);
+    }
+
+    /// Liveness: fails only when there is work and nothing was committed for 60 s.
+    pub fn alive(&self) -> Result<(), String> {
+        let since = self.busy_since.load(Ordering::Relaxed);
+        let stuck =
+            since != IDLE && self.now() - since > i64::try_from(STUCK_AFTER.as_millis()).unwrap_or(i64::MAX);
+        if stuck { Err("no transaction committed for 60 s with work at hand".into()) } else { Ok(()) }
+    }
+
+    fn now(&self) -> i64 {
+        i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+}

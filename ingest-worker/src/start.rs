@@ -1,0 +1,107 @@
+//! Start-up: refuse what cannot work, then run the lanes until told to stop.
+
+use crate::lane::{Lane, LaneConfig, Ownership};
+use crate::metrics::WorkerMetrics;
+use domain::Partition;
+use service::boot::{Boot, BootError, Listeners};
+use service::health::Health;
+use service::http::NoRoutes;
+use service::settings::{Refusal, Settings};
+use std::sync::Arc;
+use std::time::Duration;
+use store::Store;
+use store::postgres::PgConnect;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// Lanes of a worker: enough to keep the database busy while a chunk is folded; each is one connection.
+const LANES: u16 = 2;
+/// For readiness probes and start checks; the lanes have connections of their own.
+const PROBE_CONNECTIONS: usize = 2;
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+pub async fn run(boot: Boot) -> Result<(), BootError> {
+    let listeners = boot.listen().await?;
+    serve(boot, listeners, Ownership::Lock).await
+}
+
+/// Runs until the boot's shutdown begins; the transaction under way is finished.
+pub async fn serve(boot: Boot, listeners: Listeners, ownership: Ownership) -> Result<(), BootError> {
+    let settings = boot.settings.clone();
+    let database = settings.database_url()?.expose().to_owned();
+    let redis = settings.redis_url()?.expose().to_owned();
+    let store = open_store(&settings, &database).await?;
+    check_queue(&settings, &redis).await?;
+    let metrics = WorkerMetrics::new(&boot.metrics).map_err(|e| BootError::failed("register metrics", e))?;
+    let metrics = Arc::new(metrics);
+
+    let stop = boot.shutdown.token();
+    let mut lanes = JoinSet::new();
+    for lane in 0..LANES {
+        let partitions =
+            (0..settings.queue.partitions).filter(|p| p % LANES == lane).map(Partition).collect();
+        let config = LaneConfig {
+            redis_url: redis.clone(),
+            partitions,
+            ownership,
+            max_events: settings.worker.apply_max_events as u64,
+            keep: settings.queue.keep,
+        };
+        let connect = PgConnect { url: database.clone() };
+        lanes.spawn(Lane::new(connect, config, metrics.clone()).run(stop.clone()));
+    }
+    let probe = store.clone();
+    let partitions = settings.queue.partitions;
+    let health = Health::new(&settings)
+        .check("database", move || {
+            let store = probe.clone();
+            async move { ready(&store, partitions).await.map_err(|e| e.to_string()) }
+        })
+        .alive_when(move || metrics.alive());
+    listeners.serve(&boot, Arc::new(NoRoutes), health).await?;
+    while let Some(ended) = lanes.join_next().await {
+        ended.map_err(|e| BootError::failed("run a lane", e))?;
+    }
+    Ok(())
+}
+
+async fn ready(store: &Store, partitions: u16) -> Result<String, store::StoreError> {
+    store.check(partitions).await?;
+    store.write_probe().await?;
+    Ok("a write was made and rolled back".into())
+}
+
+async fn open_store(settings: &Settings, url: &str) -> Result<Store, BootError> {
+    let patience = settings.lifecycle.startup_timeout;
+    let opened = Store::open(url, PROBE_CONNECTIONS, settings.queue.partitions, patience).await;
+    let store = opened.map_err(|e| Refusal::new("AB_DATABASE_URL", e.to_string()))?;
+    match store.write_probe().await {
+        Ok(()) => Ok(store),
+        Err(e) => {
+            Err(Refusal::new("AB_DATABASE_URL", format!("the database does not take writes: {e}")).into())
+        }
+    }
+}
+
+/// Production refuses a queue that cannot be reached or may lose what it acknowledged; elsewhere it is said.
+async fn check_queue(settings: &Settings, url: &str) -> Result<(), BootError> {
+    let deadline = Instant::now() + settings.lifecycle.startup_timeout;
+    let weaknesses = loop {
+        match queue::checks::durability(url).await {
+            Ok(weaknesses) => break weaknesses,
+            Err(error) if Instant::now() >= deadline => {
+                return Err(Refusal::new("AB_REDIS_URL", error.to_string()).into());
+            }
+            Err(error) => tracing::warn!(%error, "the queue is not ready; trying again"),
+        }
+        tokio::time::sleep(RETRY_PAUSE).await;
+    };
+    for w in &weaknesses {
+        let reason = format!("Redis has {} '{}', wanted: {}", w.setting, w.found, w.wanted);
+        if settings.is_production() && !settings.queue.allow_weak_durability {
+            return Err(Refusal::new("AB_REDIS_URL", reason).into());
+        }
+        tracing::warn!(reason, "the queue may lose what it acknowledged");
+    }
+    Ok(())
+}
