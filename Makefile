@@ -1,0 +1,46 @@
+# `make` alone explains itself. On a fresh machine `make test` is the only command needed.
+
+CARGO ?= cargo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build test e2e demo bench check deny clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## Install what the machine lacks: PostgreSQL, Redis, a C compiler (nothing to do = no output)
+	@sh ops/setup.sh
+
+build: setup ## Build all programs, in target/debug
+	$(CARGO) build --locked --workspace --bins
+
+# Programs and tests are built in one go, so that both use the same build of every library, and the tests that
+# start our programs never meet old ones. Tests live in tests/, none beside the code (`make check` sees to it).
+test: setup ## Run all tests, end-to-end ones included, on servers of their own
+	$(CARGO) build --locked --workspace --bins --test '*'
+	$(CARGO) test --locked --workspace --test '*'
+
+e2e: setup ## Run the end-to-end tests only
+	$(CARGO) build --locked --workspace --bins --test '*'
+	$(CARGO) test --locked --package abstream-e2e --test '*'
+
+demo: setup ## Run the whole pipeline as separate processes and show its results (200,000 events)
+	$(CARGO) build --locked --quiet --workspace --bins
+	@$(CARGO) run --locked --quiet --package abstream-e2e --bin demo
+
+bench: setup ## Measure speed against the machine's own ceilings (release build, takes minutes)
+	$(CARGO) build --locked --release --workspace --bins
+	$(CARGO) run --locked --release --package abstream-bench
+
+check: setup ## Format, lints, and the rules of the tree; all warnings are errors
+	@sh ops/check-tree.sh
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+
+deny: ## Check the dependencies: bans, licences, sources (installs cargo-deny when missing: minutes)
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --workspace --locked check bans licenses sources
+
+clean: ## Remove all that was built, and the test kit's cache
+	$(CARGO) clean
+	rm -rf "$${TMPDIR:-/tmp}/abstream-testkit-$$(id -u)"

@@ -1,0 +1,125 @@
+#!/bin/sh
+# Installs what building and testing need and this machine lacks. Silent, quick and without network when all is
+# there. Servers are installed for tests to start their own: none is left running or started at boot.
+set -eu
+
+OLDEST_POSTGRESQL=15
+OLDEST_REDIS=6.2
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+fail() {
+    say "$@"
+    exit 1
+}
+
+has_cargo() { command -v cargo >/dev/null; }
+
+# A compiler without the C library's headers does not help.
+has_c() {
+    command -v cc >/dev/null && printf '#include <stdio.h>\nint main(void) { return 0; }\n' |
+        cc -x c -o /dev/null - 2>/dev/null
+}
+
+# The same places, in the same order, as shared/testkit/src/postgres.rs.
+has_postgresql() {
+    for dir in "${AB_TEST_PG_BIN:-}" "$(dirname "$(command -v postgres || echo /nowhere/postgres)")" \
+        /usr/lib/postgresql/*/bin; do
+        if [ -x "$dir/postgres" ] && [ -x "$dir/initdb" ]; then
+            major=$("$dir/postgres" --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/')
+            if [ "${major:-0}" -ge $OLDEST_POSTGRESQL ]; then return 0; fi
+        fi
+    done
+    return 1
+}
+
+has_redis() {
+    command -v redis-server >/dev/null || return 1
+    version=$(redis-server --version | sed 's/.* v=\([0-9.]*\).*/\1/')
+    [ "$(printf '%s\n%s\n' $OLDEST_REDIS "$version" | sort -V | head -n 1)" = $OLDEST_REDIS ]
+}
+
+missing() {
+    has_postgresql || printf ' postgresql'
+    has_redis || printf ' redis'
+    has_c || printf ' c'
+}
+
+by_hand() {
+    say "please install yourself:"
+    for what in $1; do
+        case $what in
+        postgresql) say "  PostgreSQL $OLDEST_POSTGRESQL or newer, the server (Fedora: dnf install postgresql-server; Arch: pacman -S postgresql), or name its programs' directory in AB_TEST_PG_BIN" ;;
+        redis) say "  Redis $OLDEST_REDIS or newer, redis-server on PATH (Fedora: dnf install redis; Arch: pacman -S redis)" ;;
+        c) say "  a C compiler with headers, as cc on PATH (Fedora: dnf install gcc glibc-devel; Arch: pacman -S gcc)" ;;
+        esac
+    done
+    exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    else
+        sudo "$@"
+    fi
+}
+
+apt_install() { as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2; }
+
+# Debian starts a server when its package is installed, unless this file says no.
+POLICY=/usr/sbin/policy-rc.d
+hold_services() {
+    if [ ! -e $POLICY ]; then
+        trap 'as_root rm -f $POLICY' EXIT
+        trap 'exit 1' HUP INT TERM
+        as_root sh -c "printf '#!/bin/sh\nexit 101\n' >$POLICY && chmod 755 $POLICY"
+    fi
+}
+
+not_at_boot() {
+    if command -v systemctl >/dev/null; then as_root systemctl disable --quiet "$1"; fi
+}
+
+install_postgresql() {
+    newest=$(apt-cache pkgnames postgresql- | sed -n 's/^postgresql-\([0-9]*\)$/\1/p' | sort -n | tail -n 1)
+    if [ "${newest:-0}" -lt $OLDEST_POSTGRESQL ]; then
+        say "this release's newest PostgreSQL is ${newest:-none}; Debian 12 and Ubuntu 24.04 have a newer one"
+        by_hand postgresql
+    fi
+    fresh=no
+    [ -e /etc/postgresql-common ] || fresh=yes
+    apt_install postgresql-common
+    if [ $fresh = yes ]; then
+        # No cluster of the system's own beside those of the tests.
+        as_root sed -i 's/^#*create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
+    fi
+    apt_install "postgresql-$newest"
+    if [ $fresh = yes ]; then not_at_boot postgresql; fi
+}
+
+install_redis() {
+    fresh=no
+    command -v redis-server >/dev/null || fresh=yes
+    apt_install redis-server
+    if [ $fresh = yes ]; then not_at_boot redis-server; fi
+}
+
+has_cargo || fail "cargo not found: install Rust as https://rustup.rs says, then try again"
+lacking=$(missing)
+[ -n "$lacking" ] || exit 0
+command -v apt-get >/dev/null || by_hand "$lacking"
+[ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null || fail "run me as root, or install sudo: missing$lacking"
+
+say "installing:$lacking"
+as_root apt-get update -qq >&2
+hold_services
+for what in $lacking; do
+    case $what in
+    postgresql) install_postgresql ;;
+    redis) install_redis ;;
+    c) apt_install gcc libc6-dev ;;
+    esac
+done
+lacking=$(missing)
+[ -z "$lacking" ] || by_hand "$lacking"
+say "done"
