@@ -64,14 +64,11 @@ pub fn convert<'p>(
 ) -> Result<bool, Overflow> {
     let mut next = Vec::new();
     for (i, enrollment) in unit.enrollments.iter().enumerate() {
-        if !fact.experiment.is_none() && fact.experiment != enrollment.experiment {
-            continue;
-        }
         // No plan: the experiment was deleted, and what it says no longer matters.
         let Some(plan) = plans(enrollment.experiment) else { continue };
-        if plan.event_index(fact.event).is_some() {
+        if let Some(event) = counted_event(plan, fact) {
             let mut changed = enrollment.clone();
-            count(&mut changed, plan, fact)?;
+            changed.add(plan, event, fact.value, fact.at)?;
             next.push((i, changed));
         }
     }
@@ -83,15 +80,15 @@ pub fn convert<'p>(
     Ok(changed)
 }
 
-/// Whether `fact` is one this enrollment's plan counts, and if so, counts it.
+/// Counts `fact` if it is one that the enrollment's plan counts.
 pub(crate) fn count(enrollment: &mut Enrollment, plan: &Plan, fact: &Fact<'_>) -> Result<(), Overflow> {
-    if !fact.experiment.is_none() && fact.experiment != plan.experiment {
-        return Ok(());
-    }
-    match plan.event_index(fact.event) {
-        Some(event) => enrollment.add(plan, event, fact.value, fact.at),
-        None => Ok(()),
-    }
+    counted_event(plan, fact).map_or(Ok(()), |event| enrollment.add(plan, event, fact.value, fact.at))
+}
+
+/// Index of the fact's event in the plan; `None` = another experiment's, or used by no metric.
+fn counted_event(plan: &Plan, fact: &Fact<'_>) -> Option<usize> {
+    let ours = fact.experiment.is_none() || fact.experiment == plan.experiment;
+    ours.then(|| plan.event_index(fact.event))?
 }
 
 fn repeat(enrollment: &mut Enrollment, seen: Seen) -> bool {

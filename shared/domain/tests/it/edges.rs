@@ -148,7 +148,7 @@ fn caps_bound_from_above_only() {
 }
 
 #[test]
-fn a_deleted_experiment_is_left_alone() {
+fn experiments_that_do_not_count_it_are_left_alone() {
     let plans = [plan(1), plan(2)];
     let before = Unit { has_conversions: false, enrollments: plans.iter().map(enrollment).collect() };
     let mut unit = before.clone();
@@ -158,6 +158,11 @@ fn a_deleted_experiment_is_left_alone() {
     assert_eq!(unit.enrollments[1].tallies[1], Tally { count: 1, sum: 7, ..Tally::default() });
     assert_eq!(fold::convert(&mut unit, &purchase(7, 0), |_| None), Ok(false));
     assert!(unit.has_conversions);
+    // Nor does a conversion change an experiment it does not name, or one that does not use its event.
+    let both = |id: ExperimentId| plans.iter().find(|p| p.experiment == id);
+    let elsewhere = Fact { experiment: ExperimentId(3), ..purchase(7, 0) };
+    assert_eq!(fold::convert(&mut unit, &elsewhere, both), Ok(false));
+    assert_eq!(fold::convert(&mut unit, &Fact { event: "unused", ..purchase(7, 0) }, both), Ok(false));
 }
 
 fn tallies() -> impl Strategy<Value = Tally> {
