@@ -1,0 +1,119 @@
+//! What people and scripts read: results on standard output, progress on standard error.
+
+use crate::accounting::Books;
+use crate::verify::Report;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{self, IsTerminal, Write};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Differences shown to people; `--json` has all.
+const SHOWN: usize = 20;
+
+pub fn json(value: &impl serde::Serialize) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, value)?;
+    writeln!(out)
+}
+
+/// A table with a row per partition, and the line that scripts look for last.
+pub fn books(books: &Books) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let row = |out: &mut io::StdoutLock<'_>, cells: [String; 9]| {
+        let line: String = cells.iter().map(|c| format!("{c:>13}")).collect();
+        writeln!(out, "{}", line.trim_end())
+    };
+    let heads = [
+        "partition",
+        "received",
+        "recorded",
+        "deduplicated",
+        "dead",
+        "discarded",
+        "in flight",
+        "lost",
+        "closes",
+    ];
+    row(&mut out, heads.map(str::to_owned))?;
+    for (partition, b) in &books.partitions {
+        let numbers = [b.received, b.recorded, b.deduplicated, b.dead, b.discarded, b.in_flight, b.lost];
+        let mut cells = std::array::from_fn(|i| {
+            i.checked_sub(1).and_then(|i| numbers.get(i)).map(i64::to_string).unwrap_or_default()
+        });
+        cells[0] = partition.to_string();
+        cells[8] = if b.closes() { "yes".into() } else { "NO".into() };
+        row(&mut out, cells)?;
+    }
+    writeln!(out, "{}", books.total)
+}
+
+pub fn verified(report: &Report) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let Report { experiment, rows, units, conversions, differences } = report;
+    if differences.is_empty() {
+        return writeln!(
+            out,
+            "verify {experiment}: equal (rows={rows}, units={units}, conversions={conversions})"
+        );
+    }
+    for d in differences.iter().take(SHOWN) {
+        writeln!(out, "{}\n  stored     {}\n  recomputed {}", d.at, d.stored, d.recomputed)?;
+    }
+    if differences.len() > SHOWN {
+        writeln!(out, ".. and {} more", differences.len() - SHOWN)?;
+    }
+    writeln!(out, "verify {experiment}: DIFFERENT in {} places", differences.len())
+}
+
+pub fn lines(lines: &[String]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    lines.iter().try_for_each(|line| writeln!(out, "{line}"))
+}
+
+pub fn error(message: &str) {
+    // Nothing is left to do when standard error is closed.
+    let _ = writeln!(io::stderr(), "abctl: {}", message.replace('\n', " "));
+}
+
+/// A bar on a terminal, a plain line every few seconds elsewhere.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    total: u64,
+    plain: Mutex<(u64, Instant)>,
+}
+
+const PLAIN_EVERY: Duration = Duration::from_secs(5);
+
+impl Progress {
+    pub fn new(total: u64) -> Progress {
+        let bar = io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template(
+                "{bar:40} {human_pos}/{human_len} events, {per_sec}, {eta} left",
+            );
+            let bar = ProgressBar::new(total);
+            if let Ok(style) = style {
+                bar.set_style(style);
+            }
+            bar
+        });
+        Progress { bar, total, plain: Mutex::new((0, Instant::now())) }
+    }
+
+    pub fn add(&self, events: u64) {
+        if let Some(bar) = &self.bar {
+            return bar.inc(events);
+        }
+        let Ok(mut plain) = self.plain.lock() else { return };
+        plain.0 += events;
+        if plain.1.elapsed() >= PLAIN_EVERY {
+            plain.1 = Instant::now();
+            let _ = writeln!(io::stderr(), "{} of {} events", plain.0, self.total);
+        }
+    }
+
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The books of database and queue put together.
+
+use abctl::accounting::{Book, Sent, balance};
+use domain::Partition;
+use std::collections::HashMap;
+use store::{PartitionAccount, WriterRow};
+use uuid::Uuid;
+
+fn account(partition: u16, numbers: [i64; 6]) -> PartitionAccount {
+    let [accepted, recorded, deduplicated, dead_lettered, discarded, lost] = numbers;
+    let position = "1-0".into();
+    PartitionAccount {
+        partition: Partition(partition),
+        position,
+        accepted,
+        recorded,
+        deduplicated,
+        dead_lettered,
+        discarded,
+        lost,
+    }
+}
+
+fn writer(n: u128, total: u64) -> WriterRow {
+    WriterRow { writer: Uuid::from_u128(n), number: 1, total, seen_ms: 1 }
+}
+
+fn sent(totals: &[(u16, u128, u64)]) -> Sent {
+    let mut sent = Sent::new();
+    for (partition, writer, total) in totals {
+        sent.entry(Partition(*partition))
+            .or_insert_with(HashMap::new)
+            .insert(Uuid::from_u128(*writer), *total);
+    }
+    sent
+}
+
+#[test]
+fn what_was_sent_and_not_applied_is_in_flight() {
+    let accounts = [account(0, [10, 6, 2, 1, 1, 0]), account(1, [5, 5, 0, 0, 0, 0])];
+    let writers = [(Partition(0), writer(1, 7)), (Partition(0), writer(2, 3)), (Partition(1), writer(1, 5))];
+    let books = balance(&accounts, &writers, &sent(&[(0, 1, 7), (0, 2, 8), (0, 3, 4), (1, 1, 5)]));
+    assert_eq!(books.partitions[0].1.in_flight, 9);
+    assert_eq!(books.partitions[1].1.in_flight, 0);
+    let total = "accounting: received=24 recorded=11 deduplicated=2 dead=1 discarded=1 in_flight=9 lost=0";
+    assert_eq!(books.total.to_string(), total);
+    assert!(books.are_good());
+}
+
+#[test]
+fn a_queue_that_forgot_has_nothing_in_flight() {
+    let writers = [(Partition(0), writer(1, 7))];
+    let books = balance(&[account(0, [7, 7, 0, 0, 0, 0])], &writers, &sent(&[(0, 1, 2)]));
+    assert_eq!(books.total, Book { received: 7, recorded: 7, ..Book::default() });
+}
+
+#[test]
+fn books_that_do_not_close_in_one_partition_are_bad_even_if_the_sum_does() {
+    let accounts = [account(0, [10, 9, 0, 0, 0, 0]), account(1, [5, 6, 0, 0, 0, 0])];
+    let books = balance(&accounts, &[], &Sent::new());
+    assert!(books.total.closes() && !books.are_good());
+    let lost = balance(&[account(0, [10, 9, 0, 0, 0, 1])], &[], &Sent::new());
+    assert!(lost.total.closes() && !lost.are_good());
+}
