@@ -63,7 +63,10 @@ pub fn encode(
                 received_at: clock.received_at,
                 clock_shift: clock.shift,
                 receipt: common.receipt.map(|address| Receipt { address, part, parts }),
-                groups: slots.chunk_by(|a, b| a.group() == b.group()).map(|slots| group(slots, items)).collect(),
+                groups: slots
+                    .chunk_by(|a, b| a.group() == b.group())
+                    .map(|slots| group(slots, items))
+                    .collect(),
             };
             Ok(Outgoing {
                 partition: slots[0].partition,

@@ -33,8 +33,21 @@ pub struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// Where the item at `position` of the accepted ones goes.
-    pub fn slot(&self, item: &Item<'_>, position: u32) -> Result<Slot, Fault> {
+    /// Where every item goes that is taken; the others join `faults`, which end in order of index.
+    pub fn slots(&self, items: &[Item<'_>], faults: &mut Vec<(u32, Fault)>) -> Vec<Slot> {
+        let mut slots = Vec::with_capacity(items.len());
+        for (position, item) in (0..).zip(items) {
+            match self.slot(item, position) {
+                Ok(slot) => slots.push(slot),
+                Err(fault) => faults.push((item.index, fault)),
+            }
+        }
+        faults.sort_by_key(|(index, _)| *index);
+        slots
+    }
+
+    /// `position`: the item's, among those well-formed.
+    fn slot(&self, item: &Item<'_>, position: u32) -> Result<Slot, Fault> {
         let entry = self.target(item)?;
         if let Some(given) = item.occurred_given {
             self.clock.check(given)?;
@@ -99,9 +112,9 @@ fn exposure(variation: &Variation<'_>, entry: &Entry) -> Result<i16, Fault> {
         }
         Variation::Key(key) => ("variation", entry.variations.iter().position(|known| known == key)),
     };
-    index.and_then(|index| i16::try_from(index).ok()).ok_or_else(|| {
-        Fault::field(Code::UnknownVariation, field, "the experiment has no such variation")
-    })
+    index
+        .and_then(|index| i16::try_from(index).ok())
+        .ok_or_else(|| Fault::field(Code::UnknownVariation, field, "the experiment has no such variation"))
 }
 
 fn unknown_experiment() -> Fault {

@@ -1,0 +1,97 @@
+//! This tier's metrics: names in one place, children resolved once.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus::{Error, IntCounter, IntGauge};
+use queue::producer::{Backlog, Counters};
+use service::metrics::Metrics;
+
+use crate::body::Fault;
+use crate::codes::Code;
+
+pub struct Stats {
+    pub exposures: IntCounter,
+    pub conversions: IntCounter,
+    pub keyless: IntCounter,
+    pub rounded: IntCounter,
+    pub clock_corrected: IntCounter,
+    rejected: Vec<IntCounter>,
+    backlog: IntGauge,
+    memory_percent: IntGauge,
+    reachable: IntGauge,
+    pub weaknesses: IntGauge,
+    /// One for each of [`Counters`], in the order of [`read`].
+    writer: [IntCounter; 6],
+}
+
+impl Stats {
+    pub fn new(metrics: &Metrics) -> Result<Stats, Error> {
+        let accepted = metrics.counter_vec("abstream_ingest_events_total", "Events accepted", &["kind"])?;
+        let rejected = metrics.counter_vec(
+            "abstream_ingest_rejected_total",
+            "Items refused, and requests refused as a whole, by error_code",
+            &["error_code"],
+        )?;
+        let counter = |name: &str, help: &str| metrics.counter(name, help);
+        let gauge = |name: &str, help: &str| metrics.gauge(name, help);
+        Ok(Stats {
+            exposures: accepted.with_label_values(&["exposure"]),
+            conversions: accepted.with_label_values(&["conversion"]),
+            keyless: counter("abstream_ingest_keyless_total", "Conversions accepted without a key")?,
+            rounded: counter(
+                "abstream_ingest_values_rounded_total",
+                "Values accepted that had more than six decimals",
+            )?,
+            clock_corrected: counter(
+                "abstream_ingest_clock_corrected_total",
+                "Events accepted whose occurred_at was shifted because the client's clock was off",
+            )?,
+            rejected: Code::ALL.iter().map(|code| rejected.with_label_values(&[code.as_str()])).collect(),
+            backlog: gauge(
+                "abstream_queue_backlog_events",
+                "Events written to the queue and not yet applied",
+            )?,
+            memory_percent: gauge("abstream_queue_memory_percent", "Share of Redis' maxmemory in use")?,
+            reachable: gauge("abstream_queue_reachable", "1 while Redis answers this gateway")?,
+            weaknesses: gauge(
+                "abstream_queue_weak_settings",
+                "Redis settings under which acknowledged events can be lost",
+            )?,
+            writer: [
+                counter("abstream_queue_entries_total", "Stream entries acknowledged")?,
+                counter("abstream_queue_events_total", "Events in acknowledged entries")?,
+                counter("abstream_queue_bytes_total", "Bytes of frames in acknowledged entries")?,
+                counter("abstream_queue_resends_total", "Entries sent again after an unknown outcome")?,
+                counter("abstream_queue_refusals_total", "Entries Redis refused")?,
+                counter("abstream_queue_unreachable_total", "Attempts that found no connection")?,
+            ],
+        })
+    }
+
+    pub fn rejected(&self, code: Code) {
+        if let Some(counter) = self.rejected.get(code as usize) {
+            counter.inc();
+        }
+    }
+
+    pub fn rejected_items(&self, faults: &[(u32, Fault)]) {
+        faults.iter().for_each(|(_, fault)| self.rejected(fault.code));
+    }
+
+    /// Copies what the queue counts on its own.
+    pub fn observe(&self, backlog: Backlog, counters: &Counters) {
+        self.backlog.set(i64::try_from(backlog.events).unwrap_or(i64::MAX));
+        #[allow(clippy::cast_possible_truncation)] // a share of some hundred percent at most
+        self.memory_percent.set((backlog.memory_fraction * 100.0).round() as i64);
+        self.reachable.set(i64::from(backlog.reachable));
+        for (counter, total) in self.writer.iter().zip(read(counters)) {
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
+    }
+}
+
+fn read(counters: &Counters) -> [u64; 6] {
+    let Counters { entries, events, bytes, resends, refusals, unreachable } = counters;
+    [entries, events, bytes, resends, refusals, unreachable]
+        .map(|total: &AtomicU64| total.load(Ordering::Relaxed))
+}
