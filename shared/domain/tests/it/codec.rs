@@ -131,6 +131,12 @@ fn false_lengths_are_refused() {
         Err(CodecError::Damaged)
     );
     assert_eq!(decode_moments(&[1, 6, 0, 0, 0, 0, 0, 0, 0]), Err(CodecError::Damaged));
+    // An experiment's number of more than 64 bits.
+    let one = golden("unit_one");
+    let numbered = |number: &[u8]| [&one[..3], number, &one[4..]].concat();
+    assert!(decode_unit(&numbered(&[[0xff; 9].as_slice(), &[0x01]].concat())).is_ok());
+    assert_eq!(decode_unit(&numbered(&[[0xff; 9].as_slice(), &[0x02]].concat())), Err(CodecError::Damaged));
+    assert_eq!(decode_unit(&numbered(&[[0xff; 10].as_slice(), &[0x00]].concat())), Err(CodecError::Damaged));
     // Sums wider than 128 bits.
     let mut wide = golden("unit_three");
     wide.truncate(wide.len() - 17);

@@ -28,6 +28,9 @@ fn refused(edge: impl Fn(&mut Enrollment), fact: &Fact<'_>) {
     let plans = [plan(1), plan(2)];
     let mut full = enrollment(&plans[1]);
     edge(&mut full);
+    let mut alone = full.clone();
+    alone.add(&plans[1], 1, fact.value, fact.at).expect_err("overflows");
+    assert_eq!(alone, full);
     let before = Unit { has_conversions: false, enrollments: vec![enrollment(&plans[0]), full] };
     let mut unit = before.clone();
     let find = |id: ExperimentId| plans.iter().find(|p| p.experiment == id);
