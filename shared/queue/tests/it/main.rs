@@ -1,0 +1,14 @@
+//! Tests of the queue. Those that need one start a Redis of their own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod applied;
+mod catalogue;
+mod checks;
+mod frames;
+mod golden;
+mod numbering;
+mod producer;
+mod reader;
+mod receipts;
+mod resend;
+mod support;
