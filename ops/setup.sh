@@ -76,9 +76,7 @@ hold_services() {
     fi
 }
 
-not_at_boot() {
-    if command -v systemctl >/dev/null; then as_root systemctl disable --quiet "$1"; fi
-}
+not_at_boot() { as_root update-rc.d "$1" disable >&2; }
 
 install_postgresql() {
     newest=$(apt-cache pkgnames postgresql- | sed -n 's/^postgresql-\([0-9]*\)$/\1/p' | sort -n | tail -n 1)
