@@ -70,6 +70,9 @@ struct Simulate {
     /// Ask for the outcome of every batch, waiting this many seconds (`Prefer: wait`).
     #[arg(long)]
     wait: Option<u32>,
+    /// Events per second, at most.
+    #[arg(long)]
+    rate: Option<f64>,
     /// How long a batch is retried before giving up.
     #[arg(long, default_value = "120s", value_parser = duration)]
     patience: Duration,
@@ -170,10 +173,15 @@ async fn books(store: &Store, settings: &Settings, wait: Duration) -> Result<Boo
     Ok(books.await?)
 }
 
+#[allow(clippy::disallowed_methods)] // the one place that reads the clock
+fn now_ms() -> Result<i64> {
+    Ok(i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_millis())?)
+}
+
 const DAY_MS: i64 = 86_400_000;
 
 async fn simulate(options: &Simulate, settings: &Settings, json: bool) -> Result<bool> {
-    let now = i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_millis())?;
+    let now = now_ms()?;
     let (world, habits) = match options.load {
         Load::Varied => (World::varied(&options.prefix), Habits::varied()),
         Load::Plain => (World::plain(&options.prefix), Habits::plain()),
@@ -195,6 +203,7 @@ async fn simulate(options: &Simulate, settings: &Settings, json: bool) -> Result
         manner: Manner {
             batch: options.batch,
             wait: options.wait,
+            rate: options.rate.map(|all| all / f64::from(options.concurrency)),
             patience: options.patience,
             timeout: Duration::from_secs(u64::from(options.wait.unwrap_or(0)) + 30),
         },

@@ -121,6 +121,7 @@ impl Client {
         let answer = sender.send_request(request).await?;
         let (head, body) = answer.into_parts();
         let retry_after = head.headers.get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok());
+        #[allow(clippy::disallowed_methods)] // limited
         let body = http_body_util::Limited::new(body, ANSWER_MAX).collect().await?.to_bytes();
         self.connection = Some(sender);
         let retry_after = retry_after.map(Duration::from_secs);

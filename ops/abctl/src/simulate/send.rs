@@ -13,6 +13,8 @@ pub struct Manner {
     pub batch: u32,
     /// `Prefer: wait=N`.
     pub wait: Option<u32>,
+    /// Events per second of one lane, at most.
+    pub rate: Option<f64>,
     /// A batch that is not acknowledged after this long ends the run.
     pub patience: Duration,
     /// Of one request.
@@ -87,7 +89,13 @@ pub async fn send_all(
     progress: &Progress,
 ) -> Result<Answers, SendError> {
     let mut answers = Answers::default();
+    let begun = Instant::now();
     while let Some(batch) = lane.next(manner.batch) {
+        if let Some(rate) = manner.rate {
+            #[allow(clippy::cast_precision_loss)] // for pacing
+            let due = Duration::from_secs_f64(answers.received as f64 / rate.max(1e-3));
+            tokio::time::sleep_until(begun + due).await;
+        }
         answers.add(send(&batch, client, manner).await?);
         progress(batch.events.into());
         if batch.resend {

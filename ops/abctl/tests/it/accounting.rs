@@ -2,7 +2,6 @@
 
 use abctl::accounting::{Book, Sent, balance};
 use domain::Partition;
-use std::collections::HashMap;
 use store::{PartitionAccount, WriterRow};
 use uuid::Uuid;
 
@@ -28,9 +27,7 @@ fn writer(n: u128, total: u64) -> WriterRow {
 fn sent(totals: &[(u16, u128, u64)]) -> Sent {
     let mut sent = Sent::new();
     for (partition, writer, total) in totals {
-        sent.entry(Partition(*partition))
-            .or_insert_with(HashMap::new)
-            .insert(Uuid::from_u128(*writer), *total);
+        sent.entry(Partition(*partition)).or_default().insert(Uuid::from_u128(*writer), *total);
     }
     sent
 }

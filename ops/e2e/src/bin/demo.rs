@@ -1,0 +1,58 @@
+//! `make demo`: the whole pipeline once, on private servers, held against what must come out.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use anyhow::Result;
+use e2e::{Setup, System, results, run};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const EVENTS: u64 = 200_000;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match demo().await {
+        Ok(differences) if differences.is_empty() => ExitCode::SUCCESS,
+        Ok(differences) => {
+            differences.iter().take(20).for_each(|d| eprintln!("DIFFERENT: {d}"));
+            eprintln!("demo: {} things are not as they must be", differences.len());
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is not as it must be.
+async fn demo() -> Result<Vec<String>> {
+    println!("starting PostgreSQL, Redis, ingest-gateway, ingest-worker and analyzer on free ports ..");
+    let system = System::start(Setup::default()).await?;
+    println!("sending {EVENTS} events of synthetic users over HTTP ..");
+    let simulation = run::varied(EVENTS, 1);
+    let sent = AtomicU64::new(0);
+    let progress = Arc::new(move |events| {
+        let before = sent.fetch_add(events, Ordering::Relaxed);
+        if before / 50_000 != (before + events) / 50_000 {
+            println!("  {} of {EVENTS}", before + events);
+        }
+    });
+    let outcome = run::send(&system, &simulation, progress).await?;
+    let (books, mut differences) = run::faults(&system, &simulation, &outcome).await?;
+    let world = &simulation.plot.world;
+    let (stats, more) = results::read_all(&system, world, &outcome.oracle).await?;
+    differences.extend(more);
+    println!();
+    results::table(world, &stats).iter().for_each(|line| println!("{line}"));
+    println!();
+    for report in run::verify_all(&system, &simulation).await? {
+        let abctl::verify::Report { experiment, rows, units, conversions, differences } = report;
+        let verdict = if differences.is_empty() { "equal" } else { "DIFFERENT" };
+        println!("verify {experiment}: {verdict} (rows={rows}, units={units}, conversions={conversions})");
+    }
+    system.stop().await?;
+    println!("{}", books.total);
+    Ok(differences)
+}

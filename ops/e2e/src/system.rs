@@ -1,0 +1,148 @@
+//! PostgreSQL, Redis, gateway, worker and analyzer, each a process of its own on ports of its own.
+
+use anyhow::{Context, Result, bail};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use store::Store;
+use testkit::{Postgres, Process, Redis, http};
+
+/// Tenant `default`: events, ingest, read.
+pub const API_TOKEN: &str = "e2e-ingest-token-0123456789";
+/// Tenant `default`: everything.
+pub const ADMIN_TOKEN: &str = "e2e-admin-token-0123456789";
+
+const READY: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(30);
+
+/// What differs from a default deployment.
+#[derive(Clone)]
+pub struct Setup {
+    pub partitions: u16,
+    /// Settings of the PostgreSQL server.
+    pub postgres: Vec<(&'static str, &'static str)>,
+    /// `AB_` variables for every tier.
+    pub environment: Vec<(&'static str, String)>,
+    /// Without one, the caller applies what is queued, or leaves it there.
+    pub worker: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Setup {
+        Setup { partitions: 16, postgres: Vec::new(), environment: Vec::new(), worker: true }
+    }
+}
+
+/// Everything is stopped and removed when this is dropped: processes first, then the servers they use.
+pub struct System {
+    pub gateway: Process,
+    pub worker: Option<Process>,
+    pub analyzer: Process,
+    pub gateway_addr: SocketAddr,
+    pub worker_addr: SocketAddr,
+    pub analyzer_addr: SocketAddr,
+    pub store: Store,
+    pub database_url: String,
+    pub setup: Setup,
+    pub redis: Redis,
+    pub postgres: Postgres,
+}
+
+impl System {
+    /// Ready to take events when this returns.
+    pub async fn start(setup: Setup) -> Result<System> {
+        let (postgres, redis) = tokio::try_join!(Postgres::start_with(&setup.postgres), Redis::start())?;
+        let database_url = postgres.url_for(&postgres.create_database().await?);
+        let tier = |binary: &str| -> Result<(Process, SocketAddr)> {
+            let (addr, internal) = (free_addr()?, free_addr()?);
+            let mut process = Process::of(binary)?
+                .env("AB_PORT", addr.port().to_string())
+                .env("AB_INTERNAL_ADDR", internal.to_string())
+                .env("AB_REDIS_URL", redis.url())
+                .env("AB_PARTITIONS", setup.partitions.to_string())
+                .env("AB_API_TOKEN", API_TOKEN)
+                .env("AB_ADMIN_TOKEN", ADMIN_TOKEN);
+            if binary != "ingest-gateway" {
+                process = process.env("AB_DATABASE_URL", &database_url);
+            }
+            for (name, value) in &setup.environment {
+                process = process.env(name, value);
+            }
+            Ok((process.spawn()?, addr))
+        };
+        // The analyzer first: it fills the catalogue that the gateway reads.
+        let (mut analyzer, analyzer_addr) = tier("analyzer")?;
+        analyzer.wait_ready(analyzer_addr, "/readyz", READY).await?;
+        let (mut worker, worker_addr) = match setup.worker {
+            true => tier("ingest-worker").map(|(process, addr)| (Some(process), addr))?,
+            false => (None, free_addr()?),
+        };
+        let (mut gateway, gateway_addr) = tier("ingest-gateway")?;
+        if let Some(worker) = &mut worker {
+            worker.wait_ready(worker_addr, "/readyz", READY).await?;
+        }
+        gateway.wait_ready(gateway_addr, "/readyz", READY).await?;
+        let store = Store::connect(&database_url, 4).await?;
+        Ok(System {
+            gateway,
+            worker,
+            analyzer,
+            gateway_addr,
+            worker_addr,
+            analyzer_addr,
+            store,
+            database_url,
+            setup,
+            redis,
+            postgres,
+        })
+    }
+
+    pub fn gateway_url(&self) -> String {
+        format!("http://{}", self.gateway_addr)
+    }
+
+    pub fn analyzer_url(&self) -> String {
+        format!("http://{}", self.analyzer_addr)
+    }
+
+    /// A client of the gateway with the ingest token.
+    pub fn ingest(&self) -> http::Client {
+        http::Client::at(self.gateway_addr).bearer(API_TOKEN)
+    }
+
+    /// A client of the analyzer with the admin token.
+    pub fn admin(&self) -> http::Client {
+        http::Client::at(self.analyzer_addr).bearer(ADMIN_TOKEN)
+    }
+
+    /// Creates and starts an experiment; the answer of the creation.
+    pub async fn experiment(&self, definition: serde_json::Value) -> Result<serde_json::Value> {
+        let admin = self.admin();
+        let created = admin.post_json("/api/v1/experiments", &definition).await?;
+        if created.status != 201 {
+            bail!("creating {definition}: {} {}", created.status, created.text());
+        }
+        let key = definition["key"].as_str().context("a definition has a key")?;
+        let started = admin.post(&format!("/api/v1/experiments/{key}/start"), &[], "").await?;
+        if started.status != 200 {
+            bail!("starting {key}: {} {}", started.status, started.text());
+        }
+        created.json()
+    }
+
+    /// An orderly end of all three tiers; an error when one does not end well.
+    pub async fn stop(mut self) -> Result<()> {
+        let tiers = [Some(&mut self.gateway), self.worker.as_mut(), Some(&mut self.analyzer)];
+        for tier in tiers.into_iter().flatten() {
+            let status = tier.terminate(STOP).await?;
+            if !status.success() {
+                bail!("a tier ended with {status}: {}", tier.stderr());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn free_addr() -> Result<SocketAddr> {
+    Ok((Ipv4Addr::LOCALHOST, testkit::free_port()?).into())
+}

@@ -1,0 +1,84 @@
+//! What the tests of this binary share.
+
+use domain::plan::Feature;
+use domain::{Moments, Plan};
+use e2e::System;
+use serde_json::{Value, json};
+use std::time::Duration;
+use testkit::http::{Client, Response};
+
+/// Sums of one arm, over partitions.
+pub async fn arm(system: &System, key: &str, variation: i16) -> (Plan, Moments) {
+    let experiment = system.store.experiment("default", key).await.unwrap().unwrap();
+    let mut total = Moments::default();
+    for row in system.store.answer(&experiment, None).await.unwrap() {
+        if row.key.variation == variation {
+            total.add(&row.moments).unwrap();
+        }
+    }
+    (experiment.plan(), total)
+}
+
+/// (enrolled, converters, conversions) of the first metric of an arm.
+pub async fn counted(system: &System, key: &str, variation: i16) -> (i64, i64, i64) {
+    let (plan, moments) = arm(system, key, variation).await;
+    let number = |f| moments.product(&plan, Feature::One, f).as_i64();
+    (moments.heads.enrolled, number(Feature::Converted(0)), number(Feature::Count(0)))
+}
+
+/// A definition with two arms and proportion metrics.
+pub fn two_arms(key: &str, metrics: &[&str]) -> Value {
+    let metrics: Vec<Value> = metrics.iter().map(|m| json!({"key": m, "type": "proportion"})).collect();
+    json!({"key": key, "variations": [{"key": "control"}, {"key": "treatment"}], "metrics": metrics})
+}
+
+/// Sends a body and waits for its commit; checks that the answer's numbers add up.
+pub async fn applied(
+    client: &Client,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Vec<u8>>,
+) -> Value {
+    let mut headers = headers.to_vec();
+    headers.push(("prefer", "wait=30"));
+    if !headers.iter().any(|h| h.0 == "content-type") {
+        headers.push(("content-type", "application/json"));
+    }
+    let answer = client.post(path, &headers, body.into()).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let answer = answer.json().unwrap();
+    let number = |name: &str| answer[name].as_u64().unwrap_or_else(|| panic!("{name} in {answer}"));
+    assert_eq!(
+        number("received"),
+        number("recorded") + number("deduplicated") + number("dead_lettered"),
+        "{answer}"
+    );
+    answer
+}
+
+/// `verify` finds no difference.
+pub async fn assert_verified(system: &System, keys: &[&str]) {
+    for key in keys {
+        let report =
+            abctl::verify::verify(&system.store, system.setup.partitions, "default", key).await.unwrap();
+        assert!(report.differences.is_empty(), "{key}: {:?}", report.differences);
+    }
+}
+
+/// The answer is a problem document with this status and code.
+pub fn assert_problem(answer: &Response, status: u16, code: &str) {
+    let text: String = answer.text().chars().take(500).collect();
+    assert_eq!(answer.status, status, "{text}");
+    let body = answer.json().unwrap();
+    assert_eq!(body["error_code"], code, "{text}");
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+}
+
+/// Looks until `holds` says yes.
+pub async fn eventually(what: &str, limit: Duration, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + limit;
+    while !holds().await {
+        assert!(tokio::time::Instant::now() < deadline, "{what}: not within {limit:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,104 @@
+//! Three workers apply the same partition at the same time, with nothing that keeps them apart but the
+//! compare-and-set of the position, over connections that break.
+
+use abctl::simulate::rng::Rng;
+use e2e::run::{self};
+use e2e::{Setup, System, results};
+use ingest_worker::Ownership;
+use service::boot::{Boot, Listeners};
+use service::settings::{Settings, Tier};
+use std::time::Duration;
+use testkit::{Direction, FaultProxy};
+
+const EVENTS: u64 = 40_000;
+const FAULTS: u32 = 60;
+
+struct Worker {
+    boot: Boot,
+    running: tokio::task::JoinHandle<()>,
+    database: FaultProxy,
+    redis: FaultProxy,
+}
+
+impl Worker {
+    async fn start(system: &System) -> Worker {
+        let database = FaultProxy::start(system.postgres.addr()).await.unwrap();
+        let redis = FaultProxy::start(system.redis.addr()).await.unwrap();
+        let name = system.database_url.rsplit('/').next().unwrap();
+        let settings = [
+            ("AB_DATABASE_URL", system.postgres.url_at(database.addr(), name)),
+            ("AB_REDIS_URL", system.redis.url_at(redis.addr())),
+            ("AB_PARTITIONS", system.setup.partitions.to_string()),
+            // Small transactions: many moments at which the position moves.
+            ("AB_APPLY_MAX_EVENTS", "300".into()),
+        ];
+        let settings: Vec<(&str, &str)> = settings.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        let boot = Boot::for_testing(Settings::for_testing(Tier::Worker, &settings).unwrap()).unwrap();
+        let (listeners, its) = (Listeners::loopback().await.unwrap(), boot.clone());
+        let running = tokio::spawn(async move {
+            ingest_worker::serve(its, listeners, Ownership::None).await.unwrap();
+        });
+        Worker { boot, running, database, redis }
+    }
+
+    /// Something a network does.
+    async fn disturb(&self, rng: &mut Rng) {
+        let proxy = if rng.chance(0.7) { &self.database } else { &self.redis };
+        let direction = if rng.chance(0.5) { Direction::ToServer } else { Direction::ToClient };
+        match rng.below(4) {
+            0 => proxy.cut(),
+            // In the middle of whatever comes next: a statement, a COMMIT, its answer.
+            1 | 2 => proxy.cut_after(direction, rng.below(30_000)),
+            _ => {
+                // Done or not done, nobody is told.
+                proxy.swallow(Direction::ToClient);
+                tokio::time::sleep(Duration::from_millis(rng.below(50))).await;
+                proxy.cut();
+                proxy.heal();
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_lock_nothing_is_lost_doubled_or_out_of_order() {
+    let system = System::start(Setup { partitions: 1, worker: false, ..Setup::default() }).await.unwrap();
+    let mut workers = Vec::new();
+    for _ in 0..3 {
+        workers.push(Worker::start(&system).await);
+    }
+    let mut simulation = run::varied(EVENTS, 41);
+    simulation.manner.rate = Some(1_000.0);
+    simulation.manner.batch = 40;
+    let sending = async { run::send(&system, &simulation, run::silent()).await.unwrap() };
+    let mut rng = Rng::new(41, 1);
+    let mut faults = 0;
+    let disturbing = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(rng.below(150))).await;
+            let which = usize::try_from(rng.below(3)).unwrap();
+            workers[which].disturb(&mut rng).await;
+            faults += 1;
+        }
+    };
+    let outcome = tokio::select! {
+        outcome = sending => outcome,
+        () = disturbing => unreachable!(),
+    };
+    assert!(faults >= FAULTS, "{faults} faults");
+    for worker in &workers {
+        worker.database.heal();
+        worker.redis.heal();
+    }
+    // The first exposure sent sticks, conflicts are judged against the first: both are lost if order is.
+    let (books, found) = run::faults(&system, &simulation, &outcome).await.unwrap();
+    assert_eq!(found.iter().take(20).collect::<Vec<_>>(), Vec::<&String>::new(), "{} in all", found.len());
+    let world = &simulation.plot.world;
+    assert_eq!(results::read_all(&system, world, &outcome.oracle).await.unwrap().1, Vec::<String>::new());
+    println!("{faults} faults; {}", books.total);
+    for worker in workers {
+        worker.boot.shutdown.begin();
+        worker.running.await.unwrap();
+    }
+    system.stop().await.unwrap();
+}
