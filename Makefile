@@ -25,7 +25,7 @@ e2e: setup ## Run the end-to-end tests only
 	$(CARGO) test --locked --package abstream-e2e --test '*'
 
 demo: setup ## Run the whole pipeline as separate processes and show its results (200,000 events)
-	$(CARGO) build --locked --quiet --workspace --bins
+	$(CARGO) build --locked --workspace --bins
 	@$(CARGO) run --locked --quiet --package abstream-e2e --bin demo
 
 bench: setup ## Measure speed against the machine's own ceilings (release build, takes minutes)
