@@ -4,7 +4,7 @@
 //! fn main() -> ExitCode { service::boot::run(Tier::Gateway, ingest_gateway::run) }
 //! ```
 
-use crate::auth::{self, Keys};
+use crate::auth::{Keys, KeysFile};
 use crate::health::Health;
 use crate::http::{self, App, Kit};
 use crate::internal::Internal;
@@ -16,6 +16,7 @@ use std::error::Error;
 use std::future::Future;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -60,7 +61,7 @@ where
     Fut: Future<Output = Result<(), BootError>>,
 {
     let env = std::env::vars_os()
-        .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
+        .map(|(name, text)| (name.to_string_lossy().into_owned(), text.to_string_lossy().into_owned()));
     let settings = match Settings::load(tier, env, std::env::args_os()) {
         Ok(settings) => settings,
         Err(error) => return report(tier, &error.into()),
@@ -81,6 +82,7 @@ where
 {
     logs::init(&settings.telemetry).map_err(|error| BootError::failed("set up the log", error))?;
     log_settings(&settings);
+    std::panic::set_hook(Box::new(log_panic));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -93,6 +95,13 @@ where
     // Tasks still blocked must not hold the process past its drain time.
     runtime.shutdown_background();
     ended
+}
+
+/// Where it happened, and the message unless it was formatted: a formatted one may hold a payload.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let location = info.location().map(ToString::to_string);
+    let message = info.payload().downcast_ref::<&'static str>().copied();
+    tracing::error!(location, message, "panic: a defect");
 }
 
 fn log_settings(settings: &Settings) {
@@ -199,7 +208,7 @@ impl Listeners {
         let public = kit(Arc::clone(&boot.keys), "http", A::CLASSES)?;
         let internal = kit(Arc::clone(&boot.keys), "internal_http", Internal::CLASSES)?;
         if let Some(path) = settings.auth.api_keys_file.clone() {
-            tokio::spawn(auth::watch_file(Arc::clone(&boot.keys), path, None, boot.shutdown.token()));
+            tokio::spawn(KeysFile::new(Arc::clone(&boot.keys), path).watch(boot.shutdown.token()));
         }
         let watch = Shutdown::manual();
         let metrics_app = Arc::new(Internal { metrics: Arc::clone(&boot.metrics) });

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-/// How long an outcome is given again without a new run.
+/// How long an outcome is given again without a new run, unless [`Health::reuse_for`] says otherwise.
 const FRESH: Duration = Duration::from_secs(2);
 const CHECK_TIME: Duration = Duration::from_secs(2);
 
@@ -27,6 +27,7 @@ pub struct Health {
     service: &'static str,
     environment: String,
     checks: Vec<Check>,
+    fresh: Duration,
     alive: Option<Alive>,
     draining: Option<CancellationToken>,
 }
@@ -63,7 +64,14 @@ struct CheckAnswer {
 impl Health {
     pub fn new(settings: &Settings) -> Self {
         let environment = settings.environment.clone();
-        Self { service: settings.tier.name(), environment, checks: Vec::new(), alive: None, draining: None }
+        let checks = Vec::new();
+        Self { service: settings.tier.name(), environment, checks, fresh: FRESH, alive: None, draining: None }
+    }
+
+    /// How long an outcome is given again without a new run.
+    pub fn reuse_for(mut self, fresh: Duration) -> Self {
+        self.fresh = fresh;
+        self
     }
 
     /// Adds a readiness check.
@@ -120,7 +128,7 @@ impl Health {
     async fn ready(&self) -> Result<Response, Problem> {
         let mut checks = Vec::with_capacity(self.checks.len() + 1);
         for check in &self.checks {
-            checks.push(CheckAnswer::new(check.name, check.outcome().await));
+            checks.push(CheckAnswer::new(check.name, check.outcome(self.fresh).await));
         }
         if self.draining.as_ref().is_some_and(CancellationToken::is_cancelled) {
             checks.push(CheckAnswer::new("draining", Err("the process is ending".into())));
@@ -142,14 +150,9 @@ impl CheckAnswer {
 
 impl Check {
     /// One run at a time: probes that come meanwhile wait for it and share its outcome.
-    async fn outcome(&self) -> Outcome {
+    async fn outcome(&self, fresh: Duration) -> Outcome {
         let mut last = self.last.lock().await;
-        if let Some((at, outcome)) = last.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
-            tracing::trace!(
-                check = self.name,
-                age_ms = at.elapsed().as_millis(),
-                "readiness outcome given again"
-            );
+        if let Some((_, outcome)) = last.as_ref().filter(|(at, _)| at.elapsed() < fresh) {
             return outcome.clone();
         }
         let outcome = match tokio::time::timeout(CHECK_TIME, (self.run)()).await {

@@ -77,11 +77,14 @@ impl Keys {
         self.table.load().is_empty()
     }
 
-    /// Takes `text` in place of `AB_API_KEYS`; on an error the keys stay as they were.
-    pub fn replace(&self, text: &str) -> Result<(), Refusal> {
+    /// Takes `text` in place of `AB_API_KEYS`; true when that made a difference. On an error the keys stay as they were.
+    pub fn replace(&self, text: &str) -> Result<bool, Refusal> {
         let table = build(&self.auth, text, self.strict)?;
-        self.table.store(Arc::new(table));
-        Ok(())
+        let changed = **self.table.load() != table;
+        if changed {
+            self.table.store(Arc::new(table));
+        }
+        Ok(changed)
     }
 }
 

@@ -11,4 +11,4 @@ mod watch;
 pub use keys::{Keys, Principal};
 pub use scope::Scopes;
 pub use throttle::Throttle;
-pub use watch::watch_file;
+pub use watch::KeysFile;

@@ -7,32 +7,54 @@ use tokio_util::sync::CancellationToken;
 /// How often the keys file is read. It is small, and comparing content also sees the swapped links of Kubernetes.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Takes over the content of `path` whenever it changes, until `stop`. A file that cannot be read or parsed leaves the
-/// keys as they are and is logged once per content.
-pub async fn watch_file(keys: Arc<Keys>, path: PathBuf, interval: Option<Duration>, stop: CancellationToken) {
-    let mut last = read(&path).await.ok();
-    let mut ticks = tokio::time::interval(interval.unwrap_or(INTERVAL));
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let text = match read(&path).await {
-            Ok(text) => text,
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "keys file cannot be read, keys stay as they are");
-                continue;
-            }
-        };
-        if last.as_ref() == Some(&text) {
-            continue;
-        }
-        match keys.replace(&text) {
-            Ok(()) => tracing::info!(keys = keys.len(), "keys file taken over"),
-            Err(refusal) => tracing::warn!(%refusal, "keys file refused, keys stay as they are"),
-        }
-        last = Some(text);
-    }
+/// The file behind `AB_API_KEYS_FILE`, taken over whenever it changes.
+#[derive(Debug)]
+pub struct KeysFile {
+    keys: Arc<Keys>,
+    path: PathBuf,
+    /// Content last looked at, so that a refused file is logged once.
+    last: Option<String>,
 }
 
-async fn read(path: &std::path::Path) -> std::io::Result<String> {
-    let path = path.to_owned();
-    tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await.map_err(std::io::Error::other)?
+impl KeysFile {
+    pub fn new(keys: Arc<Keys>, path: PathBuf) -> Self {
+        Self { keys, path, last: None }
+    }
+
+    /// Looks at the file every five seconds until `stop`.
+    pub async fn watch(mut self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            self.look().await;
+        }
+    }
+
+    /// True when the keys are others now. A file that cannot be read or parsed leaves them as they are.
+    pub async fn look(&mut self) -> bool {
+        let path = self.path.clone();
+        let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await;
+        let text = match read.map_err(std::io::Error::other).flatten() {
+            Ok(text) => text,
+            Err(error) => {
+                tracing::warn!(path = %self.path.display(), %error, "keys file cannot be read, keys stay as they are");
+                return false;
+            }
+        };
+        if self.last.as_ref() == Some(&text) {
+            return false;
+        }
+        let changed = match self.keys.replace(&text) {
+            Ok(changed) => changed,
+            Err(refusal) => {
+                tracing::warn!(%refusal, "keys file refused, keys stay as they are");
+                false
+            }
+        };
+        if changed {
+            tracing::info!(keys = self.keys.len(), "keys file taken over");
+        }
+        self.last = Some(text);
+        changed
+    }
 }

@@ -137,7 +137,7 @@ impl Kit {
         response
     }
 
-    /// The list every request walks: health, route, preflight, key, scope, handler.
+    /// The list every request walks: preflight, health, route, key, scope, handler.
     async fn admit<A: App>(
         &self,
         app: &A,
@@ -148,19 +148,19 @@ impl Kit {
         seen: &mut Seen,
     ) -> Result<Response, Problem> {
         let path = head.uri.path();
-        if Health::is_path(path) {
-            seen.class = HEALTH;
-            return self.health.answer(&head.method, path).await;
-        }
         if head.method == Method::OPTIONS {
             seen.class = PREFLIGHT;
             return self.preflight(app, &head);
+        }
+        if Health::is_path(path) {
+            seen.class = HEALTH;
+            return self.health.answer(&head.method, path).await;
         }
         let method = if head.method == Method::HEAD { &Method::GET } else { &head.method };
         let route = match app.find(method, path) {
             Found::Route(route) => route,
             Found::MethodNotAllowed(allow) => return Err(Problem::method_not_allowed(allow)),
-            Found::NotFound => return Err(Problem::not_found("not_found", "there is nothing at this path")),
+            Found::NotFound => return Err(nothing_here()),
         };
         seen.class = route.class;
         let client = self.proxies.client_of(peer.ip(), &head.headers);
@@ -201,7 +201,8 @@ impl Kit {
     fn preflight<A: App>(&self, app: &A, head: &Parts) -> Result<Response, Problem> {
         let path = head.uri.path();
         let allow = match app.find(&Method::OPTIONS, path) {
-            Found::NotFound => return Err(Problem::not_found("not_found", "there is nothing at this path")),
+            _ if Health::is_path(path) => allow_header("GET"),
+            Found::NotFound => return Err(nothing_here()),
             Found::MethodNotAllowed(allow) => allow_header(allow),
             Found::Route(_) => HeaderValue::from_static("OPTIONS"),
         };
@@ -258,6 +259,10 @@ impl Kit {
     }
 }
 
+fn nothing_here() -> Problem {
+    Problem::not_found("not_found", "there is nothing at this path")
+}
+
 fn unauthorized(code: &'static str, detail: &'static str) -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, code, detail)
 }
@@ -270,11 +275,13 @@ fn key_in_headers(headers: &HeaderMap) -> Option<&str> {
     bearer.or_else(|| headers.get("x-api-key")?.to_str().ok())
 }
 
-/// Refusals are the client's to read; only those that say something about us are logged.
+/// Refusals are the client's to read, also those of an overload, which the tier logs as a state; a 500 is ours.
 fn log_refusal(problem: &Problem, id: &RequestId, class: &'static str) {
     let (status, error_code, request_id) = (problem.status().as_u16(), problem.code(), id.as_str());
-    match problem.status().is_server_error() {
-        true => tracing::warn!(status, error_code, request_id, route = class, "request failed"),
-        false => tracing::debug!(status, error_code, request_id, route = class, "request refused"),
+    match problem.status() {
+        StatusCode::INTERNAL_SERVER_ERROR => {
+            tracing::warn!(status, error_code, request_id, route = class, "request failed");
+        }
+        _ => tracing::debug!(status, error_code, request_id, route = class, "request refused"),
     }
 }

@@ -1,6 +1,6 @@
 //! The HTTP kit all tiers share, on hyper directly: no stack of layers, one list of plain calls.
 //!
-//! For each request, in this order ([`Kit`]): request id, health, route, preflight, key, scope, handler, problem
+//! For each request, in this order ([`Kit`]): request id, preflight, health, route, key, scope, handler, problem
 //! document, common headers, metrics. A tier supplies an [`App`]: which route a path is and who may use it
 //! ([`App::find`]), and what it does ([`App::handle`]).
 //!

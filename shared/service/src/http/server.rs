@@ -4,11 +4,13 @@
 //! that one waits for them without a deadline, and because the plain HTTP/1 connection gives the socket back, so that a
 //! head that came too slowly is answered with 408 instead of silence.
 
-use super::{App, Kit};
+use super::ident::RequestId;
+use super::{App, Kit, Problem};
 use crate::shutdown::Shutdown;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
+use hyper::{HeaderMap, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::Future;
@@ -36,9 +38,6 @@ const MAX_STREAMS: u32 = 128;
 const H2_PING: Duration = Duration::from_secs(20);
 /// Beginning of the HTTP/2 preface; no HTTP/1 method begins with it.
 const H2_BEGINS: &[u8] = b"PRI";
-
-const HEAD_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/problem+json\r\n\
-cache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// How a server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,13 +165,28 @@ async fn serve_h1<A: App>(shared: Arc<Shared<A>>, stream: TcpStream, peer: Socke
     if error.is_timeout() && !parts.read_buf.is_empty() {
         let mut stream = parts.io.into_inner();
         let answer = async {
-            stream.write_all(HEAD_TIMEOUT).await?;
+            stream.write_all(&head_timeout()).await?;
             stream.shutdown().await
         };
         if let Ok(Err(error)) = tokio::time::timeout(header_time, answer).await {
             tracing::debug!(%error, %peer, "408 could not be sent");
         }
     }
+}
+
+/// Written by hand, because hyper has given the connection up. The client's request id is not known yet.
+fn head_timeout() -> Vec<u8> {
+    let id = RequestId::of(&HeaderMap::new());
+    let problem =
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "head_timeout", "the request head came too slowly");
+    let body = problem.render(&id, &mut HeaderMap::new());
+    let head = format!(
+        "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
+         x-request-id: {}\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n",
+        body.len(),
+        id.as_str()
+    );
+    [head.into_bytes(), body].concat()
 }
 
 async fn serve_h2<A: App>(shared: Arc<Shared<A>>, stream: TcpStream, peer: SocketAddr, overloaded: bool) {

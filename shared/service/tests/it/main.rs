@@ -1,0 +1,12 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod answers;
+mod bodies;
+mod cors;
+mod ending;
+mod health;
+mod keys;
+mod kit;
+mod logs;
+mod requests;
+mod settings;
