@@ -1,6 +1,21 @@
-//! The analyzer: reads what the worker committed, answers "which variation wins?".
+//! The analyzer: where experiments are defined, and where "which variation wins?" is answered.
 //!
-//! The last part of one event's journey: its contribution is in the last moments rows of its arm; [`stats`] turns
-//! those exact sums into effects, intervals and p-values.
+//! The last part of one event's journey: its contribution is in the last moments rows of its arm. [`live_stats`] adds
+//! those rows up and [`stats`] turns the exact sums into effects, intervals and p-values; nothing reads raw rows, so
+//! an answer costs the same at a thousand events and at a billion. [`ingestion`], [`batches`] and [`accounting`] tell
+//! what became of events; [`experiments`] creates and moves experiments, and [`catalogue`] tells the gateways.
+//!
+//! [`app`] says which path is whose; [`start`] refuses what cannot work, then serves until told to stop.
 
+mod accounting;
+mod answer;
+mod app;
+mod batches;
+mod catalogue;
+mod experiments;
+mod ingestion;
+pub mod live_stats;
+mod start;
 pub mod stats;
+
+pub use start::{run, serve};

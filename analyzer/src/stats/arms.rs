@@ -14,7 +14,7 @@ pub enum Scale {
 }
 
 impl Scale {
-    fn steps_per_one(self) -> f64 {
+    pub(super) fn steps_per_one(self) -> f64 {
         match self {
             Scale::Ones => 1.0,
             Scale::Millionths => 1e6,
@@ -88,9 +88,7 @@ impl ArmMoments {
             1 => return Err(Undefined::TooFewUnits),
             _ => {}
         }
-        let n_times_q = self.sum_sq.checked_mul(I256::from(self.n)).ok_or(Undefined::OutOfRange)?;
-        let square_of_s = self.sum.checked_mul(self.sum).ok_or(Undefined::OutOfRange)?;
-        let numerator = n_times_q.checked_sub(square_of_s).ok_or(Undefined::OutOfRange)?;
+        let numerator = centred(self.n, self.sum_sq, self.sum, self.sum)?;
         if numerator < 0 {
             return Err(Undefined::Inconsistent);
         }
@@ -165,7 +163,14 @@ fn mean_difference((s_a, n_a): (I256, u64), (s_b, n_b): (I256, u64)) -> Result<f
     Ok(to_f64(numerator) / to_f64(I256::from(n_a) * I256::from(n_b)))
 }
 
+/// n P - S T, where P sums the products of what S and T sum: n (n - 1) times the sample covariance, exact.
+pub(super) fn centred(n: u64, products: I256, s: I256, t: I256) -> Result<I256, Undefined> {
+    let n_times_p = products.checked_mul(I256::from(n)).ok_or(Undefined::OutOfRange)?;
+    let s_times_t = s.checked_mul(t).ok_or(Undefined::OutOfRange)?;
+    n_times_p.checked_sub(s_times_t).ok_or(Undefined::OutOfRange)
+}
+
 /// Users below which a mean is flagged.
-const MEAN_MIN_USERS: u64 = 30;
+pub(super) const MEAN_MIN_USERS: u64 = 30;
 /// Converters, and users who did not convert, below which a proportion is flagged.
 const PROPORTION_MIN_COUNT: u64 = 5;

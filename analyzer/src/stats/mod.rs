@@ -5,6 +5,7 @@
 //! [`Undefined`] reason; NaN, infinity and a made-up p = 1 do not exist here.
 //!
 //! - [`arms`]: means, variances and differences from exact sums
+//! - [`ratio`]: the same for a ratio of two sums
 //! - [`effect`]: absolute and relative effect with its variance
 //! - [`welch`]: Welch's t test on an effect
 //! - [`srm`]: sample ratio mismatch
@@ -12,6 +13,7 @@
 
 pub mod arms;
 pub mod effect;
+pub mod ratio;
 pub mod special;
 pub mod srm;
 pub mod welch;
@@ -28,6 +30,8 @@ pub enum Undefined {
     ZeroVariance,
     #[error("the control's mean is zero, so there is nothing to be relative to")]
     ZeroBaseline,
+    #[error("an arm's denominators sum to zero")]
+    ZeroDenominator,
     #[error("fewer than two arms have a weight")]
     TooFewArms,
     #[error("the sums are beyond the range of exact arithmetic")]

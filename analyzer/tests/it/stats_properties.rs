@@ -4,6 +4,7 @@ use analyzer::stats::{
     Alpha, Flag, Undefined,
     arms::{ArmMoments, Pair, ProportionArm, Scale},
     effect::Measure,
+    ratio::RatioArm,
     srm::{Srm, SrmArm, srm},
     welch::{TTest, welch},
 };
@@ -182,6 +183,43 @@ fn reasons_are_typed() {
     assert_eq!(reason(Pair::of_means(&fine, &impossible), Absolute), Undefined::Inconsistent);
     let huge = mean(3, I256::MAX, I256::MAX);
     assert_eq!(reason(Pair::of_means(&fine, &huge), Absolute), Undefined::OutOfRange);
+}
+
+#[test]
+fn a_ratio_to_one_per_user_is_the_mean() {
+    let values = [3i64, 0, 7, 7, 1_000_001, 12];
+    let ratio = |values: &[i64]| {
+        let arm = arm_of(values);
+        let n = I256::from(arm.n);
+        RatioArm {
+            n: arm.n,
+            numerator: arm.sum,
+            numerator_sq: arm.sum_sq,
+            denominator: n,
+            denominator_sq: n,
+            product: arm.sum,
+            numerator_scale: Scale::Millionths,
+            denominator_scale: Scale::Ones,
+        }
+    };
+    let other = [5i64, 5, 5, 9_000_000];
+    let by_ratio = Pair::of_ratios(&ratio(&values), &ratio(&other)).unwrap();
+    let by_mean = Pair::of_means(&arm_of(&values), &arm_of(&other)).unwrap();
+    assert!(close(by_ratio.difference, by_mean.difference));
+    assert!(close(by_ratio.treatment.unit_variance, by_mean.treatment.unit_variance));
+    // The numerator proportional to the denominator: no noise at all, not a rounded one.
+    let proportional = RatioArm {
+        numerator: I256::from(3 * 7u32),
+        numerator_sq: I256::from(9 * 21u32),
+        denominator: I256::from(7u32),
+        denominator_sq: I256::from(21u32),
+        product: I256::from(3 * 21u32),
+        n: 3,
+        numerator_scale: Scale::Ones,
+        denominator_scale: Scale::Ones,
+    };
+    assert_eq!(proportional.variance(), Ok(0.0));
+    assert_eq!(RatioArm { denominator: I256::ZERO, ..proportional }.ratio(), Err(Undefined::ZeroDenominator));
 }
 
 #[test]

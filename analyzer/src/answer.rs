@@ -1,0 +1,98 @@
+//! What all routes share: query parameters, entity tags, and errors of the store as problems.
+
+use domain::Day;
+use service::http::header::{ETAG, HeaderValue, IF_NONE_MATCH};
+use service::http::{Problem, Request, Response, StatusCode};
+use store::{ErrorKind, Experiment, Store, StoreError};
+use uuid::Uuid;
+
+/// The query parameters of a request, all of them known to its route and given once.
+pub struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    /// 422 names a parameter that is not one of `known`, or comes twice.
+    pub fn of(request: &Request, known: &[&str]) -> Result<Parameters, Problem> {
+        let mut found: Vec<(String, String)> = Vec::new();
+        for (name, value) in request.query_params() {
+            if !known.contains(&name.as_ref()) {
+                let detail = format!("the parameter `{name}` is not known here");
+                return Err(Problem::unprocessable("unknown_parameter", detail));
+            }
+            if found.iter().any(|(earlier, _)| *earlier == name) {
+                return Err(invalid_parameter(&name, "comes twice"));
+            }
+            found.push((name.into_owned(), value.into_owned()));
+        }
+        Ok(Parameters(found))
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The parameter read by `parse`; 422 with `wanted` when that fails.
+    pub fn parsed<T>(
+        &self,
+        name: &str,
+        wanted: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        parse(text).map(Some).ok_or_else(|| invalid_parameter(name, wanted))
+    }
+
+    /// `as_of`: a UTC date, the end of that day.
+    pub fn as_of(&self) -> Result<Option<Day>, Problem> {
+        self.parsed("as_of", "must be a date, YYYY-MM-DD", Day::parse)
+    }
+}
+
+fn invalid_parameter(name: &str, reason: &str) -> Problem {
+    Problem::unprocessable("invalid_parameter", format!("the parameter `{name}` {reason}"))
+}
+
+/// 200 with an entity tag over the very bytes, or 304 when the client has them.
+pub fn tagged<T: serde::Serialize>(request: &Request, value: &T) -> Result<Response, Problem> {
+    let body = serde_json::to_vec(value).map_err(|error| {
+        tracing::error!(%error, "an answer cannot be written as JSON");
+        Problem::internal()
+    })?;
+    let tag = format!("\"{}\"", Uuid::new_v5(&Uuid::NAMESPACE_OID, &body).simple());
+    let known = request.header(IF_NONE_MATCH).is_some_and(|given| matches_tag(given, &tag));
+    let response = if known {
+        Response::empty(StatusCode::NOT_MODIFIED)
+    } else {
+        Response::bytes(StatusCode::OK, "application/json", body)
+    };
+    let tag = HeaderValue::try_from(tag).map_err(|_| Problem::internal())?;
+    Ok(response.with(ETAG, tag))
+}
+
+/// RFC 9110 weak comparison of a list of tags, or `*`.
+fn matches_tag(given: &str, tag: &str) -> bool {
+    given.split(',').map(str::trim).any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
+}
+
+/// The experiment with this key or id in the key's tenant; another tenant's is as unknown as none.
+pub async fn experiment(store: &Store, request: &Request, reference: &str) -> Result<Experiment, Problem> {
+    let found = store.experiment(&request.principal().tenant, reference).await.map_err(storage)?;
+    found.ok_or_else(unknown_experiment)
+}
+
+pub fn unknown_experiment() -> Problem {
+    Problem::not_found("unknown_experiment", "there is no such experiment")
+}
+
+/// The cause goes to the log.
+pub fn storage(error: StoreError) -> Problem {
+    match error.kind() {
+        ErrorKind::Transient => {
+            tracing::warn!(%error, "the database did not answer");
+            Problem::unavailable("storage_unavailable", "the database did not answer: try again", 1)
+        }
+        ErrorKind::Data | ErrorKind::Fatal => {
+            tracing::error!(%error, "the database answered what we cannot use");
+            Problem::internal().retryable(false)
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Which path is whose: routes, methods and scopes of the analyzer.
+
+use std::sync::Arc;
+
+use matchit::{InsertError, Router};
+use service::auth::Scopes;
+use service::http::{Access, App, Found, Method, Problem, Request, Response, Route};
+use store::{Status, Store};
+
+use crate::catalogue::Catalogue;
+use crate::{accounting, batches, experiments, ingestion, live_stats};
+
+pub struct Analyzer {
+    pub(crate) store: Store,
+    pub(crate) catalogue: Arc<Catalogue>,
+    /// For what is in flight; accounting asks the queue itself.
+    pub(crate) redis_url: String,
+    pub(crate) partitions: u16,
+    routes: Router<Path>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Path {
+    Experiments,
+    Experiment,
+    Become(Status),
+    Ingestion,
+    LiveStats,
+    Batch,
+    Accounting,
+}
+
+/// A route with its path parameter, an experiment's key or id or a batch id.
+#[derive(Debug)]
+pub enum Handler {
+    Create,
+    List,
+    Get(String),
+    Delete(String),
+    Become(String, Status),
+    Ingestion(String),
+    LiveStats(String),
+    Batch(String),
+    Accounting,
+}
+
+const BASE: &str = "/api/v1";
+/// Who may read; whoever may change experiments may see them.
+const READ: Scopes = Scopes::READ.union(Scopes::ADMIN);
+const SEND: Scopes = Scopes::EVENTS.union(Scopes::INGEST);
+
+impl Analyzer {
+    pub fn new(
+        store: Store,
+        catalogue: Arc<Catalogue>,
+        redis_url: String,
+        partitions: u16,
+    ) -> Result<Analyzer, InsertError> {
+        let mut routes = Router::new();
+        for (path, name) in [
+            ("/experiments", Path::Experiments),
+            ("/experiments/{id}", Path::Experiment),
+            ("/experiments/{id}/start", Path::Become(Status::Running)),
+            ("/experiments/{id}/stop", Path::Become(Status::Stopped)),
+            ("/experiments/{id}/archive", Path::Become(Status::Archived)),
+            ("/experiments/{id}/ingestion", Path::Ingestion),
+            ("/experiments/{id}/live-stats", Path::LiveStats),
+            ("/batches/{id}", Path::Batch),
+            ("/accounting", Path::Accounting),
+        ] {
+            routes.insert(format!("{BASE}{path}"), name)?;
+        }
+        Ok(Analyzer { store, catalogue, redis_url, partitions, routes })
+    }
+}
+
+impl App for Analyzer {
+    type Handler = Handler;
+
+    const CLASSES: &'static [&'static str] =
+        &["experiments", "ingestion", "live-stats", "batches", "accounting"];
+
+    fn find(&self, method: &Method, path: &str) -> Found<Handler> {
+        let Ok(found) = self.routes.at(path) else { return Found::NotFound };
+        let id = || found.params.get("id").unwrap_or_default().to_owned();
+        let (handler, class, any_of) = match (*found.value, method) {
+            (Path::Experiments, &Method::POST) => (Handler::Create, "experiments", Scopes::ADMIN),
+            (Path::Experiments, &Method::GET) => (Handler::List, "experiments", READ),
+            (Path::Experiments, _) => return Found::MethodNotAllowed("GET, POST"),
+            (Path::Experiment, &Method::GET) => (Handler::Get(id()), "experiments", READ),
+            (Path::Experiment, &Method::DELETE) => (Handler::Delete(id()), "experiments", Scopes::ADMIN),
+            (Path::Experiment, _) => return Found::MethodNotAllowed("GET, DELETE"),
+            (Path::Become(to), &Method::POST) => (Handler::Become(id(), to), "experiments", Scopes::ADMIN),
+            (Path::Become(_), _) => return Found::MethodNotAllowed("POST"),
+            (Path::Ingestion, &Method::GET) => (Handler::Ingestion(id()), "ingestion", READ),
+            (Path::LiveStats, &Method::GET) => (Handler::LiveStats(id()), "live-stats", READ),
+            (Path::Batch, &Method::GET) => (Handler::Batch(id()), "batches", READ.union(SEND)),
+            (Path::Accounting, &Method::GET) => (Handler::Accounting, "accounting", READ),
+            (Path::Ingestion | Path::LiveStats | Path::Batch | Path::Accounting, _) => {
+                return Found::MethodNotAllowed("GET");
+            }
+        };
+        Found::Route(Route { handler, class, access: Access::Key { any_of, beacon: false } })
+    }
+
+    async fn handle(&self, handler: Handler, request: Request) -> Result<Response, Problem> {
+        match handler {
+            Handler::Create => experiments::create(self, request).await,
+            Handler::List => experiments::list(self, &request).await,
+            Handler::Get(id) => experiments::get(self, &request, &id).await,
+            Handler::Delete(id) => experiments::delete(self, &request, &id).await,
+            Handler::Become(id, to) => experiments::become_status(self, request, &id, to).await,
+            Handler::Ingestion(id) => ingestion::get(self, &request, &id).await,
+            Handler::LiveStats(id) => live_stats::get(self, &request, &id).await,
+            Handler::Batch(id) => batches::get(self, &request, &id).await,
+            Handler::Accounting => accounting::get(self, &request).await,
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What arrived for an experiment and what became of it.
+
+use domain::Moments;
+use serde::Serialize;
+use service::http::{Problem, Request, Response};
+use store::{Counter, Experiment};
+
+use crate::answer::{self, Parameters, storage, tagged};
+use crate::app::Analyzer;
+use crate::live_stats::{DataQuality, Subject, arms_of, unanswerable};
+
+/// Events that named this experiment, by fate; the first five are disjoint.
+#[derive(Debug, Serialize)]
+struct Ingestion<'a> {
+    experiment: Subject<'a>,
+    /// Exposures and conversions that took effect.
+    recorded: i64,
+    exposures: i64,
+    /// Stored, whether or not their user is enrolled.
+    conversions: i64,
+    deduplicated: i64,
+    dead_lettered: i64,
+    discarded: i64,
+    /// Part of `deduplicated`: keys seen before with another payload.
+    conflicts: i64,
+    keyless: i64,
+    clock_corrected: i64,
+    arms: Vec<ArmCounts<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct ArmCounts<'a> {
+    variation_index: usize,
+    key: &'a str,
+    /// First exposures recorded.
+    exposures: i64,
+    clock_corrected: i64,
+    /// Enrolled.
+    users: i64,
+    data_quality: DataQuality,
+}
+
+pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<Response, Problem> {
+    Parameters::of(request, &[])?;
+    let experiment = answer::experiment(&app.store, request, reference).await?;
+    let rows = app.store.answer(&experiment, None).await.map_err(storage)?;
+    let counters = app.store.counters(&experiment.tenant, Some(experiment.id)).await.map_err(storage)?;
+    let arms = arms_of(&experiment, &rows).map_err(|error| unanswerable(&error))?;
+    tagged(request, &Ingestion::of(&experiment, &arms, &counters))
+}
+
+/// Of all arms and of none.
+pub(crate) fn total(counters: &[Counter], name: &str) -> i64 {
+    counters.iter().filter(|c| c.name == name).map(|c| c.n).sum()
+}
+
+impl<'a> Ingestion<'a> {
+    fn of(experiment: &'a Experiment, arms: &[Moments], counters: &[Counter]) -> Ingestion<'a> {
+        let (exposures, conversions) = (total(counters, "exposures"), total(counters, "conversions"));
+        let variations = experiment.definition.variations.iter().zip(arms).enumerate();
+        let of_arm = |index: usize, name: &str| {
+            let of_it = |c: &&Counter| c.name == name && usize::try_from(c.variation) == Ok(index);
+            counters.iter().filter(of_it).map(|c| c.n).sum()
+        };
+        Ingestion {
+            experiment: Subject::of(experiment),
+            recorded: exposures + conversions,
+            exposures,
+            conversions,
+            deduplicated: total(counters, "deduplicated"),
+            dead_lettered: total(counters, "dead_lettered"),
+            discarded: total(counters, "discarded"),
+            conflicts: total(counters, "conflicts"),
+            keyless: total(counters, "keyless"),
+            clock_corrected: total(counters, "clock_corrected"),
+            arms: variations
+                .map(|(variation_index, (variation, moments))| ArmCounts {
+                    variation_index,
+                    key: &variation.key,
+                    exposures: of_arm(variation_index, "exposures"),
+                    clock_corrected: of_arm(variation_index, "clock_corrected"),
+                    users: moments.heads.enrolled,
+                    data_quality: DataQuality::of(&moments.heads),
+                })
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Start-up: refuse what cannot work, bring the catalogue up to date, serve until told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use queue::catalogue::Projection;
+use service::boot::{Boot, BootError, Listeners};
+use service::health::Health;
+use service::settings::{Refusal, Settings};
+use store::{Store, StoreError};
+use tokio::time::Instant;
+
+use crate::app::Analyzer;
+use crate::catalogue::Catalogue;
+
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// Runs on the configured ports.
+pub async fn run(boot: Boot) -> Result<(), BootError> {
+    let listeners = boot.listen().await?;
+    serve(boot, listeners).await
+}
+
+/// Runs on `listeners` until the boot's shutdown begins, then drains.
+pub async fn serve(boot: Boot, listeners: Listeners) -> Result<(), BootError> {
+    let stop = boot.shutdown.token();
+    let built = tokio::select! {
+        built = build(&boot) => built?,
+        // Told to stop before there was anything to drain.
+        () = stop.cancelled() => return Ok(()),
+    };
+    let reconciler = tokio::spawn(built.catalogue.clone().keep_reconciled(stop));
+    let probe = built.store.clone();
+    let partitions = boot.settings.queue.partitions;
+    let health = Health::new(&boot.settings).check("database", move || {
+        let store = probe.clone();
+        async move { ready(&store, partitions).await.map_err(|error| error.to_string()) }
+    });
+    listeners.serve(&boot, Arc::new(built), health).await?;
+    reconciler.await.map_err(|error| BootError::failed("keep the catalogue reconciled", error))
+}
+
+async fn build(boot: &Boot) -> Result<Analyzer, BootError> {
+    let settings = &boot.settings;
+    let redis_url = settings.redis_url()?.expose().to_owned();
+    let store = open_store(settings).await?;
+    check_queue(settings, &redis_url).await?;
+    let projection = Projection::new(&redis_url).map_err(|error| refuse_redis(&error))?;
+    let catalogue = Catalogue::new(store.clone(), projection, settings.queue.partitions, &boot.metrics)
+        .map_err(|error| BootError::failed("register metrics", error))?;
+    complete(&catalogue, settings.lifecycle.startup_timeout).await?;
+    Analyzer::new(store, Arc::new(catalogue), redis_url, settings.queue.partitions)
+        .map_err(|error| BootError::failed("build the routes", error))
+}
+
+/// Connected, on this release's schema and partition count, and writable.
+async fn open_store(settings: &Settings) -> Result<Store, BootError> {
+    let url = settings.database_url()?;
+    let patience = settings.lifecycle.startup_timeout;
+    let opened =
+        Store::open(url.expose(), settings.database.pool_size, settings.queue.partitions, patience).await;
+    let store = opened.map_err(|error| {
+        let variable =
+            if matches!(error, StoreError::Partitions { .. }) { "AB_PARTITIONS" } else { "AB_DATABASE_URL" };
+        Refusal::new(variable, format!("{url}: {error}"))
+    })?;
+    match store.write_probe().await {
+        Ok(()) => Ok(store),
+        Err(error) => {
+            let reason = format!("{url}: the database does not take writes: {error}");
+            Err(Refusal::new("AB_DATABASE_URL", reason).into())
+        }
+    }
+}
+
+/// Production refuses a queue that may lose what it acknowledged; elsewhere it is said.
+async fn check_queue(settings: &Settings, url: &str) -> Result<(), BootError> {
+    let deadline = Instant::now() + settings.lifecycle.startup_timeout;
+    let weaknesses = loop {
+        match queue::checks::durability(url).await {
+            Ok(weaknesses) => break weaknesses,
+            Err(error) if !error.is_transient() || Instant::now() >= deadline => {
+                return Err(refuse_redis(&error).into());
+            }
+            Err(error) => tracing::warn!(%error, "the queue is not ready; trying again"),
+        }
+        tokio::time::sleep(RETRY_PAUSE).await;
+    };
+    for weakness in &weaknesses {
+        let (setting, found, wanted) = (weakness.setting, &weakness.found, weakness.wanted);
+        let reason = format!("Redis has {setting} '{found}', wanted: {wanted}");
+        if settings.is_production() && !settings.queue.allow_weak_durability {
+            return Err(Refusal::new("AB_REDIS_URL", reason).into());
+        }
+        tracing::warn!(reason, "the queue may lose what it acknowledged");
+    }
+    Ok(())
+}
+
+/// Gateways can answer as soon as this has succeeded once.
+async fn complete(catalogue: &Catalogue, patience: Duration) -> Result<(), BootError> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match catalogue.reconcile().await {
+            Ok(true) => return Ok(()),
+            Err(error) if Instant::now() >= deadline => {
+                return Err(BootError::failed("write the catalogue", error));
+            }
+            Err(error) => tracing::warn!(%error, "the catalogue is not written; trying again"),
+            // Another analyzer is writing it: it is complete, or will be in a moment.
+            Ok(false) if Instant::now() >= deadline => return Ok(()),
+            Ok(false) => {}
+        }
+        tokio::time::sleep(RETRY_PAUSE).await;
+    }
+}
+
+async fn ready(store: &Store, partitions: u16) -> Result<String, StoreError> {
+    store.check(partitions).await?;
+    store.write_probe().await?;
+    Ok("a write was made and rolled back".into())
+}
+
+fn refuse_redis(error: &queue::QueueError) -> Refusal {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    Refusal::new("AB_REDIS_URL", format!("{error}{cause}"))
+}
