@@ -1,1 +1,208 @@
+use std::sync::Arc;
+use std::time::Duration;
 
+use domain::Partition;
+use queue::numbering::{Judgement, Stamp, judge};
+use queue::producer::{Backlog, Outgoing, Producer, ProducerConfig, SendError, sent_totals};
+use testkit::{Direction, FaultProxy, Redis};
+use tokio::time::Instant;
+
+use crate::support::{P0, config, entries, eventually, frame_named, length, names, send, soon};
+
+/// A server, a proxy in front of it, and a producer that goes through the proxy.
+async fn behind_proxy(
+    change: impl FnOnce(ProducerConfig) -> ProducerConfig,
+) -> (Redis, FaultProxy, Arc<Producer>) {
+    let redis = Redis::start().await.unwrap();
+    let proxy = FaultProxy::start(redis.addr()).await.unwrap();
+    let config = change(config(&redis.url_at(proxy.addr())));
+    (redis, proxy, Arc::new(Producer::start(config).unwrap()))
+}
+
+/// Queues requests in this order while the replies are stalled; the first is in flight.
+async fn queue_up(
+    producer: &Arc<Producer>,
+    frames: Vec<Outgoing>,
+) -> Vec<tokio::task::JoinHandle<Result<(), SendError>>> {
+    let mut requests = Vec::new();
+    let mut bytes = producer.queued_bytes();
+    for frame in frames {
+        bytes += frame.bytes.len();
+        let sender = Arc::clone(producer);
+        requests.push(tokio::spawn(async move { sender.send(vec![frame], soon()).await }));
+        eventually("the frame is queued", || async { producer.queued_bytes() == bytes }).await;
+    }
+    requests
+}
+
+#[tokio::test]
+async fn what_queues_behind_an_entry_goes_as_one_in_order() {
+    let (redis, proxy, producer) = behind_proxy(|c| c).await;
+    proxy.stall(Direction::ToClient);
+    let all: Vec<String> = (0..100).map(|i| format!("r{i}")).collect();
+    let mut requests = queue_up(&producer, vec![frame_named(&all[0], 1)]).await;
+    // The handshake of the connection is stalled as well.
+    proxy.heal();
+    requests.remove(0).await.unwrap().unwrap();
+    proxy.stall(Direction::ToClient);
+    requests.extend(queue_up(&producer, vec![frame_named(&all[1], 1)]).await);
+    eventually("the second entry is in the stream", || async { length(&redis).await == 2 }).await;
+    let rest = all[2..].iter().map(|name| frame_named(name, 3)).collect();
+    requests.extend(queue_up(&producer, rest).await);
+    assert_eq!(length(&redis).await, 2);
+    proxy.heal();
+    for request in requests {
+        request.await.unwrap().unwrap();
+    }
+
+    let entries = entries(&redis).await;
+    let stamps: Vec<_> = entries.iter().map(|e| (e.number, e.total)).collect();
+    assert_eq!(stamps, [(1, 1), (2, 2), (3, 2 + 98 * 3)]);
+    assert_eq!(entries.iter().flat_map(names).collect::<Vec<_>>(), all);
+    assert_eq!(producer.queued_bytes(), 0);
+}
+
+#[tokio::test]
+async fn entries_are_bounded_unless_one_frame_is_larger() {
+    let size = frame_named("a", 10).bytes.len();
+    let (redis, proxy, producer) = behind_proxy(|c| ProducerConfig { entry_bytes: 2 * size + 1, ..c }).await;
+    send(&producer, "0", 1).await;
+    proxy.stall(Direction::ToClient);
+    let mut requests = queue_up(&producer, vec![frame_named("1", 1)]).await;
+    eventually("it is in the stream", || async { length(&redis).await == 2 }).await;
+    let frames = [("a", 10), ("b", 10), ("c", 10), ("d", 100), ("e", 1), ("f", 1)];
+    requests.extend(queue_up(&producer, frames.map(|(n, events)| frame_named(n, events)).into()).await);
+    proxy.heal();
+    for request in requests {
+        request.await.unwrap().unwrap();
+    }
+    let sizes: Vec<Vec<String>> = entries(&redis).await.iter().map(names).collect();
+    assert_eq!(sizes[2..], [vec!["a", "b"], vec!["c"], vec!["d"], vec!["e", "f"]]);
+}
+
+#[tokio::test]
+async fn a_request_finds_room_for_all_of_its_frames_or_for_none() {
+    let redis = Redis::start().await.unwrap();
+    let proxy = FaultProxy::start(redis.addr()).await.unwrap();
+    proxy.stall(Direction::ToClient);
+    let frame = |name, partition| Outgoing { partition: Partition(partition), ..frame_named(name, 10) };
+    let size = frame("a", 0).bytes.len();
+    let url = redis.url_at(proxy.addr());
+    let config = ProducerConfig { partitions: 2, queue_bytes: size, ..config(&url) };
+    let producer = Arc::new(Producer::start(config).unwrap());
+
+    let waiting = queue_up(&producer, vec![frame("a", 1)]).await;
+    let refused = producer.send(vec![frame("b", 0), frame("b", 1)], soon()).await;
+    assert_eq!(refused, Err(SendError::Full(Partition(1))));
+    assert_eq!(producer.queued_bytes(), size);
+    let nowhere = producer.send(vec![frame("c", 0), frame("c", 2)], soon()).await;
+    assert_eq!(nowhere, Err(SendError::NoPartition(Partition(2))));
+    assert_eq!(producer.queued_bytes(), size);
+
+    proxy.heal();
+    for request in waiting {
+        request.await.unwrap().unwrap();
+    }
+    producer.send(vec![frame("d", 0), frame("d", 1)], soon()).await.unwrap();
+    assert_eq!(entries(&redis).await.iter().flat_map(names).collect::<Vec<_>>(), ["d"]);
+}
+
+#[tokio::test]
+async fn a_frame_is_written_although_its_request_hung_up() {
+    let (redis, proxy, producer) = behind_proxy(|c| c).await;
+    proxy.stall(Direction::ToClient);
+    let requests = queue_up(&producer, vec![frame_named("a", 1), frame_named("b", 1)]).await;
+    for request in requests {
+        request.abort();
+        assert!(request.await.is_err());
+    }
+    proxy.heal();
+    send(&producer, "c", 1).await;
+    assert_eq!(entries(&redis).await.iter().flat_map(names).collect::<Vec<_>>(), ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn an_idle_writer_sends_one_empty_entry() {
+    let redis = Redis::start().await.unwrap();
+    let config = ProducerConfig { idle_after: Duration::from_millis(20), ..config(&redis.url()) };
+    let producer = Producer::start(config).unwrap();
+    send(&producer, "a", 5).await;
+    eventually("a sign of life", || async { length(&redis).await == 2 }).await;
+    // Draining ends the writer, which would owe another sign if the empty entry counted as one to confirm.
+    assert!(producer.drain(soon()).await);
+    let entries = entries(&redis).await;
+    let stamps: Vec<_> = entries.iter().map(|e| (e.number, e.total, e.payload.len())).collect();
+    assert_eq!(stamps, [(1, 5, entries[0].payload.len()), (2, 5, 0)]);
+}
+
+#[tokio::test]
+async fn draining_writes_what_is_queued_and_a_last_sign() {
+    let (redis, proxy, producer) = behind_proxy(|c| c).await;
+    proxy.stall(Direction::ToClient);
+    let requests = queue_up(&producer, vec![frame_named("a", 1), frame_named("b", 1)]).await;
+    assert!(!producer.drain(Instant::now()).await, "the server does not answer");
+    assert_eq!(producer.send(vec![frame_named("c", 1)], soon()).await, Err(SendError::Closed));
+    proxy.heal();
+    assert!(producer.drain(soon()).await);
+    for request in requests {
+        request.await.unwrap().unwrap();
+    }
+    let entries = entries(&redis).await;
+    assert_eq!(entries.iter().flat_map(names).collect::<Vec<_>>(), ["a", "b"]);
+    assert!(entries.last().unwrap().payload.is_empty());
+}
+
+#[tokio::test]
+async fn a_writer_silent_for_long_begins_anew() {
+    let redis = Redis::start().await.unwrap();
+    let config = ProducerConfig { renew_after: Duration::ZERO, ..config(&redis.url()) };
+    let producer = Producer::start(config).unwrap();
+    send(&producer, "a", 5).await;
+    send(&producer, "b", 5).await;
+    let entries = entries(&redis).await;
+    assert_eq!(entries.iter().map(|e| (e.number, e.total)).collect::<Vec<_>>(), [(1, 5), (1, 5)]);
+    assert_ne!(entries[0].writer, entries[1].writer);
+}
+
+#[tokio::test]
+async fn an_emptied_server_shows_as_a_jump_of_so_many_events() {
+    let redis = Redis::start().await.unwrap();
+    let producer = Producer::start(config(&redis.url())).unwrap();
+    send(&producer, "a", 5).await;
+    let last = entries(&redis).await.remove(0);
+    let last = Stamp { number: last.number, total: last.total };
+    send(&producer, "b", 7).await;
+    redis.restart_empty().await.unwrap();
+    send(&producer, "c", 1).await;
+    let entry = entries(&redis).await.remove(0);
+    let stamp = Stamp { number: entry.number, total: entry.total };
+    assert_eq!(judge(last, stamp, 1), Judgement::Jump { lost_events: 7 });
+}
+
+#[tokio::test]
+async fn the_backlog_is_what_was_sent_and_not_applied() {
+    let (redis, proxy, producer) = behind_proxy(|c| ProducerConfig { partitions: 3, ..c }).await;
+    let frame = Outgoing { partition: Partition(2), ..frame_named("b", 40) };
+    producer.send(vec![frame_named("a", 2), frame], soon()).await.unwrap();
+    let events = || async { producer.backlog().events };
+    eventually("all are behind", || async { events().await == 42 }).await;
+
+    let writer = entries(&redis).await[0].writer;
+    let totals = sent_totals(&redis.url(), 3).await.unwrap();
+    assert_eq!(totals, [(P0, writer, 2), (Partition(2), writer, 40)]);
+    let applied = queue::applied::Applied::new(&redis.url()).unwrap();
+    let zero = queue::reader::EntryId::ZERO;
+    applied.report(Partition(2), &[(writer, 30)], &[], zero, Duration::ZERO).await;
+    eventually("some are applied", || async { events().await == 12 }).await;
+    // More applied than sent is not less than nothing: the total sent is written after the entry.
+    applied.report(P0, &[(writer, 1000)], &[], zero, Duration::ZERO).await;
+    eventually("never negative", || async { events().await == 10 }).await;
+    let Backlog { memory_fraction, reachable, .. } = producer.backlog();
+    assert!(reachable && memory_fraction > 0.0 && memory_fraction < 0.5);
+
+    applied.forget(Partition(2), &[writer]).await;
+    eventually("a writer is forgotten", || async { events().await == 0 }).await;
+    proxy.refuse();
+    proxy.cut();
+    eventually("Redis is out of reach", || async { !producer.backlog().reachable }).await;
+}
