@@ -1,5 +1,11 @@
 //! Tests of the gateway: bodies and frames as pure functions, then the whole tier over HTTP on a real Redis.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod accepting;
 mod parsing;
 mod parsing_properties;
+mod refusing;
+mod rig;
+mod starting;
+mod unavailable;
+mod waiting;

@@ -177,7 +177,7 @@ proptest! {
             let mut indexes: Vec<u32> = parsed.items.iter().map(|i| i.index).collect();
             indexes.extend(parsed.faults.iter().map(|(index, _)| *index));
             indexes.sort_unstable();
-            prop_assert_eq!(indexes, (0..parsed.total() as u32).collect::<Vec<_>>());
+            prop_assert_eq!(indexes, (0u32..).take(parsed.total()).collect::<Vec<_>>());
         }
     }
 }
