@@ -13,6 +13,7 @@ use crate::metrics::Metrics;
 use crate::settings::{Refusal, Settings, SettingsError, Tier};
 use crate::shutdown::Shutdown;
 use std::error::Error;
+use std::ffi::OsString;
 use std::future::Future;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -62,7 +63,21 @@ where
 {
     let env = std::env::vars_os()
         .map(|(name, text)| (name.to_string_lossy().into_owned(), text.to_string_lossy().into_owned()));
-    let settings = match Settings::load(tier, env, std::env::args_os()) {
+    run_with(tier, env, std::env::args_os(), tier_main)
+}
+
+/// [`run`] with environment and arguments as values; `args` begins with the program's name.
+pub fn run_with<F, Fut>(
+    tier: Tier,
+    env: impl IntoIterator<Item = (String, String)>,
+    args: impl IntoIterator<Item = OsString>,
+    tier_main: F,
+) -> ExitCode
+where
+    F: FnOnce(Boot) -> Fut,
+    Fut: Future<Output = Result<(), BootError>>,
+{
+    let settings = match Settings::load(tier, env, args) {
         Ok(settings) => settings,
         Err(error) => return report(tier, &error.into()),
     };

@@ -2,7 +2,7 @@
 
 use super::error::{Refusal, SettingsError};
 use super::spec::{REPLACED, SPECS, Spec, Tier};
-use clap::{Arg, ArgAction, ArgMatches};
+use clap::{Arg, ArgMatches};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -52,13 +52,14 @@ pub struct Merged {
 
 /// Flags of a tier, one for each setting it reads, to be added to its command.
 pub fn flags(tier: Tier) -> Vec<Arg> {
-    let flag = |id, long, help| Arg::new(id).long(long).help(help).value_name("VALUE").action(ArgAction::Set);
+    let flag = |id, long, help: String| Arg::new(id).long(long).help(help).value_name("VALUE");
     SPECS
         .iter()
         .filter(|spec| spec.read_by(tier))
         .flat_map(|spec| {
-            let plain = flag(spec.name, spec.flag, spec.doc);
-            let file = spec.file.map(|(id, long)| flag(id, long, "file that holds it"));
+            let default = spec.default_for(tier).map(|text| format!(", default {text}")).unwrap_or_default();
+            let plain = flag(spec.name, spec.flag, format!("{} [{}{default}]", spec.doc, spec.name));
+            let file = spec.file.map(|(id, long)| flag(id, long, format!("file that holds it [{id}]")));
             std::iter::once(plain).chain(file)
         })
         .collect()

@@ -2,6 +2,7 @@
 
 mod answers;
 mod bodies;
+mod boot;
 mod cors;
 mod ending;
 mod health;
