@@ -26,6 +26,8 @@ pub struct Applied {
     pub lost: u64,
     /// The applied totals of the writers seen.
     pub writers: Vec<(uuid::Uuid, u64)>,
+    /// Writers not remembered any more.
+    pub forgotten: Vec<uuid::Uuid>,
     pub receipts: Vec<ReceiptMessage>,
 }
 
@@ -82,6 +84,7 @@ async fn attempt<'a, S: ApplyStore>(
         accepted: chunk.accepted,
         lost: chunk.lost,
     };
+    cache.bound_experiments();
     let mut folding = Folding::new(chunk, day);
     let missing = folding.take_from(&mut cache.units);
     let loaded = store.begin(&advance, &missing).await?.ok_or(ApplyError::Moved(cache.partition))?;
@@ -105,15 +108,18 @@ async fn attempt<'a, S: ApplyStore>(
     changes.receipts = tally.receipts(chunk);
     changes.dead_letters = std::mem::take(&mut tally.dead_letters);
     changes.writers = chunk.writers.values().copied().collect();
+    changes.forgotten = cache.silent_writers(last.id.ms);
+    changes.forgotten.retain(|w| !chunk.writers.contains_key(w));
     store.finish(&advance, &changes).await?;
 
-    drop(changes);
+    let forgotten = changes.forgotten;
     folding.keep(cache);
     for (key, moments) in moments {
         cache.moments.insert(key, crate::cache::Kept { moments, stored: true });
     }
     cache.position = advance.to;
     cache.day = day;
+    cache.writers.retain(|id, _| !forgotten.contains(id));
     cache.writers.extend(chunk.writers.iter().map(|(id, row)| (*id, *row)));
     Ok(Ok(Applied {
         position: last.id,
@@ -122,6 +128,7 @@ async fn attempt<'a, S: ApplyStore>(
         resent: chunk.resent,
         lost: chunk.lost,
         writers: chunk.writers.values().map(|w| (w.writer, w.total)).collect(),
+        forgotten,
         receipts: tally.messages(chunk),
     }))
 }

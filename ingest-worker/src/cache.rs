@@ -7,10 +7,13 @@ use foldhash::{HashMap, HashMapExt};
 use std::sync::Arc;
 use store::apply::{Known, PartitionState};
 use store::{Experiment, MomentsKey};
+use uuid::Uuid;
 
 /// Most units kept per partition and generation: two generations of 20,000 units at some 300 bytes each, times 16
 /// partitions, stay below 200 MiB.
 const UNITS_PER_GENERATION: usize = 20_000;
+/// A writer silent for so much stream time is forgotten. Gateways begin anew under another id well before.
+const FORGET_WRITER_MS: u64 = 24 * 3600 * 1000;
 /// Most experiments remembered per partition; past it the memory of them is dropped and read again.
 const EXPERIMENTS: usize = 10_000;
 
@@ -52,6 +55,12 @@ impl PartitionCache {
         }
     }
 
+    /// Writers that have been silent for too long at `now_ms` of stream time.
+    pub fn silent_writers(&self, now_ms: u64) -> Vec<Uuid> {
+        let silent = self.writers.values().filter(|w| w.seen_ms.saturating_add(FORGET_WRITER_MS) < now_ms);
+        silent.map(|w| w.writer).collect()
+    }
+
     /// Whether the experiment's plan (or its absence) is remembered.
     pub fn knows(&self, id: ExperimentId) -> bool {
         self.experiments.contains_key(&id)
@@ -62,12 +71,17 @@ impl PartitionCache {
         self.experiments.get(&id).and_then(|e| e.as_deref())
     }
 
-    /// Remembers what the store said of `asked`; those it does not know do not exist.
-    pub fn learn(&mut self, asked: &[ExperimentId], known: Known) {
-        if self.experiments.len() + asked.len() > EXPERIMENTS {
+    /// Forgets all experiments when too many are remembered. Between transactions only: a chunk relies on what it has
+    /// learnt.
+    pub fn bound_experiments(&mut self) {
+        if self.experiments.len() > EXPERIMENTS {
             self.experiments.clear();
             self.moments.clear();
         }
+    }
+
+    /// Remembers what the store said of `asked`; those it does not know do not exist.
+    pub fn learn(&mut self, asked: &[ExperimentId], known: Known) {
         self.experiments.extend(asked.iter().map(|id| (*id, None)));
         for e in known.experiments {
             self.experiments.insert(e.id, Some(Arc::new(Catalogued::from(e))));

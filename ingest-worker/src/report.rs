@@ -30,6 +30,7 @@ impl Reporter {
         let task = tokio::spawn(async move {
             while let Some(Report { partition, applied }) = reports.recv().await {
                 told.report(partition, &applied.writers, &applied.receipts, applied.position, keep).await;
+                told.forget(partition, &applied.forgotten).await;
             }
         });
         Ok(Reporter { to, task })

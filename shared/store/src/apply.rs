@@ -82,6 +82,8 @@ pub struct Changes<'a> {
     pub receipts: Vec<NewReceipt<'a>>,
     pub dead_letters: Vec<DeadLetter<'a>>,
     pub writers: Vec<WriterRow>,
+    /// Writers silent for so long that they are not remembered any more.
+    pub forgotten: Vec<uuid::Uuid>,
 }
 
 #[derive(Debug)]

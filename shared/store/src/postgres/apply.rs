@@ -1,5 +1,5 @@
 //! The apply transaction on PostgreSQL: one connection, set-based statements, sent without waiting for each other
-//! where they do not depend on each other (the server runs them in order).
+//! where they do not need each other's answers. The server runs them in the order sent: that of a biased join.
 
 use super::types::{PgDay, PgTime, narrow, to_sql_count, unit_id, uuid};
 use super::{answers, changes, experiments, parse_url};
@@ -131,7 +131,7 @@ impl ApplyStore for PgApply {
         let load = async {
             if ids.is_empty() { Ok(Vec::new()) } else { c.query(&self.sql.load_units, &[&ids]).await }
         };
-        let ((), moved, rows) = tokio::try_join!(c.batch_execute("BEGIN"), advance, load)?;
+        let ((), moved, rows) = tokio::try_join!(biased; c.batch_execute("BEGIN"), advance, load)?;
         if moved == 0 {
             self.rollback().await?;
             return Ok(None);
@@ -174,7 +174,7 @@ impl ApplyStore for PgApply {
                 columns.insert(&self.client, &self.sql, PgDay(day)).await
             }
         };
-        let (past, inserted) = tokio::try_join!(history, insert)?;
+        let (past, inserted) = tokio::try_join!(biased; history, insert)?;
         let past = past.iter().map(past_row).collect();
         let mut outcomes = vec![Outcome::New; conversions.len()];
         if inserted < conversions.len() as u64 {

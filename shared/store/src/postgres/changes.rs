@@ -30,6 +30,7 @@ pub(super) async fn write(
         write_receipts(c, changes),
         write_dead_letters(c, &changes.dead_letters, partition),
         write_writers(c, sql, &changes.writers, partition),
+        forget_writers(c, &changes.forgotten, partition),
     )?;
     Ok(())
 }
@@ -190,5 +191,12 @@ async fn write_writers(
     let total: Vec<i64> = rows.iter().map(|w| to_sql_count(w.total)).collect();
     let seen: Vec<i64> = rows.iter().map(|w| to_sql_count(w.seen_ms)).collect();
     c.execute(&sql.write_writers, &[&writer, &number, &total, &seen, &partition]).await?;
+    Ok(())
+}
+
+async fn forget_writers(c: &Client, writers: &[Uuid], partition: i16) -> Result<(), StoreError> {
+    if !writers.is_empty() {
+        c.execute(include_str!("sql/forget_writers.sql"), &[&partition, &writers]).await?;
+    }
     Ok(())
 }

@@ -1,0 +1,171 @@
+//! A database of the test's own, experiments in it, and entries as a gateway would write them.
+
+use domain::definition::Definition;
+use domain::event::{Conversion, Exposure, Key};
+use domain::{BatchId, Day, Decimal, ExperimentId, Partition, Timestamp};
+use ingest_worker::apply::{Applied, ApplyError, apply};
+use ingest_worker::cache::PartitionCache;
+use queue::frame::{Events, Frame, Group, Receipt, encode};
+use queue::reader::{Entry, EntryId};
+use store::apply::{ApplyStore, Connect};
+use store::postgres::{PgApply, PgConnect};
+use store::{Actor, Created, Experiment, Store};
+use uuid::Uuid;
+
+pub const TENANT: &str = "acme";
+/// Noon of day 20,000 (2024-10-04), in milliseconds.
+pub const NOON_MS: u64 = 20_000 * 86_400_000 + 43_200_000;
+
+pub struct Rig {
+    pub store: Store,
+    pub sql: tokio_postgres::Client,
+    pub connect: PgConnect,
+    pub apply: PgApply,
+    pub cache: PartitionCache,
+    writer: Uuid,
+    number: u64,
+    total: u64,
+    ms: u64,
+}
+
+pub fn experiment_of(created: Created) -> Experiment {
+    match created {
+        Created::New(e) | Created::Exists(e) => e,
+    }
+}
+
+impl Rig {
+    pub async fn new() -> Rig {
+        let server = testkit::postgres().await;
+        let database = server.create_database().await.unwrap();
+        let url = server.url_for(&database);
+        let store = Store::open(&url, 4, 1, std::time::Duration::from_secs(10)).await.unwrap();
+        let sql = server.connect(&database).await.unwrap();
+        let connect = PgConnect { url };
+        let mut apply = connect.connect().await.unwrap();
+        let cache = PartitionCache::new(Partition(0), apply.load(Partition(0)).await.unwrap());
+        Rig { store, sql, connect, apply, cache, writer: Uuid::new_v4(), number: 0, total: 0, ms: NOON_MS }
+    }
+
+    pub async fn experiment(&self, key: &str, metrics: &str) -> Experiment {
+        let text =
+            format!(r#"{{"key":"{key}","variations":[{{"key":"a"}},{{"key":"b"}}],"metrics":{metrics}}}"#);
+        let definition: Definition = serde_json::from_str(&text).unwrap();
+        let actor = Actor { name: "test", request_id: "test" };
+        let created =
+            self.store.create_experiment(TENANT, &definition.checked().unwrap(), actor).await.unwrap();
+        experiment_of(created)
+    }
+
+    /// The next entry of this rig's writer, a second after the last.
+    pub fn entry(&mut self, frames: &[Frame<'_>]) -> Entry {
+        let payload: Vec<u8> = frames.iter().flat_map(|f| encode(f).unwrap()).collect();
+        let events = frames.iter().map(|f| u64::from(f.events())).sum();
+        self.raw_entry(payload, events)
+    }
+
+    pub fn raw_entry(&mut self, payload: Vec<u8>, events: u64) -> Entry {
+        self.number += 1;
+        self.total += events;
+        self.ms += 1000;
+        Entry {
+            id: EntryId { ms: self.ms, seq: 0 },
+            writer: self.writer,
+            number: self.number,
+            total: self.total,
+            payload: payload.into(),
+            malformed: false,
+        }
+    }
+
+    pub fn next_day(&mut self) {
+        self.ms += 86_400_000;
+    }
+
+    pub async fn apply(&mut self, entries: &[Entry]) -> Result<Applied, ApplyError> {
+        let day = entries.last().unwrap().id.time().day().max(self.cache.day);
+        apply(&mut self.apply, &mut self.cache, entries, day).await
+    }
+
+    /// As after a crash: the connection is lost, and with it whatever it had not committed.
+    pub async fn reconnect(&mut self) {
+        self.apply = self.connect.connect().await.unwrap();
+        self.forget().await;
+    }
+
+    pub async fn forget(&mut self) {
+        self.cache = PartitionCache::new(Partition(0), self.apply.load(Partition(0)).await.unwrap());
+    }
+
+    pub async fn count(&self, sql: &str) -> i64 {
+        self.sql.query_one(sql, &[]).await.unwrap().get(0)
+    }
+
+    /// The sum of a counter over all keys.
+    pub async fn counter(&self, name: &str) -> i64 {
+        let counters = self.store.counters(TENANT, None).await.unwrap();
+        counters.iter().filter(|c| c.name == name).map(|c| c.n).sum()
+    }
+
+    /// The sums kept equal those of the raw rows, and the books of the partition close.
+    pub async fn assert_books(&self, experiments: &[&Experiment]) {
+        for e in experiments {
+            let report = abctl::verify::verify(&self.store, 1, TENANT, &e.key).await.unwrap();
+            assert!(report.differences.is_empty(), "{report:?}");
+        }
+        for a in self.store.accounting().await.unwrap() {
+            let fates = a.recorded + a.deduplicated + a.dead_lettered + a.discarded + a.lost;
+            assert_eq!(a.accepted, fates, "{a:?}");
+        }
+    }
+}
+
+pub fn frame<'a>(batch: BatchId, groups: Vec<Group<'a>>) -> Frame<'a> {
+    Frame {
+        batch,
+        tenant: TENANT,
+        request_id: "r1",
+        traceparent: None,
+        sent_at: None,
+        received_at: at(0),
+        clock_shift: 0,
+        receipt: Some(Receipt { address: "here", part: 0, parts: 1 }),
+        groups,
+    }
+}
+
+/// Seconds after noon of the first day.
+pub fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(i64::try_from(NOON_MS).unwrap()).plus(seconds * 1_000_000)
+}
+
+pub fn today() -> Day {
+    at(0).day()
+}
+
+pub fn exposures<'a>(experiment: &Experiment, items: &[(&'a str, i16, i64)]) -> Group<'a> {
+    let exposure = |&(user_id, variation, seconds): &(&'a str, i16, i64)| Exposure {
+        user_id,
+        variation,
+        occurred_given: Some(at(seconds)),
+        key: None,
+    };
+    let events = Events::Exposures(items.iter().map(exposure).collect());
+    Group { experiment: experiment.id, after_stop: false, events }
+}
+
+pub fn conversions<'a>(
+    experiment: ExperimentId,
+    items: &[(&'a str, &'a str, i64, i64, &'a str)],
+) -> Group<'a> {
+    let conversion =
+        |&(user_id, metric, value, seconds, key): &(&'a str, &'a str, i64, i64, &'a str)| Conversion {
+            user_id,
+            metric,
+            value: Decimal(value * 1_000_000),
+            occurred_given: Some(at(seconds)),
+            key: Key::Client(key),
+        };
+    let events = Events::Conversions(items.iter().map(conversion).collect());
+    Group { experiment, after_stop: false, events }
+}
