@@ -112,7 +112,9 @@ impl Projection {
             .chain(differing.iter().map(|(field, _)| *field))
             .map(String::as_str)
             .collect();
-        let message = if names.len() > NAMES_MAX { EVERYTHING.to_owned() } else { names.join("\n") };
+        // "Incomplete" is an answer about every field.
+        let everything = names.len() > NAMES_MAX || names.contains(&COMPLETE);
+        let message = if everything { EVERYTHING.to_owned() } else { names.join("\n") };
         let (version, deletes) = (new_version(), gone.len().to_string());
         let mut arguments =
             vec![version.as_bytes(), ticket.0.as_bytes(), message.as_bytes(), deletes.as_bytes()];

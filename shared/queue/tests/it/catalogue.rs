@@ -1,1 +1,327 @@
+use domain::ExperimentId;
+use queue::catalogue::{Catalogue, Entry, Projection, Reconciled, Unavailable};
+use testkit::{Direction, FaultProxy, Redis};
 
+use crate::support::{eventually, int};
+
+const HASH: &str = "ab:{catalogue}";
+
+struct Rig {
+    redis: Redis,
+    proxy: FaultProxy,
+    projection: Projection,
+    catalogue: Catalogue,
+}
+
+impl Rig {
+    async fn start(max_loaded: usize) -> Rig {
+        let redis = Redis::start().await.unwrap();
+        let proxy = FaultProxy::start(redis.addr()).await.unwrap();
+        let projection = Projection::new(&redis.url()).unwrap();
+        let catalogue = Catalogue::start(&redis.url_at(proxy.addr()), max_loaded, 16).unwrap();
+        let rig = Rig { redis, proxy, projection, catalogue };
+        rig.subscribed(1).await;
+        rig
+    }
+
+    async fn subscribed(&self, wanted: i64) {
+        eventually("the subscription is as wanted", || async {
+            let reply = self.redis.command(&["PUBSUB", "NUMSUB", "ab:{catalogue}:changes"]).await.unwrap();
+            let redis::Value::Array(mut pair) = reply else { panic!("a pair") };
+            int(pair.remove(1)) == wanted
+        })
+        .await;
+    }
+
+    async fn reconcile(&self, all: &[Entry]) -> Reconciled {
+        let ticket = self.projection.begin().await.unwrap();
+        self.projection.reconcile(ticket, all.to_vec(), 16).await.unwrap()
+    }
+
+    async fn status(&self, reference: &str) -> Option<String> {
+        self.catalogue.lookup("acme", reference).await.unwrap().map(|entry| entry.status.clone())
+    }
+
+    async fn eventually_status(&self, reference: &str, wanted: Option<&str>) {
+        eventually("the change is heard", || async {
+            let found = self.catalogue.lookup("acme", reference).await;
+            found.is_ok_and(|entry| entry.map(|entry| entry.status.clone()).as_deref() == wanted)
+        })
+        .await;
+    }
+
+    /// Reads of the hash so far.
+    async fn reads(&self) -> u64 {
+        let info = self.redis.command(&["INFO", "commandstats"]).await.unwrap();
+        let redis::Value::BulkString(text) = info else { panic!("INFO answers text") };
+        let text = String::from_utf8(text).unwrap();
+        let stats = text.lines().find_map(|line| line.strip_prefix("cmdstat_hmget:calls="));
+        stats.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+    }
+
+    async fn fields(&self) -> Vec<String> {
+        let reply = self.redis.command(&["HKEYS", HASH]).await.unwrap();
+        let mut fields: Vec<String> = redis::from_redis_value(reply).unwrap();
+        fields.sort();
+        fields
+    }
+
+    async fn field(&self, name: &str) -> Option<String> {
+        redis::from_redis_value(self.redis.command(&["HGET", HASH, name]).await.unwrap()).unwrap()
+    }
+}
+
+fn entry(id: i64, status: &str, revision: u64) -> Entry {
+    Entry {
+        id: ExperimentId(id),
+        tenant: "acme".to_owned(),
+        key: format!("exp-{id}"),
+        status: status.to_owned(),
+        variations: vec!["control".to_owned(), "treatment".to_owned()],
+        metrics: vec!["purchase".to_owned()],
+        revision,
+    }
+}
+
+#[tokio::test]
+async fn an_experiment_is_found_by_key_and_by_id_and_only_by_its_tenant() {
+    let rig = Rig::start(100).await;
+    assert_eq!(rig.reconcile(&[entry(7, "running", 1)]).await, Reconciled::Done { changed: 4 });
+    for reference in ["exp-7", "7"] {
+        let found = rig.catalogue.lookup("acme", reference).await.unwrap().unwrap();
+        assert_eq!(*found, entry(7, "running", 1));
+        assert!(rig.catalogue.lookup("other", reference).await.unwrap().is_none());
+    }
+    for reference in
+        ["07", "+7", "-7", "0", "", "8", "exp-8", "exp-7\n", "99999999999999999999", &"x".repeat(5000)]
+    {
+        assert!(rig.catalogue.lookup("acme", reference).await.unwrap().is_none(), "{reference:?}");
+    }
+    assert!(rig.catalogue.uses_metric("acme", "purchase").await.unwrap());
+    assert!(!rig.catalogue.uses_metric("acme", "refund").await.unwrap());
+    assert!(!rig.catalogue.uses_metric("other", "purchase").await.unwrap());
+}
+
+#[tokio::test]
+async fn without_the_marker_the_answer_is_never_no() {
+    let rig = Rig::start(100).await;
+    assert!(matches!(rig.catalogue.check().await, Err(Unavailable::Incomplete)));
+    rig.projection.put(&entry(7, "running", 1)).await.unwrap();
+    assert!(matches!(rig.catalogue.lookup("acme", "exp-7").await, Err(Unavailable::Incomplete)));
+    assert!(matches!(rig.catalogue.lookup("acme", "exp-8").await, Err(Unavailable::Incomplete)));
+    assert!(matches!(rig.catalogue.uses_metric("acme", "x").await, Err(Unavailable::Incomplete)));
+
+    rig.reconcile(&[entry(7, "running", 1)]).await;
+    rig.eventually_status("exp-7", Some("running")).await;
+    rig.catalogue.check().await.unwrap();
+
+    rig.redis.command(&["FLUSHALL"]).await.unwrap();
+    assert!(matches!(rig.catalogue.check().await, Err(Unavailable::Incomplete)));
+    assert!(matches!(rig.catalogue.lookup("acme", "exp-9").await, Err(Unavailable::Incomplete)));
+    rig.reconcile(&[entry(7, "running", 1), entry(9, "draft", 1)]).await;
+    rig.eventually_status("exp-9", Some("draft")).await;
+}
+
+#[tokio::test]
+async fn a_catalogue_of_another_partition_count_is_not_ours() {
+    let rig = Rig::start(100).await;
+    let ticket = rig.projection.begin().await.unwrap();
+    rig.projection.reconcile(ticket, vec![entry(7, "running", 1)], 32).await.unwrap();
+    let error = rig.catalogue.lookup("acme", "exp-7").await.unwrap_err();
+    assert!(matches!(&error, Unavailable::Partitions { found, wanted: 16 } if found == "32"), "{error}");
+}
+
+#[tokio::test]
+async fn answers_are_kept_until_a_change_is_heard() {
+    let rig = Rig::start(100).await;
+    rig.reconcile(&[entry(7, "running", 1)]).await;
+    rig.eventually_status("exp-7", Some("running")).await;
+    // What was heard last may still be on its way.
+    eventually("a hundred lookups without a read", || async {
+        let before = rig.reads().await;
+        for _ in 0..100 {
+            assert_eq!(rig.status("exp-7").await.as_deref(), Some("running"));
+        }
+        rig.reads().await == before
+    })
+    .await;
+
+    rig.projection.put(&entry(7, "stopped", 2)).await.unwrap();
+    rig.eventually_status("exp-7", Some("stopped")).await;
+    // Also that there is none: creation must not wait for the second a "no" is believed.
+    assert_eq!(rig.status("exp-8").await, None);
+    rig.projection.put(&entry(8, "draft", 1)).await.unwrap();
+    rig.eventually_status("exp-8", Some("draft")).await;
+    rig.projection.remove("acme", ExperimentId(8), "exp-8").await.unwrap();
+    rig.eventually_status("exp-8", None).await;
+    rig.reconcile(&[entry(7, "archived", 3)]).await;
+    rig.eventually_status("7", Some("archived")).await;
+}
+
+#[tokio::test]
+async fn a_miss_is_read_once_for_all_who_ask() {
+    let rig = Rig::start(100).await;
+    rig.reconcile(&[entry(7, "running", 1)]).await;
+    let before = rig.reads().await;
+    rig.proxy.stall(Direction::ToClient);
+    let catalogue = std::sync::Arc::new(rig.catalogue);
+    let ask = |reference| {
+        let catalogue = std::sync::Arc::clone(&catalogue);
+        tokio::spawn(async move { catalogue.lookup("acme", reference).await.unwrap().is_some() })
+    };
+    let lookups: Vec<_> = (0..50).flat_map(|_| [ask("exp-7"), ask("exp-8")]).collect();
+    tokio::task::yield_now().await;
+    rig.proxy.heal();
+    let mut found = 0;
+    for lookup in lookups {
+        found += usize::from(lookup.await.unwrap());
+    }
+    assert_eq!(found, 50);
+    let info = rig.redis.command(&["INFO", "commandstats"]).await.unwrap();
+    let redis::Value::BulkString(text) = info else { panic!("INFO answers text") };
+    let text = String::from_utf8(text).unwrap();
+    let calls = text.lines().find_map(|line| line.strip_prefix("cmdstat_hmget:calls=")).unwrap();
+    let calls: u64 = calls.split(',').next().unwrap().parse().unwrap();
+    assert_eq!(calls, before + 2);
+}
+
+#[tokio::test]
+async fn no_more_is_kept_than_allowed() {
+    let rig = Rig::start(2).await;
+    let all: Vec<Entry> = (1..=4).map(|id| entry(id, "running", 1)).collect();
+    rig.reconcile(&all).await;
+    rig.eventually_status("1", Some("running")).await;
+    eventually("the last two are there", || async {
+        for id in ["1", "2", "3", "4"] {
+            rig.status(id).await;
+        }
+        let before = rig.reads().await;
+        rig.status("4").await;
+        rig.status("3").await;
+        rig.reads().await == before
+    })
+    .await;
+    let before = rig.reads().await;
+    rig.status("1").await;
+    rig.status("3").await;
+    assert_eq!(rig.reads().await, before + 1, "the one asked for longest ago gave way");
+    rig.status("4").await;
+    assert_eq!(rig.reads().await, before + 2);
+}
+
+#[tokio::test]
+async fn nothing_is_believed_for_long_while_changes_cannot_be_heard() {
+    let rig = Rig::start(100).await;
+    rig.reconcile(&[entry(7, "running", 1)]).await;
+    rig.eventually_status("exp-7", Some("running")).await;
+    rig.proxy.refuse();
+    rig.proxy.cut();
+    rig.subscribed(0).await;
+    eventually("unavailable, not unknown", || async {
+        matches!(rig.catalogue.lookup("acme", "exp-7").await, Err(Unavailable::Unreachable(_)))
+    })
+    .await;
+    rig.projection.put(&entry(7, "stopped", 2)).await.unwrap();
+    rig.proxy.heal();
+    eventually("back, with the change nobody told", || async {
+        let found = rig.catalogue.lookup("acme", "exp-7").await;
+        found.is_ok_and(|entry| entry.unwrap().status == "stopped")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_older_revision_never_overwrites_a_newer_one() {
+    let rig = Rig::start(100).await;
+    rig.reconcile(&[]).await;
+    rig.projection.put(&entry(7, "stopped", 3)).await.unwrap();
+    rig.projection
+        .put(&Entry { metrics: vec!["refund".to_owned()], ..entry(7, "running", 2) })
+        .await
+        .unwrap();
+    assert_eq!(rig.status("exp-7").await.as_deref(), Some("stopped"));
+    assert_eq!(rig.field("uses:acme/refund").await, None);
+    rig.projection.put(&entry(7, "running", 4)).await.unwrap();
+    rig.eventually_status("exp-7", Some("running")).await;
+}
+
+#[tokio::test]
+async fn uses_of_metrics_follow_every_change() {
+    let rig = Rig::start(100).await;
+    rig.reconcile(&[]).await;
+    let with = |id, revision, metrics: &[&str]| Entry {
+        metrics: metrics.iter().map(|&m| m.to_owned()).collect(),
+        ..entry(id, "running", revision)
+    };
+    rig.projection.put(&with(9, 1, &["a", "b"])).await.unwrap();
+    rig.projection.put(&with(10, 1, &["b"])).await.unwrap();
+    rig.projection.put(&with(2, 1, &["b", "c"])).await.unwrap();
+    assert_eq!(rig.field("uses:acme/a").await.as_deref(), Some("9"));
+    assert_eq!(rig.field("uses:acme/b").await.as_deref(), Some("2,9,10"));
+    rig.projection.put(&with(9, 2, &["c"])).await.unwrap();
+    assert_eq!(rig.field("uses:acme/a").await, None);
+    assert_eq!(rig.field("uses:acme/b").await.as_deref(), Some("2,10"));
+    assert_eq!(rig.field("uses:acme/c").await.as_deref(), Some("2,9"));
+    // What the script kept is what reconciliation computes.
+    let all = [with(9, 2, &["c"]), with(10, 1, &["b"]), with(2, 1, &["b", "c"])];
+    assert_eq!(rig.reconcile(&all).await, Reconciled::Done { changed: 0 });
+    rig.projection.remove("acme", ExperimentId(2), "exp-2").await.unwrap();
+    assert_eq!(rig.field("uses:acme/c").await.as_deref(), Some("9"));
+    assert_eq!(rig.reconcile(&all[..2]).await, Reconciled::Done { changed: 0 });
+}
+
+#[tokio::test]
+async fn reconciliation_repairs_whatever_differs() {
+    let rig = Rig::start(100).await;
+    let all = [entry(1, "running", 1), entry(2, "draft", 1)];
+    rig.reconcile(&all).await;
+    let fields = rig.fields().await;
+    rig.redis.command(&["HDEL", HASH, "id:acme/1", "uses:acme/purchase"]).await.unwrap();
+    rig.redis.command(&["HSET", HASH, "key:acme/exp-2", "{}", "id:acme/3", "{}", "junk", "?"]).await.unwrap();
+    assert_eq!(rig.reconcile(&all).await, Reconciled::Done { changed: 5 });
+    assert_eq!(rig.fields().await, fields);
+    assert_eq!(rig.reconcile(&all).await, Reconciled::Done { changed: 0 });
+
+    // More than are named one by one.
+    let many: Vec<Entry> = (1..=1000).map(|id| entry(id, "running", 2)).collect();
+    rig.eventually_status("1000", None).await;
+    assert_eq!(rig.reconcile(&many).await, Reconciled::Done { changed: 2001 });
+    rig.eventually_status("1000", Some("running")).await;
+    assert_eq!(rig.reconcile(&[]).await, Reconciled::Done { changed: 2001 });
+    rig.eventually_status("1000", None).await;
+    assert_eq!(rig.fields().await, ["complete", "version"]);
+}
+
+#[tokio::test]
+async fn reconciliation_undoes_nothing_it_has_not_seen() {
+    let rig = Rig::start(100).await;
+    let old = [entry(1, "running", 1), entry(2, "draft", 1)];
+    rig.reconcile(&old).await;
+    for change in [Some(entry(3, "draft", 1)), Some(entry(1, "stopped", 2)), None] {
+        let ticket = rig.projection.begin().await.unwrap();
+        // The database is read here; then somebody else commits a change and projects it.
+        match &change {
+            Some(entry) => rig.projection.put(entry).await.unwrap(),
+            None => rig.projection.remove("acme", ExperimentId(2), "exp-2").await.unwrap(),
+        }
+        let before = rig.fields().await;
+        let done = rig.projection.reconcile(ticket, old.to_vec(), 16).await.unwrap();
+        assert_eq!(done, Reconciled::Superseded);
+        assert_eq!(rig.fields().await, before);
+    }
+    let ticket = rig.projection.begin().await.unwrap();
+    rig.redis.command(&["FLUSHALL"]).await.unwrap();
+    let emptied = rig.projection.reconcile(ticket, old.to_vec(), 16).await.unwrap();
+    assert_eq!(emptied, Reconciled::Superseded);
+    assert_eq!(rig.reconcile(&[entry(1, "stopped", 2)]).await, Reconciled::Done { changed: 4 });
+}
+
+#[tokio::test]
+async fn experiments_can_be_stopped_while_the_queue_is_full() {
+    let rig = Rig::start(100).await;
+    rig.reconcile(&[entry(1, "running", 1)]).await;
+    rig.redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await.unwrap();
+    rig.projection.put(&entry(1, "stopped", 2)).await.unwrap();
+    rig.eventually_status("1", Some("stopped")).await;
+    assert_eq!(rig.reconcile(&[entry(1, "archived", 3)]).await, Reconciled::Done { changed: 2 });
+}
