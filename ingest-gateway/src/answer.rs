@@ -1,6 +1,6 @@
 //! What the client is told.
 
-use domain::BatchId;
+use domain::{BatchId, Timestamp};
 use queue::receipts::Totals;
 use serde::Serialize;
 use service::http::header::{self, HeaderName, HeaderValue};
@@ -25,7 +25,7 @@ pub struct Accepted<'a> {
     pub keyless: u32,
     /// Frames of the request, each of which has a receipt of its own.
     pub parts: u16,
-    pub received_at: domain::Timestamp,
+    pub received_at: Timestamp,
     /// `None`: the request was all or nothing.
     pub rejected: Option<&'a ItemErrors>,
 }

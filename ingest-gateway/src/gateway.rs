@@ -5,11 +5,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{BatchId, ExperimentId};
+use domain::{BatchId, ExperimentId, Timestamp};
 use foldhash::{HashMap, HashMapExt};
 use queue::catalogue::{Catalogue, Entry, Unavailable};
 use queue::frame::FrameError;
-use queue::producer::{Producer, SendError};
+use queue::producer::{Outgoing, Producer, SendError};
 use queue::receipts::Receipts;
 use service::auth::Scopes;
 use service::http::{Access, App, Found, ItemErrors, Method, Payload, Problem, Request, Response, Route};
@@ -132,58 +132,77 @@ impl From<Problem> for Rejection {
     }
 }
 
-/// A request that may be written.
-struct Work<'a> {
-    request: &'a Request,
-    options: &'a Options,
-    /// `NONE` unless the path names one.
-    experiment: ExperimentId,
-    shape: Shape,
-    clock: Clock,
-    items: &'a [Item<'a>],
-    /// One for each item accepted.
-    slots: Vec<Slot>,
-    /// Of the items refused beside them; `None` when the request was all or nothing.
+/// A request turned into frames. Holds nothing of its body: a client may wait long for its answer.
+struct Prepared {
+    batch: BatchId,
+    frames: Vec<Outgoing>,
+    received_at: Timestamp,
+    tally: Tally,
+    /// `None` when the request was all or nothing.
     rejected: Option<ItemErrors>,
 }
 
 impl Gateway {
     async fn ingest(&self, handler: &Handler, mut request: Request) -> Result<Response, Rejection> {
-        let shape = handler.shape;
         self.admit()?;
-        let options = Options::read(&request, shape, self.rules.default_wait)?;
+        let options = Options::read(&request, handler.shape, self.rules.default_wait)?;
         let form = match request.payload()? {
             Payload::Json => Form::Json,
             Payload::NdJson => Form::NdJson,
         };
-        let bytes = request.read_body().await?;
+        let body = request.read_body().await?;
         let deadline = Instant::now() + BUDGET;
-        let received_at = clock::now();
-        let tenant = request.principal().tenant.as_ref();
+        let prepared = self.prepare(handler, &request, &options, form, &body, deadline).await?;
+        drop(body);
+        self.write(&request, &options, prepared, deadline).await
+    }
 
+    /// From the body to frames, or to what is wrong with it.
+    async fn prepare(
+        &self,
+        handler: &Handler,
+        request: &Request,
+        options: &Options,
+        form: Form,
+        body: &[u8],
+        deadline: Instant,
+    ) -> Result<Prepared, Rejection> {
+        let (shape, received_at) = (handler.shape, clock::now());
+        let tenant = request.principal().tenant.as_ref();
         let named = within(deadline, self.named_experiment(tenant, handler)).await?;
         let experiment = named.as_ref().map_or(ExperimentId::NONE, |entry| entry.id);
-        let mut parsed = body::parse(&bytes, shape, form, self.rules.max_batch_events)?;
+        let mut parsed = body::parse(body, shape, form, self.rules.max_batch_events)?;
         let (sent, mut faults) = (parsed.total(), std::mem::take(&mut parsed.faults));
+        let items = &parsed.items;
         let clock = Clock::new(&self.rules, received_at, parsed.sent_at.or(options.sent_at));
-        let targets = within(deadline, self.targets(tenant, shape, named, &parsed.items)).await?;
+        let targets = within(deadline, self.targets(tenant, shape, named, items)).await?;
         let strict = match options.strict {
-            true => Some(within(deadline, self.used_metrics(tenant, &parsed.items)).await?),
+            true => Some(within(deadline, self.used_metrics(tenant, items)).await?),
             false => None,
         };
-        let slots = Judge { tenant, partitions: self.partitions, clock, targets, strict }
-            .slots(&parsed.items, &mut faults);
+        let judge = Judge { tenant, partitions: self.partitions, clock, targets, strict };
+        let slots = judge.slots(items, &mut faults);
 
         let list = if form == Form::Json { shape.list() } else { "" };
         if !faults.is_empty() && (!options.partial || slots.is_empty()) {
             return Err(Rejection::Items { faults, list, sent });
         }
         self.stats.rejected_items(&faults);
+        let batch = match &options.idempotency_key {
+            Some(key) => BatchId::derived(tenant, experiment, shape.list(), key),
+            None => BatchId::fresh(),
+        };
+        let receipt = match options.reply {
+            Reply::Queued => None,
+            Reply::Async => Some(""),
+            Reply::Wait { .. } => Some(self.receipts.address()),
+        };
+        let (request_id, traceparent) = (request.id(), request.traceparent());
+        let common = Common { batch, tenant, request_id, traceparent, receipt };
+        let tally = Tally::of(items, &slots, &clock);
+        let frames = frames::encode(common, &clock, items, slots).map_err(|error| unwritable(&error))?;
         let rejected = options.partial.then(|| item_errors(&faults, list));
-        let items = &parsed.items;
-        let work =
-            Work { request: &request, options: &options, experiment, shape, clock, items, slots, rejected };
-        self.write(work, deadline).await
+        Ok(Prepared { batch, frames, received_at, tally, rejected })
     }
 
     /// Whether there is room for anything at all.
@@ -255,39 +274,26 @@ impl Gateway {
         self.catalogue.lookup(tenant, name).await.map_err(|error| catalogue_unavailable(&error))
     }
 
-    /// Writes the accepted items and answers.
-    async fn write(&self, work: Work<'_>, deadline: Instant) -> Result<Response, Rejection> {
-        let Work { request, options, items, clock, .. } = work;
-        let (tenant, request_id) = (request.principal().tenant.as_ref(), request.id());
-        let batch = match &options.idempotency_key {
-            Some(key) => BatchId::derived(tenant, work.experiment, work.shape.list(), key),
-            None => BatchId::fresh(),
-        };
-        let receipt = match options.reply {
-            Reply::Queued => None,
-            Reply::Async => Some(""),
-            Reply::Wait { .. } => Some(self.receipts.address()),
-        };
-        let accepted = self.tally(&work);
-        let common = Common { batch, tenant, request_id, traceparent: request.traceparent(), receipt };
-        let frames = frames::encode(common, &clock, items, work.slots).map_err(|e| unwritable(&e))?;
+    /// Writes the frames and answers.
+    async fn write(
+        &self,
+        request: &Request,
+        options: &Options,
+        prepared: Prepared,
+        deadline: Instant,
+    ) -> Result<Response, Rejection> {
+        let Prepared { batch, frames, received_at, tally, rejected } = prepared;
+        let request_id = request.id();
         let parts = u16::try_from(frames.len()).unwrap_or(u16::MAX);
         let waiter = match options.reply {
             Reply::Wait { .. } => Some(self.receipts.expect(batch, request_id, parts)),
             Reply::Queued | Reply::Async => None,
         };
         self.producer.send(frames, deadline).await.map_err(|error| unsent(&error, request_id))?;
-        accepted.count(&self.stats);
+        tally.count(&self.stats);
 
-        let answer = Accepted {
-            batch,
-            request_id,
-            received: accepted.events,
-            keyless: accepted.keyless,
-            parts,
-            received_at: clock.received_at,
-            rejected: work.rejected.as_ref(),
-        };
+        let (received, keyless, rejected) = (tally.events, tally.keyless, rejected.as_ref());
+        let answer = Accepted { batch, request_id, received, keyless, parts, received_at, rejected };
         if let (Some(waiter), Reply::Wait { limit, asked }) = (waiter, options.reply) {
             let totals = tokio::select! {
                 totals = waiter.wait(Instant::now() + limit) => totals,
@@ -299,26 +305,10 @@ impl Gateway {
         }
         Ok(answer.queued(options.reply, self.rules.results_url.as_deref())?)
     }
-
-    fn tally(&self, work: &Work<'_>) -> Tally {
-        let mut tally = Tally { events: work.slots.len(), ..Tally::default() };
-        for slot in &work.slots {
-            let item = &work.items[slot.position as usize];
-            match &item.what {
-                What::Exposure(_) => tally.exposures += 1,
-                What::Conversion { rounded, .. } => {
-                    tally.keyless += u32::from(item.key.is_none());
-                    tally.rounded += u64::from(*rounded);
-                }
-            }
-            tally.shifted += u64::from(work.clock.shift != 0 && item.occurred_given.is_some());
-        }
-        tally
-    }
 }
 
 /// What the accepted items of one request add to the counters.
-#[derive(Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Tally {
     events: usize,
     exposures: u64,
@@ -328,6 +318,22 @@ struct Tally {
 }
 
 impl Tally {
+    fn of(items: &[Item<'_>], slots: &[Slot], clock: &Clock) -> Tally {
+        let mut tally = Tally { events: slots.len(), ..Tally::default() };
+        for slot in slots {
+            let item = &items[slot.position as usize];
+            match &item.what {
+                What::Exposure(_) => tally.exposures += 1,
+                What::Conversion { rounded, .. } => {
+                    tally.keyless += u32::from(item.key.is_none());
+                    tally.rounded += u64::from(*rounded);
+                }
+            }
+            tally.shifted += u64::from(clock.shift != 0 && item.occurred_given.is_some());
+        }
+        tally
+    }
+
     fn count(&self, stats: &Stats) {
         stats.exposures.inc_by(self.exposures);
         stats.conversions.inc_by((self.events as u64).saturating_sub(self.exposures));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ingest_gateway::serve;
 use service::boot::{Boot, BootError, Listeners};
 use testkit::Redis;
+use testkit::http::Client;
 
 use crate::rig::{PARTITIONS, Rig, fill_catalogue, settings};
 
@@ -63,14 +64,20 @@ async fn production_does_not_mix_partition_counts() {
 }
 
 #[tokio::test]
-async fn an_answered_request_outlives_the_gateway() {
-    let rig = Rig::start().await;
-    let body = r#"{"conversions":[{"user_id":"a","metric":"m"}]}"#;
-    assert_eq!(rig.post("/api/v1/conversions", body).await.status, 202);
-    let (redis, internal) = (rig.redis.url(), rig.internal);
-    assert_eq!(rig.metric("abstream_queue_weak_settings").await, 0.0);
-    let seen = rig.seen().await;
-    assert_eq!(seen.len(), 1, "{redis}");
+async fn elsewhere_a_weak_redis_only_shows() {
+    let weak = Redis::start_with(&[("appendfsync", "everysec"), ("maxmemory", "0")]).await.unwrap();
+    let rig = Rig::on(weak, &[]).await;
+    let shown = || async { rig.metric("abstream_queue_weak_settings").await == 2.0 };
+    testkit::eventually("the gauge shows both", Duration::from_secs(60), shown).await.unwrap();
     rig.end().await.unwrap();
-    assert!(testkit::http::Client::at(internal).get("/metrics").await.is_err(), "its ports are free again");
+}
+
+#[tokio::test]
+async fn the_ports_are_free_after_the_end() {
+    let rig = Rig::start().await;
+    let (public, internal) = (rig.addr, rig.internal);
+    rig.end().await.unwrap();
+    for (port, path) in [(public, "/health"), (internal, "/metrics")] {
+        assert!(Client::at(port).get(path).await.is_err());
+    }
 }
