@@ -82,8 +82,6 @@ pub struct Ingest {
 pub struct Worker {
     /// Events of one apply transaction.
     pub apply_max_events: usize,
-    /// Dead letters kept with payload, per tenant.
-    pub dead_letter_max: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -258,10 +256,7 @@ impl Ingest {
 
 impl Worker {
     pub(super) fn build(values: &Values) -> Result<Self, Refusal> {
-        Ok(Self {
-            apply_max_events: values.number("AB_APPLY_MAX_EVENTS")?,
-            dead_letter_max: values.number("AB_DEAD_LETTER_MAX")?,
-        })
+        Ok(Self { apply_max_events: values.number("AB_APPLY_MAX_EVENTS")? })
     }
 }
 

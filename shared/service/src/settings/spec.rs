@@ -346,14 +346,6 @@ pub static SPECS: &[Spec] = &[
         Same("10000"),
         "events of one apply transaction"
     ),
-    setting!(
-        "AB_DEAD_LETTER_MAX",
-        "dead-letter-max",
-        WORKER,
-        Kind::Number(0..=1_000_000_000),
-        Same("100000"),
-        "dead letters kept with payload, per tenant"
-    ),
     // Telemetry
     setting!(
         "AB_LOG_LEVEL",
