@@ -13,7 +13,7 @@ use service::http::{Problem, Request, Response};
 use store::{Counter, PartitionAccount, WriterRow};
 use uuid::Uuid;
 
-use crate::answer::{Parameters, storage, tagged};
+use crate::answer::{Parameters, chain, storage, tagged};
 use crate::app::Analyzer;
 use crate::ingestion::total;
 
@@ -84,7 +84,7 @@ async fn partitions(app: &Analyzer) -> Result<Vec<PartitionBook>, Problem> {
     let writers = app.store.writers().await.map_err(storage)?;
     let accounts = app.store.accounting().await.map_err(storage)?;
     let sent = queue::producer::sent_totals(&app.redis_url, app.partitions).await.map_err(|error| {
-        tracing::warn!(%error, "the queue did not say what was sent");
+        tracing::warn!(error = chain(&error), "the queue did not say what was sent");
         Problem::unavailable("queue_unavailable", "the queue did not answer: try again", 1)
     })?;
     Ok(balance(&accounts, &writers, &sent))

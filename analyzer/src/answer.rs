@@ -83,15 +83,32 @@ pub fn unknown_experiment() -> Problem {
     Problem::not_found("unknown_experiment", "there is no such experiment")
 }
 
+/// The error and its causes in one line, each said once. For logs and refusals, not for clients.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !line.contains(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        cause = error.source();
+    }
+    line
+}
+
 /// The cause goes to the log.
 pub fn storage(error: StoreError) -> Problem {
-    match error.kind() {
+    let kind = error.kind();
+    let error = chain(&error);
+    match kind {
         ErrorKind::Transient => {
-            tracing::warn!(%error, "the database did not answer");
+            tracing::warn!(error, "the database did not answer");
             Problem::unavailable("storage_unavailable", "the database did not answer: try again", 1)
         }
         ErrorKind::Data | ErrorKind::Fatal => {
-            tracing::error!(%error, "the database answered what we cannot use");
+            tracing::error!(error, "the database answered what we cannot use");
             Problem::internal().retryable(false)
         }
     }

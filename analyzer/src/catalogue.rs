@@ -15,6 +15,8 @@ use store::{Experiment, Store, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::answer::chain;
+
 const RECONCILE_EVERY: Duration = Duration::from_secs(30);
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
@@ -78,7 +80,7 @@ impl Catalogue {
     }
 
     fn not_written(&self, error: &QueueError) {
-        tracing::warn!(%error, "the catalogue was not written; reconciling");
+        tracing::warn!(error = chain(error), "the catalogue was not written; reconciling");
         self.failed.inc();
         self.wake.notify_one();
     }
@@ -111,7 +113,10 @@ impl Catalogue {
                 Ok(true) => RECONCILE_EVERY,
                 Ok(false) => RETRY_AFTER,
                 Err(error) => {
-                    tracing::warn!(%error, "the catalogue could not be reconciled; trying again");
+                    tracing::warn!(
+                        error = chain(&error),
+                        "the catalogue could not be reconciled; trying again"
+                    );
                     self.failed.inc();
                     RETRY_AFTER
                 }

@@ -10,6 +10,7 @@ use service::settings::{Refusal, Settings};
 use store::{Store, StoreError};
 use tokio::time::Instant;
 
+use crate::answer::chain;
 use crate::app::Analyzer;
 use crate::catalogue::Catalogue;
 
@@ -62,12 +63,12 @@ async fn open_store(settings: &Settings) -> Result<Store, BootError> {
     let store = opened.map_err(|error| {
         let variable =
             if matches!(error, StoreError::Partitions { .. }) { "AB_PARTITIONS" } else { "AB_DATABASE_URL" };
-        Refusal::new(variable, format!("{url}: {error}"))
+        Refusal::new(variable, format!("{url}: {}", chain(&error)))
     })?;
     match store.write_probe().await {
         Ok(()) => Ok(store),
         Err(error) => {
-            let reason = format!("{url}: the database does not take writes: {error}");
+            let reason = format!("{url}: the database does not take writes: {}", chain(&error));
             Err(Refusal::new("AB_DATABASE_URL", reason).into())
         }
     }
@@ -82,7 +83,7 @@ async fn check_queue(settings: &Settings, url: &str) -> Result<(), BootError> {
             Err(error) if !error.is_transient() || Instant::now() >= deadline => {
                 return Err(refuse_redis(&error).into());
             }
-            Err(error) => tracing::warn!(%error, "the queue is not ready; trying again"),
+            Err(error) => tracing::warn!(error = chain(&error), "the queue is not ready; trying again"),
         }
         tokio::time::sleep(RETRY_PAUSE).await;
     };
@@ -106,7 +107,7 @@ async fn complete(catalogue: &Catalogue, patience: Duration) -> Result<(), BootE
             Err(error) if Instant::now() >= deadline => {
                 return Err(BootError::failed("write the catalogue", error));
             }
-            Err(error) => tracing::warn!(%error, "the catalogue is not written; trying again"),
+            Err(error) => tracing::warn!(error = chain(&error), "the catalogue is not written; trying again"),
             // Another analyzer is writing it: it is complete, or will be in a moment.
             Ok(false) if Instant::now() >= deadline => return Ok(()),
             Ok(false) => {}
@@ -122,6 +123,5 @@ async fn ready(store: &Store, partitions: u16) -> Result<String, StoreError> {
 }
 
 fn refuse_redis(error: &queue::QueueError) -> Refusal {
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    Refusal::new("AB_REDIS_URL", format!("{error}{cause}"))
+    Refusal::new("AB_REDIS_URL", chain(error))
 }

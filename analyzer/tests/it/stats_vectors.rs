@@ -12,7 +12,7 @@ use analyzer::stats::{
 use ethnum::I256;
 use serde_json::Value;
 
-fn load(text: &str) -> Value {
+pub fn load(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
@@ -21,14 +21,14 @@ fn vectors() -> Value {
 }
 
 /// |got - expected| <= max(abs, rel * |expected|), by the case's tolerance for the field.
-fn assert_close(what: &str, tolerance: &Value, field: &str, got: f64, expected: f64) {
+pub fn assert_close(what: &str, tolerance: &Value, field: &str, got: f64, expected: f64) {
     let t = tolerance.get(field).unwrap_or(&tolerance["default"]);
     let allowed = t["abs"].as_f64().unwrap().max(t["rel"].as_f64().unwrap() * expected.abs());
     assert!((got - expected).abs() <= allowed, "{what} {field}: got {got:e}, expected {expected:e}");
 }
 
 /// A decimal as an integer count of 10^-digits.
-fn scaled(value: &Value, digits: usize) -> I256 {
+pub fn scaled(value: &Value, digits: usize) -> I256 {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
     format!("{whole}{fraction:0<digits$}").parse().unwrap()

@@ -1,0 +1,281 @@
+//! live-stats from stored moments rows.
+
+use domain::plan::Feature;
+use domain::{Day, Moments, Plan};
+use ethnum::I256;
+use serde_json::{Value, json};
+use store::Experiment;
+
+use crate::rig::{Rig, code, two_arms};
+use crate::stats_vectors::{assert_close, load, scaled};
+
+const DAY: Day = Day(20_513);
+
+/// Moments of `users` users, all of them contributing, with some sums of products.
+fn moments(plan: &Plan, users: i64, sums: &[(Feature, Feature, I256)]) -> Moments {
+    let mut moments = Moments { products: vec![I256::ZERO; plan.products.len()], ..Moments::default() };
+    moments.heads.enrolled = users;
+    for (a, b, value) in sums.iter().chain([&(Feature::One, Feature::One, I256::from(users))]) {
+        let at = plan.product_index(*a, *b).unwrap();
+        moments.products[at] = *value;
+    }
+    moments
+}
+
+/// A third of the users in partition 0 and the rest in partition 1, with a smaller row the day before: only the last
+/// rows of both may be added up.
+async fn store_arm(rig: &Rig, e: &Experiment, variation: i16, whole: &Moments) {
+    let mut part = whole.clone();
+    part.heads.enrolled /= 3;
+    part.products.iter_mut().for_each(|p| *p /= 3);
+    let mut rest = whole.clone();
+    rest.heads.enrolled -= part.heads.enrolled;
+    rest.products.iter_mut().zip(&part.products).for_each(|(p, q)| *p -= q);
+    rig.moments(e, 0, variation, Day(DAY.0 - 1), &Moments { heads: part.heads, products: vec![] }).await;
+    rig.moments(e, 0, variation, DAY, &part).await;
+    rig.moments(e, 1, variation, DAY, &rest).await;
+}
+
+#[tokio::test]
+async fn the_reference_events_give_the_reference_answers() {
+    let expected = load(include_str!("../data/expected.json"));
+    let tolerance = json!({
+        "default": expected["tolerance"]["stats"], "p_value": expected["tolerance"]["p_value"]
+    });
+    let reference = &expected["experiments"]["exp_checkout"];
+    let rig = Rig::start().await;
+    let e = rig
+        .running(&json!({
+            "key": "exp_checkout",
+            "variations": [{"key": "a", "weight": 0.5}, {"key": "b", "weight": 0.25}, {"key": "c", "weight": 0.25}],
+            "metrics": [
+                {"key": "rate", "event": "purchase", "type": "proportion"},
+                {"key": "value", "event": "purchase", "type": "mean"},
+                {"key": "orders", "event": "purchase", "type": "count"},
+            ],
+        }))
+        .await;
+    let plan = e.plan();
+    let event = 0;
+    for (variation, arm) in reference["metrics"]["purchase"]["arms"].as_array().unwrap().iter().enumerate() {
+        let (one, converted) = (Feature::One, Feature::Converted(event));
+        let (count, sum) = (Feature::Count(event), Feature::Sum(event));
+        let whole = moments(
+            &plan,
+            arm["n"].as_i64().unwrap(),
+            &[
+                (one, converted, scaled(&arm["converters"], 0)),
+                (converted, converted, scaled(&arm["converters"], 0)),
+                (one, count, scaled(&arm["conversions"], 0)),
+                (count, count, scaled(&arm["count_sum_squares"], 0)),
+                (one, sum, scaled(&arm["sum_exact"], 6)),
+                (sum, sum, scaled(&arm["sum_squares_exact"], 12)),
+            ],
+        );
+        store_arm(&rig, &e, i16::try_from(variation).unwrap(), &whole).await;
+    }
+    let answer = rig.ok("/api/v1/experiments/exp_checkout/live-stats").await;
+
+    assert_eq!(answer["as_of"], json!(null));
+    assert_eq!(answer["users"], 4000);
+    assert_eq!(answer["srm"]["status"], "ok");
+    assert_eq!(answer["srm"]["mismatch"], false);
+    assert_close(
+        "srm",
+        &tolerance,
+        "p_value",
+        number(&answer["srm"]["p_value"]),
+        number(&reference["srm"]["p_value"]),
+    );
+    let (rate, value, orders) = (&answer["metrics"][0], &answer["metrics"][1], &answer["metrics"][2]);
+    for (variation, arm) in reference["metrics"]["purchase"]["arms"].as_array().unwrap().iter().enumerate() {
+        assert_eq!(answer["arms"][variation]["users"], arm["n"]);
+        for metric in [rate, value, orders] {
+            assert_eq!(metric["arms"][variation]["users"], arm["n"]);
+            assert_eq!(metric["arms"][variation]["converters"], arm["converters"]);
+            assert_eq!(metric["arms"][variation]["conversions"], arm["conversions"]);
+        }
+        assert_eq!(value["arms"][variation]["sum"], arm["sum_exact"]);
+        assert_eq!(rate["arms"][variation]["sum"].as_str().unwrap(), arm["converters"].to_string());
+        assert_eq!(orders["arms"][variation]["sum"].as_str().unwrap(), arm["conversions"].to_string());
+        let mean = number(&arm["sum"]) / number(&arm["n"]);
+        assert_close("mean", &tolerance, "mean", number(&value["arms"][variation]["mean"]), mean);
+    }
+    let mut compared = 0;
+    for comparison in reference["metrics"]["purchase"]["comparisons"].as_array().unwrap() {
+        let treatment = usize::try_from(comparison["treatment_index"].as_u64().unwrap()).unwrap();
+        for (metric, reading) in [(rate, "conversion_rate"), (value, "value_per_user")] {
+            let got = &metric["comparisons"][treatment - 1];
+            assert_eq!(got["variation_index"], treatment);
+            for kind in ["absolute", "relative"] {
+                assert_eq!(got[kind]["status"], "ok");
+                for field in ["effect", "standard_error", "dof", "p_value"] {
+                    let what = format!("{treatment} {reading} {kind}");
+                    let wanted = number(&comparison[reading][kind][field]);
+                    assert_close(&what, &tolerance, field, number(&got[kind][field]), wanted);
+                    compared += 1;
+                }
+                for side in 0..2 {
+                    let wanted = number(&comparison[reading][kind]["ci"][side]);
+                    assert_close(reading, &tolerance, "ci", number(&got[kind]["ci"][side]), wanted);
+                }
+            }
+        }
+    }
+    assert_eq!(compared, 32);
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("not a number: {value}"))
+}
+
+#[tokio::test]
+async fn an_empty_experiment_has_reasons_instead_of_numbers() {
+    let rig = Rig::start().await;
+    let mut definition = two_arms("empty");
+    definition["metrics"] = json!([
+        {"key": "purchase", "type": "proportion"}, {"key": "revenue", "type": "mean"},
+        {"key": "visits", "type": "count"}, {"key": "basket", "type": "ratio", "numerator": "revenue"},
+    ]);
+    rig.running(&definition).await;
+    let answer = rig.ok("/api/v1/experiments/empty/live-stats").await;
+    assert_eq!(answer["srm"], json!({"status": "undefined", "reason": "no_units"}));
+    assert_eq!(answer["users"], 0);
+    assert_eq!(answer["metrics"].as_array().unwrap().len(), 4);
+    for metric in answer["metrics"].as_array().unwrap() {
+        let arm = &metric["arms"][1];
+        assert_eq!((&arm["users"], &arm["converters"], &arm["sum"]), (&json!(0), &json!(0), &json!("0")));
+        assert_eq!((&arm["mean"], &arm["reason"]), (&json!(null), &json!("no_units")));
+        let undefined = json!({"status": "undefined", "reason": "no_units"});
+        assert_eq!(metric["comparisons"].as_array().unwrap().len(), 1);
+        assert_eq!(metric["comparisons"][0]["absolute"], undefined);
+        assert_eq!(metric["comparisons"][0]["relative"], undefined);
+    }
+}
+
+#[tokio::test]
+async fn ratios_caps_filters_and_head_counts_are_answered() {
+    let rig = Rig::start().await;
+    let mut definition = two_arms("shop");
+    definition["metrics"] = json!([
+        {"key": "basket", "type": "ratio", "numerator": "revenue", "denominator": "items", "direction": "down"},
+        {"key": "spend", "event": "revenue", "type": "mean", "cap": "100.5"},
+    ]);
+    let e = rig.running(&definition).await;
+    let plan = e.plan();
+    let (revenue, items) = (Feature::Sum(0), Feature::Sum(1));
+    let capped = plan.metric(&e.definition.metrics[1]).outcome;
+    assert!(matches!(capped, Feature::CappedSum(0, _)));
+    for (variation, num, cross) in [(0i16, "28364.32", "60194.12"), (1, "27613.49", "60593.33")] {
+        let sums = [
+            (Feature::One, revenue, scaled(&json!(num), 6)),
+            (revenue, revenue, scaled(&json!("2394056.1222"), 12)),
+            (Feature::One, items, scaled(&json!("1073"), 6)),
+            (items, items, scaled(&json!("2311"), 12)),
+            (revenue, items, scaled(&json!(cross), 12)),
+            (Feature::One, capped, scaled(&json!("-0.000001"), 6)),
+            (capped, capped, scaled(&json!("0.000000000001"), 12)),
+        ];
+        let mut arm = moments(&plan, 900, &sums);
+        // Some are enrolled and do not contribute.
+        arm.heads.enrolled = 910;
+        arm.heads.filtered = 4;
+        arm.heads.excluded = 6;
+        arm.heads.crossovers = 7;
+        arm.heads.earlier_seen = 8;
+        arm.heads.before = 9;
+        arm.heads.after_window = 10;
+        rig.moments(&e, 1, variation, DAY, &arm).await;
+    }
+    let answer = rig.ok("/api/v1/experiments/shop/live-stats").await;
+    assert_eq!(answer["users"], 1820);
+    assert_eq!(answer["arms"][1]["users"], 910);
+    let quality = json!({
+        "crossovers": 7, "earlier_exposure_seen": 8, "filtered": 4, "excluded": 6, "before_exposure": 9, "after_window": 10,
+    });
+    assert_eq!(answer["arms"][0]["data_quality"], quality);
+    let basket = &answer["metrics"][0];
+    assert_eq!((&basket["type"], &basket["direction"]), (&json!("ratio"), &json!("down")));
+    assert_eq!(basket["arms"][0]["users"], 900);
+    assert_eq!(basket["arms"][0]["sum"], "28364.32");
+    assert_eq!(basket["arms"][0]["denominator"], "1073");
+    assert!((number(&basket["arms"][0]["mean"]) - 28364.32 / 1073.0).abs() < 1e-12);
+    assert!((number(&basket["arms"][0]["standard_deviation"]).powi(2) - 646.829_716_389_369).abs() < 1e-9);
+    assert_eq!(basket["comparisons"][0]["relative"]["status"], "ok");
+    let spend = &answer["metrics"][1];
+    assert_eq!(spend["arms"][0]["sum"], "-0.000001");
+    assert_eq!(spend["comparisons"][0]["absolute"]["effect"], 0.0);
+}
+
+#[tokio::test]
+async fn an_answer_as_of_a_day_never_changes_afterwards() {
+    let rig = Rig::start().await;
+    let e = rig.running(&two_arms("checkout")).await;
+    let plan = e.plan();
+    let arm = |users, converters: u32| {
+        let converted = Feature::Converted(0);
+        moments(&plan, users, &[(Feature::One, converted, I256::from(converters))])
+    };
+    for variation in [0, 1] {
+        rig.moments(&e, 0, variation, Day(DAY.0 - 1), &arm(50, 5)).await;
+    }
+    let path = format!("/api/v1/experiments/checkout/live-stats?as_of={}", Day(DAY.0 - 1));
+    let before = rig.ok(&path).await;
+    assert_eq!((&before["as_of"], &before["users"]), (&json!(Day(DAY.0 - 1).to_string()), &json!(100)));
+    rig.moments(&e, 0, 1, DAY, &arm(90, 9)).await;
+    rig.moments(&e, 1, 0, DAY, &arm(20, 1)).await;
+    assert_eq!(rig.ok(&path).await, before);
+    assert_eq!(rig.ok("/api/v1/experiments/checkout/live-stats").await["users"], 160);
+    let early = format!("/api/v1/experiments/checkout/live-stats?as_of={}", Day(DAY.0 - 2));
+    assert_eq!(rig.ok(&early).await["users"], 0);
+    for query in ["as_of=yesterday", "as_of=2026-02-30", "as_of=", "as_of=2026-3-1"] {
+        let refused = rig.get(&format!("/api/v1/experiments/checkout/live-stats?{query}")).await;
+        assert_eq!((refused.status, code(&refused).as_str()), (422, "invalid_parameter"), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn unchanged_answers_are_not_sent_again() {
+    let rig = Rig::start().await;
+    let e = rig.running(&two_arms("checkout")).await;
+    let path = "/api/v1/experiments/checkout/live-stats";
+    let first = rig.get(path).await;
+    let tag = first.header("etag").unwrap().to_owned();
+    let with = |tag: String| {
+        let admin = rig.client("admin-a");
+        async move { admin.request("GET", path, &[("if-none-match", &tag)], "").await.unwrap() }
+    };
+    for given in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".to_owned()] {
+        let again = with(given.clone()).await;
+        assert_eq!(
+            (again.status, again.body.len(), again.header("etag")),
+            (304, 0, Some(tag.as_str())),
+            "{given}"
+        );
+    }
+    assert_eq!(with("\"other\"".to_owned()).await.status, 200);
+    rig.moments(&e, 0, 0, DAY, &moments(&e.plan(), 1, &[])).await;
+    let changed = with(tag).await;
+    assert_eq!(changed.status, 200);
+    assert_ne!(changed.body, first.body);
+}
+
+#[tokio::test]
+async fn users_where_none_belong_are_a_certain_mismatch() {
+    let rig = Rig::start().await;
+    let mut definition = two_arms("weights");
+    definition["variations"] = json!([{"key": "a"}, {"key": "b"}, {"key": "off", "weight": 0}]);
+    let e = rig.running(&definition).await;
+    for (variation, users) in [(0, 500), (1, 480)] {
+        rig.moments(&e, 0, variation, DAY, &moments(&e.plan(), users, &[])).await;
+    }
+    let srm = rig.ok("/api/v1/experiments/weights/live-stats").await["srm"].clone();
+    assert_eq!((&srm["status"], &srm["dof"], &srm["mismatch"]), (&json!("ok"), &json!(1), &json!(false)));
+    // The holdout is no arm; the variation of weight 0 is one.
+    rig.moments(&e, 0, -1, DAY, &moments(&e.plan(), 700, &[])).await;
+    let answer = rig.ok("/api/v1/experiments/weights/live-stats").await;
+    assert_eq!((&answer["srm"], &answer["users"]), (&srm, &json!(980)));
+    rig.moments(&e, 0, 2, DAY, &moments(&e.plan(), 1, &[])).await;
+    let srm = rig.ok("/api/v1/experiments/weights/live-stats").await["srm"].clone();
+    assert_eq!(srm, json!({"status": "mismatch_certain", "mismatch": true}));
+}
