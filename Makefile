@@ -38,7 +38,7 @@ check: setup ## Format, lints, and the rules of the tree; all warnings are error
 	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
 
 deny: ## Check the dependencies: bans, licences, sources (installs cargo-deny when missing: minutes)
-	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny@^0.20
 	$(CARGO) deny --workspace --locked check bans licenses sources
 
 clean: ## Remove all that was built, and the test kit's cache
