@@ -105,6 +105,11 @@ impl Catalogue {
         Ok(self.get(field, |_| Ok(Value::Used)).await?.is_some())
     }
 
+    /// Whether changes are heard. While not, every answer is read anew after a second.
+    pub fn is_subscribed(&self) -> bool {
+        self.cache.state().subscribed
+    }
+
     /// Whether lookups can be answered, asked of Redis itself.
     pub async fn check(&self) -> Result<(), Unavailable> {
         self.read(COMPLETE).await.map(|_| ())
