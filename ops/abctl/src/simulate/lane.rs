@@ -14,7 +14,7 @@ pub struct Plot {
     pub world: Arc<World>,
     pub habits: Habits,
     pub seed: u64,
-    /// Unix milliseconds: exposures fall into the six days from here on.
+    /// Unix milliseconds: all times lie in the seven days from here on.
     pub start: i64,
     /// Unix milliseconds.
     pub now: i64,

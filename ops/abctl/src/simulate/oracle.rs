@@ -27,6 +27,7 @@ pub struct Counts {
     pub deduplicated: u64,
     /// Part of `deduplicated`.
     pub conflicts: u64,
+    /// Part of `conversions`.
     pub keyless: u64,
 }
 
@@ -117,7 +118,7 @@ impl Counts {
 
     /// The same events once more: nothing is recorded again, and what conflicted conflicts again.
     pub fn again(self) -> Counts {
-        Counts { exposures: 0, conversions: 0, deduplicated: self.sent, ..self }
+        Counts { exposures: 0, conversions: 0, keyless: 0, deduplicated: self.sent, ..self }
     }
 
     pub fn add(&mut self, more: Counts) {

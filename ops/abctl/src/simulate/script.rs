@@ -107,8 +107,8 @@ pub struct User {
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 pub const DAY: i64 = 24 * HOUR;
-/// Exposures fall into the first six days from the start, everything with a time into the first seven.
-const EXPOSURE_DAYS: i64 = 6;
+/// First exposures fall into the first three days from the start, everything with a time into the first seven.
+const EXPOSURE_DAYS: i64 = 3;
 
 /// What scripts are written from.
 pub struct Author<'a> {
@@ -141,7 +141,7 @@ impl Author<'_> {
     }
 
     fn write(&self, d: &mut Draft<'_>) {
-        let visit = self.start + d.rng.between(0, EXPOSURE_DAYS * DAY - 3 * HOUR);
+        let visit = self.start + d.rng.between(0, EXPOSURE_DAYS * DAY);
         let mut chance = self.habits.purchase;
         let mut first_seen = None;
         let exposed = !d.rng.chance(self.habits.never_exposed);
@@ -158,12 +158,15 @@ impl Author<'_> {
         }
         if d.rng.chance(chance) {
             for _ in 0..=d.rng.run_of(0.25) {
-                let at = visit + d.rng.between(2 * HOUR, 5 * DAY);
+                let at = visit + d.rng.between(2 * HOUR, 4 * DAY);
                 self.purchase(d, visit, at);
             }
         }
         if d.rng.chance(self.habits.others) {
-            self.before(d, visit, first_seen.unwrap_or(visit));
+            // At the same relative rate, so that they do not dilute the effect.
+            if d.rng.chance(chance) {
+                self.before(d, visit, first_seen.unwrap_or(visit));
+            }
             self.others(d, visit);
         }
     }

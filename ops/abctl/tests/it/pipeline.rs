@@ -128,7 +128,6 @@ impl Pipeline {
             }
             "conversion" => {
                 let experiment = slot.map_or(ExperimentId::NONE, |s| self.plans[s].experiment);
-                self.counts[counts].keyless += u64::from(item.idempotency_key.is_none());
                 let key = (experiment, item.idempotency_key.clone().unwrap_or(keyless.to_owned()));
                 let new = StoredConversion {
                     experiment,
@@ -146,6 +145,7 @@ impl Pipeline {
                     return;
                 }
                 self.counts[counts].conversions += 1;
+                self.counts[counts].keyless += u64::from(item.idempotency_key.is_none());
                 let plans = &self.plans;
                 fold::convert(&mut user.unit, &new.fact(), |id| plans.iter().find(|p| p.experiment == id))
                     .unwrap();

@@ -42,6 +42,18 @@ fn a_varied_run_holds_every_case() {
 }
 
 #[test]
+fn no_time_lies_after_the_seventh_day() {
+    let plot = plot(World::varied("x-"), Habits::varied(), 8);
+    let last = plot.start + 7 * 86_400_000;
+    let mut lane = Lane::new(&plot, 0, 20_000);
+    while let Some(batch) = lane.next(1000) {
+        let body: Body = serde_json::from_slice(&batch.body).unwrap();
+        let numbers = body.events.iter().filter_map(|i| i.occurred_at.as_ref()?.as_i64());
+        assert!(numbers.max().unwrap() < last);
+    }
+}
+
+#[test]
 fn the_same_seed_writes_the_same_bytes() {
     let plot = plot(World::varied("x-"), Habits::varied(), 3);
     let bodies = |lane| {
