@@ -18,7 +18,7 @@ build: setup ## Build all programs, in target/debug
 # start our programs never meet old ones. Tests live in tests/, none beside the code (`make check` sees to it).
 test: setup ## Run all tests, end-to-end ones included, on servers of their own
 	$(CARGO) build --locked --workspace --bins --test '*'
-	$(CARGO) test --locked --workspace --test '*'
+	$(CARGO) test --locked --workspace --no-fail-fast --test '*'
 
 e2e: setup ## Run the end-to-end tests only
 	$(CARGO) build --locked --workspace --bins --test '*'
