@@ -59,7 +59,7 @@ async fn bad_input_gets_the_documented_error_and_nothing_is_recorded() {
         (r#","value":1e999"#, "value_out_of_range"),
         (r#","value":"NaN""#, "invalid_value"),
         (r#","value":true"#, "invalid_type"),
-        (r#","value":null"#, "invalid_type"),
+        (r#","value":null"#, "invalid_value"),
         (r#","idempotency_key":"@mine""#, "invalid_idempotency_key"),
         (r#","idempotency_key":"a\u0000b""#, "invalid_idempotency_key"),
         (r#","occurred_at":"yesterday""#, "invalid_occurred_at"),

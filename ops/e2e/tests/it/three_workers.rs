@@ -41,6 +41,13 @@ impl Worker {
         Worker { boot, running, database, redis }
     }
 
+    /// Sum of the metrics whose labels contain this.
+    fn metric(&self, label: &str) -> f64 {
+        let text = self.boot.metrics.render().unwrap();
+        let lines = text.lines().filter(|line| line.contains(label));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
     /// Something a network does.
     async fn disturb(&self, rng: &mut Rng) {
         let proxy = if rng.chance(0.7) { &self.database } else { &self.redis };
@@ -95,7 +102,11 @@ async fn without_any_lock_nothing_is_lost_doubled_or_out_of_order() {
     assert_eq!(found.iter().take(20).collect::<Vec<_>>(), Vec::<&String>::new(), "{} in all", found.len());
     let world = &simulation.plot.world;
     assert_eq!(results::read_all(&system, world, &outcome.oracle).await.unwrap().1, Vec::<String>::new());
-    println!("{faults} faults; {}", books.total);
+    // They did get in each other's way, and connections did break under them.
+    let moved = workers.iter().map(|w| w.metric("cause=\"moved\"")).sum::<f64>();
+    let broken = workers.iter().map(|w| w.metric("cause=\"")).sum::<f64>() - moved;
+    println!("{faults} faults, {moved} positions moved by another, {broken} broken; {}", books.total);
+    assert!(workers.iter().all(|w| w.metric("fate=\"recorded\"") > 0.0) && moved > 20.0 && broken > 20.0);
     for worker in workers {
         worker.boot.shutdown.begin();
         worker.running.await.unwrap();
