@@ -1,1 +1,67 @@
-//! (written by its owner)
+//! `make bench`: speeds and sizes of the whole pipeline, each beside the ceiling that the same machine showed in the
+//! same run. Absolute figures move by tens of percent between runs: judge by the shares.
+
+// A failure is shown to whoever runs the benchmark.
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
+#![allow(clippy::cast_precision_loss)] // figures for people
+
+mod bare;
+mod pipeline;
+mod raw;
+mod table;
+
+use anyhow::Result;
+use clap::Parser;
+use std::process::ExitCode;
+use table::Table;
+
+#[derive(Parser)]
+#[command(about = "Measure abstream against the machine's own ceilings")]
+struct Options {
+    /// Repetitions; medians are shown.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=99))]
+    runs: u32,
+    /// Events of the large phases.
+    #[arg(long, default_value_t = 1_000_000)]
+    events: u64,
+    /// Serve 202 to whatever comes on this port, and nothing else: the ceiling of the gateway.
+    #[arg(long, hide = true)]
+    bare_server: Option<u16>,
+    /// With --bare-server: the events it says every body holds.
+    #[arg(long, hide = true, default_value_t = 100)]
+    bare_batch: u32,
+}
+
+/// Settings of the PostgreSQL servers; fsync and everything else as it comes.
+pub const POSTGRES: [(&str, &str); 2] = [("shared_buffers", "2GB"), ("max_wal_size", "4GB")];
+
+pub fn main() -> ExitCode {
+    let options = Options::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    match runtime.block_on(run(&options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: &Options) -> Result<()> {
+    if let Some(port) = options.bare_server {
+        return bare::serve(port, options.bare_batch).await;
+    }
+    let mut table = Table::default();
+    for run in 1..=options.runs {
+        eprintln!("run {run} of {}", options.runs);
+        raw::measure(options.events, u64::from(run), &mut table).await?;
+        pipeline::accept_and_apply(options.events, u64::from(run), &mut table).await?;
+        pipeline::end_to_end(options.events, u64::from(run), &mut table).await?;
+    }
+    println!(
+        "{} run(s), {} events in the large phases, PostgreSQL with {POSTGRES:?}",
+        options.runs, options.events
+    );
+    table.lines().iter().for_each(|line| println!("{line}"));
+    Ok(())
+}

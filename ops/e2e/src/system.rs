@@ -52,23 +52,8 @@ impl System {
     pub async fn start(setup: Setup) -> Result<System> {
         let (postgres, redis) = tokio::try_join!(Postgres::start_with(&setup.postgres), Redis::start())?;
         let database_url = postgres.url_for(&postgres.create_database().await?);
-        let tier = |binary: &str| -> Result<(Process, SocketAddr)> {
-            let (addr, internal) = (free_addr()?, free_addr()?);
-            let mut process = Process::of(binary)?
-                .env("AB_PORT", addr.port().to_string())
-                .env("AB_INTERNAL_ADDR", internal.to_string())
-                .env("AB_REDIS_URL", redis.url())
-                .env("AB_PARTITIONS", setup.partitions.to_string())
-                .env("AB_API_TOKEN", API_TOKEN)
-                .env("AB_ADMIN_TOKEN", ADMIN_TOKEN);
-            if binary != "ingest-gateway" {
-                process = process.env("AB_DATABASE_URL", &database_url);
-            }
-            for (name, value) in &setup.environment {
-                process = process.env(name, value);
-            }
-            Ok((process.spawn()?, addr))
-        };
+        let redis_url = redis.url();
+        let tier = |binary| tier(binary, &setup, &redis_url, &database_url);
         // The analyzer first: it fills the catalogue that the gateway reads.
         let (mut analyzer, analyzer_addr) = tier("analyzer")?;
         analyzer.wait_ready(analyzer_addr, "/readyz", READY).await?;
@@ -95,6 +80,13 @@ impl System {
             redis,
             postgres,
         })
+    }
+
+    /// A worker where there was none; returns while it starts.
+    pub fn start_worker(&mut self) -> Result<()> {
+        let (worker, addr) = tier("ingest-worker", &self.setup, &self.redis.url(), &self.database_url)?;
+        (self.worker, self.worker_addr) = (Some(worker), addr);
+        Ok(())
     }
 
     pub fn gateway_url(&self) -> String {
@@ -141,6 +133,24 @@ impl System {
         }
         Ok(())
     }
+}
+
+fn tier(binary: &str, setup: &Setup, redis_url: &str, database_url: &str) -> Result<(Process, SocketAddr)> {
+    let (addr, internal) = (free_addr()?, free_addr()?);
+    let mut process = Process::of(binary)?
+        .env("AB_PORT", addr.port().to_string())
+        .env("AB_INTERNAL_ADDR", internal.to_string())
+        .env("AB_REDIS_URL", redis_url)
+        .env("AB_PARTITIONS", setup.partitions.to_string())
+        .env("AB_API_TOKEN", API_TOKEN)
+        .env("AB_ADMIN_TOKEN", ADMIN_TOKEN);
+    if binary != "ingest-gateway" {
+        process = process.env("AB_DATABASE_URL", database_url);
+    }
+    for (name, value) in &setup.environment {
+        process = process.env(name, value);
+    }
+    Ok((process.spawn()?, addr))
 }
 
 fn free_addr() -> Result<SocketAddr> {

@@ -1,0 +1,135 @@
+//! The ceiling of the database: the same events merely inserted, nothing counted.
+
+use crate::POSTGRES;
+use crate::table::{Goal, Table};
+use abctl::simulate::lane::Lane;
+use anyhow::Result;
+use domain::{Decimal, UnitId};
+use serde::Deserialize;
+use std::pin::pin;
+use std::time::Instant;
+use testkit::Postgres;
+use tokio_postgres::Client;
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+pub const RAW: &str = "raw insert, one connection";
+pub const RAW_TWO: &str = "raw insert, two connections";
+
+/// Events of one transaction, as the worker's default.
+const CHUNK: u32 = 10_000;
+
+/// What the mixed load needs at the least: every exposure and every conversion once.
+const TABLES: &str = "
+    CREATE TABLE exposures (unit uuid, experiment bigint, variation smallint, occurred_at bigint,
+        tenant text, user_id text, PRIMARY KEY (unit, experiment));
+    CREATE TABLE conversions (unit uuid, experiment bigint, value bigint, occurred_at bigint,
+        received_at bigint, batch uuid, tenant text, metric text, key text, PRIMARY KEY (unit, experiment, key));";
+
+const STAGING: &str = "
+    CREATE TEMP TABLE new_exposures (LIKE exposures) ON COMMIT DELETE ROWS;
+    CREATE TEMP TABLE new_conversions (LIKE conversions) ON COMMIT DELETE ROWS;";
+
+#[derive(Deserialize)]
+struct Body {
+    events: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    user_id: String,
+    #[serde(default)]
+    variation_index: i16,
+    metric: Option<String>,
+    #[serde(default)]
+    value: Decimal,
+    idempotency_key: Option<String>,
+}
+
+/// The rows of one transaction.
+struct Chunk {
+    batch: Uuid,
+    exposures: Vec<(Uuid, i16, String)>,
+    /// Unit, value, metric, key.
+    conversions: Vec<(Uuid, i64, String, String)>,
+}
+
+pub async fn measure(events: u64, seed: u64, table: &mut Table) -> Result<()> {
+    let chunks = chunks(events, seed);
+    for (name, connections) in [(RAW, 1), (RAW_TWO, 2)] {
+        let server = Postgres::start_with(&POSTGRES).await?;
+        server.execute("postgres", TABLES).await?;
+        let share = |n: usize| chunks.iter().skip(n).step_by(connections);
+        let (first, second) = (server.connect("postgres").await?, server.connect("postgres").await?);
+        let begun = Instant::now();
+        match connections {
+            1 => insert(&first, share(0)).await?,
+            _ => tokio::try_join!(insert(&first, share(0)), insert(&second, share(1))).map(|_| ())?,
+        }
+        table.add(name, "events/s", events as f64 / begun.elapsed().as_secs_f64(), Goal::None, None);
+    }
+    Ok(())
+}
+
+fn chunks(events: u64, seed: u64) -> Vec<Chunk> {
+    let simulation = e2e::run::plain(events, seed);
+    let mut lane = Lane::new(&simulation.plot, 0, events);
+    let mut chunks = Vec::new();
+    while let Some(batch) = lane.next(CHUNK) {
+        let body: Body = serde_json::from_slice(&batch.body).expect("our own JSON");
+        let mut chunk = Chunk { batch: Uuid::from_u128(1), exposures: Vec::new(), conversions: Vec::new() };
+        for item in body.events {
+            let unit = Uuid::from_bytes(UnitId::of("default", &item.user_id).0);
+            match (item.metric, item.idempotency_key) {
+                (Some(metric), Some(key)) => chunk.conversions.push((unit, item.value.0, metric, key)),
+                _ => chunk.exposures.push((unit, item.variation_index, item.user_id)),
+            }
+        }
+        chunks.push(chunk);
+    }
+    chunks
+}
+
+async fn insert<'c>(client: &Client, chunks: impl Iterator<Item = &'c Chunk>) -> Result<()> {
+    client.batch_execute(STAGING).await?;
+    let at = 1_772_359_200_000_000_i64;
+    for chunk in chunks {
+        client.batch_execute("BEGIN").await?;
+        let types = [Type::UUID, Type::INT8, Type::INT2, Type::INT8, Type::TEXT, Type::TEXT];
+        let sink = client.copy_in("COPY new_exposures FROM STDIN (FORMAT binary)").await?;
+        let mut rows = pin!(BinaryCopyInWriter::new(sink, &types));
+        for (unit, variation, user) in &chunk.exposures {
+            rows.as_mut().write(&[unit, &1_i64, variation, &at, &"default", user]).await?;
+        }
+        rows.finish().await?;
+        client
+            .batch_execute("INSERT INTO exposures SELECT * FROM new_exposures ON CONFLICT DO NOTHING")
+            .await?;
+        let types = [
+            Type::UUID,
+            Type::INT8,
+            Type::INT8,
+            Type::INT8,
+            Type::INT8,
+            Type::UUID,
+            Type::TEXT,
+            Type::TEXT,
+            Type::TEXT,
+        ];
+        let sink = client.copy_in("COPY new_conversions FROM STDIN (FORMAT binary)").await?;
+        let mut rows = pin!(BinaryCopyInWriter::new(sink, &types));
+        for (unit, value, metric, key) in &chunk.conversions {
+            rows.as_mut()
+                .write(&[unit, &1_i64, value, &at, &at, &chunk.batch, &"default", metric, key])
+                .await?;
+        }
+        rows.finish().await?;
+        client
+            .batch_execute(
+                "INSERT INTO conversions SELECT * FROM new_conversions ON CONFLICT DO NOTHING; COMMIT",
+            )
+            .await?;
+    }
+    Ok(())
+}
