@@ -26,7 +26,7 @@ async fn everything_acknowledged_is_applied_once_whatever_is_killed() {
     let mut system = System::start(Setup::default()).await.unwrap();
     let mut simulation = run::varied(EVENTS, 31);
     // Slow enough that the faults fall among the events.
-    simulation.manner.rate = Some(2_500.0);
+    simulation.manner.rate = Some(1_600.0);
     simulation.manner.batch = 200;
     simulation.manner.timeout = Duration::from_secs(10);
     let world = simulation.plot.world.clone();
