@@ -14,6 +14,7 @@ setup: ## Install what the machine lacks: PostgreSQL, Redis, a C compiler (nothi
 build: setup ## Build all programs, in target/debug
 	$(CARGO) build --locked --workspace --bins
 
+# Always the whole workspace: naming one package would build its libraries anew with other features.
 # Programs and tests are built in one go, so that both use the same build of every library, and the tests that
 # start our programs never meet old ones. Tests live in tests/, none beside the code (`make check` sees to it).
 test: setup ## Run all tests, end-to-end ones included, on servers of their own
@@ -22,15 +23,15 @@ test: setup ## Run all tests, end-to-end ones included, on servers of their own
 
 e2e: setup ## Run the end-to-end tests only
 	$(CARGO) build --locked --workspace --bins --test '*'
-	$(CARGO) test --locked --package abstream-e2e --test '*'
+	$(CARGO) test --locked --workspace --test e2e
 
 demo: setup ## Run the whole pipeline as separate processes and show its results (200,000 events)
 	$(CARGO) build --locked --workspace --bins
-	@$(CARGO) run --locked --quiet --package abstream-e2e --bin demo
+	@$(CARGO) run --locked --quiet --bin demo
 
 bench: setup ## Measure speed against the machine's own ceilings (release build, takes minutes)
 	$(CARGO) build --locked --release --workspace --bins
-	$(CARGO) run --locked --release --package abstream-bench
+	$(CARGO) run --locked --release --bin bench
 
 check: setup ## Format, lints, and the rules of the tree; all warnings are errors
 	@sh ops/check-tree.sh

@@ -19,3 +19,8 @@ mod start;
 pub mod stats;
 
 pub use start::{run, serve};
+
+/// The program: settings from environment, flags and file, then [`run`].
+pub fn main() -> std::process::ExitCode {
+    service::boot::run(service::settings::Tier::Analyzer, run)
+}

@@ -1,5 +1,3 @@
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    service::boot::run(service::settings::Tier::Analyzer, analyzer::run)
+fn main() -> std::process::ExitCode {
+    analyzer::main()
 }

@@ -103,3 +103,8 @@ fn health(boot: &Boot, gateway: &Arc<Gateway>) -> Health {
             }
         })
 }
+
+/// The program: settings from environment, flags and file, then [`run`].
+pub fn main() -> std::process::ExitCode {
+    service::boot::run(service::settings::Tier::Gateway, run)
+}

@@ -1,7 +1,3 @@
-//! The ingest gateway.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    service::boot::run(service::settings::Tier::Gateway, ingest_gateway::run)
+fn main() -> std::process::ExitCode {
+    ingest_gateway::main()
 }

@@ -22,3 +22,8 @@ pub mod tally;
 pub use lane::{Lane, LaneConfig, Ownership};
 pub use metrics::WorkerMetrics;
 pub use start::{run, serve};
+
+/// The program: settings from environment, flags and file, then [`run`].
+pub fn main() -> std::process::ExitCode {
+    service::boot::run(service::settings::Tier::Worker, run)
+}

@@ -1,3 +1,3 @@
 fn main() -> std::process::ExitCode {
-    service::boot::run(service::settings::Tier::Worker, ingest_worker::run)
+    ingest_worker::main()
 }
