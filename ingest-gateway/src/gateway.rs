@@ -190,7 +190,7 @@ impl Gateway {
         self.stats.rejected_items(&faults);
         let batch = match &options.idempotency_key {
             Some(key) => BatchId::derived(tenant, experiment, shape.list(), key),
-            None => BatchId::fresh(),
+            None => BatchId(uuid::Uuid::now_v7()),
         };
         let receipt = match options.reply {
             Reply::Queued => None,

@@ -183,7 +183,7 @@ async fn send(rig: &Rig, events: u32) -> u32 {
         occurred_given: None,
     };
     let frame = Frame {
-        batch: BatchId::fresh(),
+        batch: BatchId(uuid::Uuid::now_v7()),
         tenant: "a",
         request_id: "r",
         traceparent: None,

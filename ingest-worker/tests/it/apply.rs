@@ -15,7 +15,7 @@ async fn a_conversion_counts_once_whatever_comes_first() {
     let e = rig.experiment("one", PURCHASE).await;
     // Before its exposure, behind it in the same chunk, and again in a later one.
     let first = rig.entry(&[frame(
-        BatchId::fresh(),
+        BatchId(uuid::Uuid::now_v7()),
         vec![
             conversions(e.id, &[("u", "purchase", 5, 10, "k1")]),
             exposures(&e, &[("u", 1, 0)]),
@@ -23,7 +23,7 @@ async fn a_conversion_counts_once_whatever_comes_first() {
         ],
     )]);
     let again = rig.entry(&[frame(
-        BatchId::fresh(),
+        BatchId(uuid::Uuid::now_v7()),
         vec![conversions(e.id, &[("u", "purchase", 5, 10, "k1"), ("u", "purchase", 8, 20, "k2")])],
     )]);
     let applied = rig.apply(&[first]).await.unwrap();
@@ -51,13 +51,19 @@ async fn a_tenants_conversion_counts_in_every_experiment_that_uses_it() {
     let other = rig.experiment("other", r#"[{"key":"signup","type":"proportion"}]"#).await;
     let unused = rig.experiment("unused", PURCHASE).await;
     let entries = [
-        rig.entry(&[frame(BatchId::fresh(), vec![exposures(&one, &[("u", 0, 0)])])]),
-        rig.entry(&[frame(BatchId::fresh(), vec![conversions(TENANTS, &[("u", "purchase", 3, 5, "k")])])]),
+        rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![exposures(&one, &[("u", 0, 0)])])]),
         rig.entry(&[frame(
-            BatchId::fresh(),
+            BatchId(uuid::Uuid::now_v7()),
+            vec![conversions(TENANTS, &[("u", "purchase", 3, 5, "k")])],
+        )]),
+        rig.entry(&[frame(
+            BatchId(uuid::Uuid::now_v7()),
             vec![exposures(&two, &[("u", 1, 1)]), exposures(&other, &[("u", 1, 1)])],
         )]),
-        rig.entry(&[frame(BatchId::fresh(), vec![conversions(TENANTS, &[("u", "purchase", 3, 5, "k")])])]),
+        rig.entry(&[frame(
+            BatchId(uuid::Uuid::now_v7()),
+            vec![conversions(TENANTS, &[("u", "purchase", 3, 5, "k")])],
+        )]),
     ];
     for entry in entries {
         rig.apply(&[entry]).await.unwrap();
@@ -80,7 +86,7 @@ async fn a_tenants_conversion_counts_in_every_experiment_that_uses_it() {
 async fn an_entry_written_twice_is_skipped() {
     let mut rig = Rig::new().await;
     let e = rig.experiment("one", PURCHASE).await;
-    let entry = rig.entry(&[frame(BatchId::fresh(), vec![exposures(&e, &[("u", 0, 0)])])]);
+    let entry = rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![exposures(&e, &[("u", 0, 0)])])]);
     let mut copy = entry.clone();
     copy.id.seq += 1;
     rig.apply(&[entry, copy.clone()]).await.unwrap();
@@ -95,9 +101,10 @@ async fn an_entry_written_twice_is_skipped() {
 async fn a_missing_entry_is_counted_as_lost() {
     let mut rig = Rig::new().await;
     let e = rig.experiment("one", PURCHASE).await;
-    let first = rig.entry(&[frame(BatchId::fresh(), vec![exposures(&e, &[("u", 0, 0)])])]);
-    let _gone = rig.entry(&[frame(BatchId::fresh(), vec![exposures(&e, &[("v", 0, 0), ("w", 0, 0)])])]);
-    let third = rig.entry(&[frame(BatchId::fresh(), vec![exposures(&e, &[("x", 0, 0)])])]);
+    let first = rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![exposures(&e, &[("u", 0, 0)])])]);
+    let _gone =
+        rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![exposures(&e, &[("v", 0, 0), ("w", 0, 0)])])]);
+    let third = rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![exposures(&e, &[("x", 0, 0)])])]);
     rig.apply(&[first]).await.unwrap();
     rig.apply(&[third]).await.unwrap();
     let account = &rig.store.accounting().await.unwrap()[0];
@@ -109,7 +116,7 @@ async fn a_missing_entry_is_counted_as_lost() {
 async fn what_cannot_be_read_is_kept_and_does_not_block() {
     let mut rig = Rig::new().await;
     let e = rig.experiment("one", PURCHASE).await;
-    let good = frame(BatchId::fresh(), vec![exposures(&e, &[("u", 0, 0)])]);
+    let good = frame(BatchId(uuid::Uuid::now_v7()), vec![exposures(&e, &[("u", 0, 0)])]);
     let mut damaged = queue::frame::encode(&good).unwrap();
     *damaged.last_mut().unwrap() ^= 1;
     damaged.extend(queue::frame::encode(&good).unwrap());
@@ -122,7 +129,7 @@ async fn what_cannot_be_read_is_kept_and_does_not_block() {
         after_stop: false,
         events: Events::Controls(vec![Control::Erase { user_id: "u" }]),
     };
-    let unsupported = rig.entry(&[frame(BatchId::fresh(), vec![control])]);
+    let unsupported = rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![control])]);
     let applied = rig.apply(&[half, garbage, foreign, unsupported]).await.unwrap();
     assert_eq!((applied.totals.recorded, applied.totals.dead_lettered, applied.lost), (1, 5, 0));
     let reasons =
@@ -142,9 +149,9 @@ async fn what_cannot_be_read_is_kept_and_does_not_block() {
 async fn events_of_a_deleted_experiment_are_discarded() {
     let mut rig = Rig::new().await;
     let e = rig.experiment("one", PURCHASE).await;
-    let before = rig.entry(&[frame(BatchId::fresh(), vec![exposures(&e, &[("u", 0, 0)])])]);
+    let before = rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![exposures(&e, &[("u", 0, 0)])])]);
     let after = rig.entry(&[frame(
-        BatchId::fresh(),
+        BatchId(uuid::Uuid::now_v7()),
         vec![exposures(&e, &[("v", 0, 0)]), conversions(e.id, &[("u", "purchase", 1, 1, "k")])],
     )]);
     rig.apply(&[before]).await.unwrap();
@@ -164,7 +171,8 @@ async fn events_of_a_deleted_experiment_are_discarded() {
 async fn an_event_that_overflows_is_a_dead_letter_and_the_rest_counts() {
     let mut rig = Rig::new().await;
     let e = rig.experiment("one", PURCHASE).await;
-    let entry = rig.entry(&[frame(BatchId::fresh(), vec![exposures(&e, &[("u", 0, 0), ("v", 0, 0)])])]);
+    let entry =
+        rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![exposures(&e, &[("u", 0, 0), ("v", 0, 0)])])]);
     rig.apply(&[entry]).await.unwrap();
     // No client can bring a user here; a damaged row could.
     let full = domain::Tally { count: u32::MAX, sum: 0, ..domain::Tally::default() };
@@ -177,7 +185,7 @@ async fn an_event_that_overflows_is_a_dead_letter_and_the_rest_counts() {
     rig.sql.execute("UPDATE units SET state = $1 WHERE unit = $2", &[&state, &uuid]).await.unwrap();
     rig.forget().await;
     let entry = rig.entry(&[frame(
-        BatchId::fresh(),
+        BatchId(uuid::Uuid::now_v7()),
         vec![conversions(e.id, &[("u", "purchase", 1, 1, "k"), ("v", "purchase", 1, 1, "k")])],
     )]);
     let applied = rig.apply(&[entry]).await.unwrap();
@@ -190,10 +198,10 @@ async fn an_event_that_overflows_is_a_dead_letter_and_the_rest_counts() {
 async fn days_keep_their_rows() {
     let mut rig = Rig::new().await;
     let e = rig.experiment("one", PURCHASE).await;
-    let monday = rig.entry(&[frame(BatchId::fresh(), vec![exposures(&e, &[("u", 0, 0)])])]);
+    let monday = rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![exposures(&e, &[("u", 0, 0)])])]);
     rig.next_day();
     let tuesday = rig.entry(&[frame(
-        BatchId::fresh(),
+        BatchId(uuid::Uuid::now_v7()),
         vec![conversions(e.id, &[("u", "purchase", 2, 9, "k")]), exposures(&e, &[("v", 1, 0)])],
     )]);
     rig.apply(&[monday]).await.unwrap();
@@ -209,10 +217,10 @@ async fn days_keep_their_rows() {
 async fn a_writer_silent_for_a_day_is_forgotten() {
     let mut rig = Rig::new().await;
     let e = rig.experiment("one", PURCHASE).await;
-    let old = rig.entry(&[frame(BatchId::fresh(), vec![exposures(&e, &[("u", 0, 0)])])]);
+    let old = rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![exposures(&e, &[("u", 0, 0)])])]);
     rig.next_day();
     rig.next_day();
-    let mut new = rig.entry(&[frame(BatchId::fresh(), vec![exposures(&e, &[("v", 0, 0)])])]);
+    let mut new = rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![exposures(&e, &[("v", 0, 0)])])]);
     (new.writer, new.number, new.total) = (uuid::Uuid::new_v4(), 1, 1);
     rig.apply(&[old]).await.unwrap();
     let applied = rig.apply(&[new]).await.unwrap();

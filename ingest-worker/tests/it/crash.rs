@@ -49,7 +49,7 @@ async fn stream(rig: &mut Rig, dice: &mut Dice, entries: usize) -> (Vec<Entry>, 
         if dice.roll(40) == 0 {
             rig.next_day();
         }
-        stream.push(rig.entry(&[frame(BatchId::fresh(), groups)]));
+        stream.push(rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), groups)]));
     }
     (stream, experiments)
 }
@@ -78,7 +78,7 @@ async fn lost_connections_lose_and_double_nothing() {
             // Dropped at a random await point, as by a crash: the server may or may not commit yet.
             crashes += 1;
             let polls = dice.roll(12);
-            let _ = drop_after(rig.apply(chunk), polls).await;
+            let _ = drop_after(Box::pin(rig.apply(chunk)), polls).await;
             rig.reconnect().await;
         } else {
             match rig.apply(chunk).await {

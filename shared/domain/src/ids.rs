@@ -71,7 +71,8 @@ impl std::fmt::Display for Partition {
     }
 }
 
-/// Identity of one accepted request: a retry with the same `Idempotency-Key` has the same one.
+/// Identity of one accepted request: a retry with the same `Idempotency-Key` has the same one, a request without
+/// that header a UUIDv7 of the gateway's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchId(pub Uuid);
 
@@ -83,11 +84,6 @@ impl BatchId {
     pub fn derived(tenant: &str, experiment: ExperimentId, kind: &str, idempotency_key: &str) -> BatchId {
         let name = format!("{tenant}\0{experiment}\0{kind}\0{idempotency_key}");
         BatchId(Uuid::new_v5(&BATCH_NAMESPACE, name.as_bytes()))
-    }
-
-    /// The id of a request without one: unique, ordered by time of creation.
-    pub fn fresh() -> BatchId {
-        BatchId(Uuid::now_v7())
     }
 
     /// The key of the keyless conversion at `index` of this request as sent.

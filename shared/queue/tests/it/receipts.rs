@@ -57,9 +57,9 @@ impl Rig {
 #[tokio::test]
 async fn the_parts_of_a_request_add_up() {
     let rig = Rig::start().await;
-    let batch = BatchId::fresh();
+    let batch = BatchId(uuid::Uuid::now_v7());
     let waiter = rig.receipts.expect(batch, "request \"1\"", 70);
-    let another = rig.receipts.expect(BatchId::fresh(), "request \"1\"", 1);
+    let another = rig.receipts.expect(BatchId(uuid::Uuid::now_v7()), "request \"1\"", 1);
     let mut parts: Vec<_> = (0..70).rev().map(|part| rig.receipt(batch, "request \"1\"", part)).collect();
     // Told twice, told of nobody, told of a part that there is not, told to nobody.
     parts.insert(3, parts[2].clone());
@@ -79,7 +79,7 @@ async fn the_parts_of_a_request_add_up() {
 #[tokio::test]
 async fn the_same_request_twice_at_once_is_told_twice() {
     let rig = Rig::start().await;
-    let batch = BatchId::fresh();
+    let batch = BatchId(uuid::Uuid::now_v7());
     let waiters = [(); 3].map(|()| rig.receipts.expect(batch, "r", 1));
     let [first, second, dropped] = waiters;
     drop(dropped);
@@ -100,7 +100,7 @@ async fn a_lost_subscription_comes_back_and_garbage_is_passed_over() {
     rig.subscribed(0).await;
     rig.proxy.heal();
     rig.subscribed(1).await;
-    let batch = BatchId::fresh();
+    let batch = BatchId(uuid::Uuid::now_v7());
     let waiter = rig.receipts.expect(batch, "r", 1);
     rig.redis.command(&["PUBLISH", rig.receipts.address(), "no receipts"]).await.unwrap();
     rig.redis.command(&["PUBLISH", rig.receipts.address(), "[[1]]"]).await.unwrap();

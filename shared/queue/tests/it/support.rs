@@ -38,7 +38,7 @@ pub fn frame_named(name: &str, events: u32) -> Outgoing {
         key: None,
     };
     let frame = Frame {
-        batch: domain::BatchId::fresh(),
+        batch: domain::BatchId(uuid::Uuid::now_v7()),
         tenant: "acme",
         request_id: name,
         traceparent: None,
