@@ -1,6 +1,6 @@
 //! The command line. Settings (`AB_*`) are flags of every command; exit 0 done, 1 failed, 2 bad usage.
 
-use crate::accounting::{self, Books};
+use crate::accounting;
 use crate::output::{self, Progress};
 use crate::simulate::check::Checker;
 use crate::simulate::lane::Plot;
@@ -15,7 +15,7 @@ use service::settings::{self, Settings, SettingsError, Tier};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use store::Store;
+use store::{Books, Store};
 
 #[derive(Parser)]
 #[command(name = "abctl", version, about = "Operate an abstream deployment")]

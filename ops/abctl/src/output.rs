@@ -1,11 +1,11 @@
 //! What people and scripts read: results on standard output, progress on standard error.
 
-use crate::accounting::Books;
 use crate::verify::Report;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
+use store::Books;
 
 /// Differences shown to people; `--json` has all.
 const SHOWN: usize = 20;
@@ -36,7 +36,8 @@ pub fn books(books: &Books) -> io::Result<()> {
     ];
     row(&mut out, heads.map(str::to_owned))?;
     for (partition, b) in &books.partitions {
-        let numbers = [b.received, b.recorded, b.deduplicated, b.dead, b.discarded, b.in_flight, b.lost];
+        let numbers =
+            [b.received, b.recorded, b.deduplicated, b.dead_lettered, b.discarded, b.in_flight, b.lost];
         let mut cells = std::array::from_fn(|i| {
             i.checked_sub(1).and_then(|i| numbers.get(i)).map(i64::to_string).unwrap_or_default()
         });

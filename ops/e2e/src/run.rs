@@ -1,7 +1,7 @@
 //! Simulations through a running system, and everything that must hold afterwards.
 
 use crate::system::{ADMIN_TOKEN, API_TOKEN, System};
-use abctl::accounting::{self, Books};
+use abctl::accounting;
 use abctl::simulate::check::Checker;
 use abctl::simulate::lane::Plot;
 use abctl::simulate::script::Habits;
@@ -12,6 +12,7 @@ use abctl::verify::{self, Report};
 use anyhow::{Context, Result};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use store::Books;
 
 /// How long everything queued may take to be applied, whatever happened before.
 pub const SETTLE: Duration = Duration::from_secs(120);
@@ -89,7 +90,7 @@ pub async fn faults(
     };
     hold("the books close in every partition", books.are_good());
     hold("nothing is in flight", total.in_flight == 0);
-    hold("nothing is dead or discarded", total.dead == 0 && total.discarded == 0);
+    hold("nothing is dead or discarded", total.dead_lettered == 0 && total.discarded == 0);
     hold("acknowledged as sent", outcome.answers.received == expected.sent);
     hold("recorded as expected", u64::try_from(total.recorded) == Ok(expected.recorded()));
     let (received, sent) = (u64::try_from(total.received)?, outcome.answers.received);

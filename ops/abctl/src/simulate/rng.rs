@@ -38,10 +38,10 @@ impl Rng {
         low + self.below(high.saturating_sub(low).max(0).unsigned_abs()).cast_signed()
     }
 
-    /// How often a chance of `p` succeeds in a row.
+    /// How often a chance of `p` succeeds in a row, at most 200 times.
     pub fn run_of(&mut self, p: f64) -> u32 {
         let mut n = 0;
-        while n < 20 && self.chance(p) {
+        while n < 200 && self.chance(p) {
             n += 1;
         }
         n

@@ -74,7 +74,7 @@ pub async fn verify(
 }
 
 async fn positions(store: &Store) -> Result<Vec<(Partition, String)>, StoreError> {
-    Ok(store.accounting().await?.into_iter().map(|p| (p.partition, p.position)).collect())
+    Ok(store.accounting().await?.partitions.into_iter().map(|p| (p.partition, p.position)).collect())
 }
 
 async fn stored_days(store: &Store, plan: &Plan) -> Result<(Days, usize), StoreError> {

@@ -1,8 +1,7 @@
 //! The books of database and queue put together.
 
-use abctl::accounting::{Book, Sent, balance};
 use domain::Partition;
-use store::{PartitionAccount, WriterRow};
+use store::{Accounts, Book, Books, PartitionAccount, Sent, WriterRow};
 use uuid::Uuid;
 
 fn account(partition: u16, numbers: [i64; 6]) -> PartitionAccount {
@@ -24,12 +23,19 @@ fn writer(n: u128, total: u64) -> WriterRow {
     WriterRow { writer: Uuid::from_u128(n), number: 1, total, seen_ms: 1 }
 }
 
-fn sent(totals: &[(u16, u128, u64)]) -> Sent {
-    let mut sent = Sent::new();
-    for (partition, writer, total) in totals {
-        sent.entry(Partition(*partition)).or_default().insert(Uuid::from_u128(*writer), *total);
-    }
-    sent
+fn sent(totals: &[(u16, u128, u64)]) -> Vec<Sent> {
+    let one = |&(partition, writer, sent): &(u16, u128, u64)| Sent {
+        partition: Partition(partition),
+        writer: Uuid::from_u128(writer),
+        sent,
+        applied: 0,
+    };
+    totals.iter().map(one).collect()
+}
+
+fn balance(accounts: &[PartitionAccount], writers: &[(Partition, WriterRow)], sent: &[Sent]) -> Books {
+    let accounts = Accounts { partitions: accounts.to_vec(), writers: writers.to_vec() };
+    Books::balance(&accounts, sent, 2)
 }
 
 #[test]
@@ -54,8 +60,23 @@ fn a_queue_that_forgot_has_nothing_in_flight() {
 #[test]
 fn books_that_do_not_close_in_one_partition_are_bad_even_if_the_sum_does() {
     let accounts = [account(0, [10, 9, 0, 0, 0, 0]), account(1, [5, 6, 0, 0, 0, 0])];
-    let books = balance(&accounts, &[], &Sent::new());
+    let books = balance(&accounts, &[], &[]);
     assert!(books.total.closes() && !books.are_good());
-    let lost = balance(&[account(0, [10, 9, 0, 0, 0, 1])], &[], &Sent::new());
+    let lost = balance(&[account(0, [10, 9, 0, 0, 0, 1])], &[], &[]);
     assert!(lost.total.closes() && !lost.are_good());
+}
+
+#[test]
+fn a_partition_that_no_worker_has_held_shows_what_waits_in_it() {
+    let books = balance(&[], &[], &sent(&[(1, 1, 1000)]));
+    assert_eq!(books.partitions.len(), 2);
+    assert_eq!(books.total, Book { received: 1000, in_flight: 1000, ..Book::default() });
+}
+
+#[test]
+fn of_a_writer_the_database_forgot_the_queue_says_what_was_applied() {
+    let mut forgotten = sent(&[(0, 1, 50)]);
+    forgotten[0].applied = 50;
+    let books = balance(&[account(0, [50, 50, 0, 0, 0, 0])], &[], &forgotten);
+    assert_eq!(books.total.in_flight, 0);
 }

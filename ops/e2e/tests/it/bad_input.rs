@@ -143,7 +143,7 @@ async fn bad_input_gets_the_documented_error_and_nothing_is_recorded() {
 
     // Nothing of it was accepted, and everybody is still there.
     let books = settled(&system).await.unwrap();
-    assert_eq!(books.total, abctl::accounting::Book::default());
+    assert_eq!(books.total, store::Book::default());
     for tier in [Some(&mut system.gateway), system.worker.as_mut(), Some(&mut system.analyzer)] {
         assert!(tier.unwrap().try_wait().unwrap().is_none());
     }
