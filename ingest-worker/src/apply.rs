@@ -13,8 +13,8 @@ use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use queue::reader::{Entry, EntryId};
 use queue::receipts::ReceiptMessage;
 use std::borrow::Cow;
-use store::StoreError;
 use store::apply::{Advance, ApplyStore, NewConversion, Outcome, Past};
+use store::{StoreError, WriterRow};
 
 /// What a committed transaction did.
 #[derive(Debug, Default)]
@@ -29,6 +29,13 @@ pub struct Applied {
     /// Writers not remembered any more.
     pub forgotten: Vec<uuid::Uuid>,
     pub receipts: Vec<ReceiptMessage>,
+}
+
+impl Applied {
+    /// Nothing new: what the writers' rows say is applied.
+    pub fn totals_of<'w>(writers: impl Iterator<Item = &'w WriterRow>) -> Applied {
+        Applied { writers: writers.map(|w| (w.writer, w.total)).collect(), ..Applied::default() }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +65,9 @@ pub async fn apply<S: ApplyStore>(
             Err((event, overflow)) => {
                 store.rollback().await?;
                 let state = store.load(cache.partition).await?;
+                if (&state.position, state.epoch) != (&cache.position, cache.epoch) {
+                    return Err(ApplyError::Moved(cache.partition));
+                }
                 *cache = PartitionCache::new(cache.partition, state);
                 culprits.insert(event, overflow);
             }
@@ -83,6 +93,7 @@ async fn attempt<'a, S: ApplyStore>(
         day,
         accepted: chunk.accepted,
         lost: chunk.lost,
+        rewinds: last.id < crate::source::position(&cache.position),
     };
     cache.bound_experiments();
     let mut folding = Folding::new(chunk, day);
@@ -93,15 +104,20 @@ async fn attempt<'a, S: ApplyStore>(
 
     let mut tally = Tally::new(chunk);
     let plan = sort_out(cache, chunk, culprits, &mut tally);
-    let history_of = folding.history_needed(&plan.fates);
+    let history_of = folding.history_needed(cache, &plan.fates);
     let (past, outcomes) = store.record(day, &history_of, &plan.conversions).await?;
+    drop(history_of);
     let past = by_unit(past);
     if let Err(culprit) = folding.run(cache, &plan, &outcomes, &past, &mut tally) {
         return Ok(Err(culprit));
     }
     let moments = match folding.moments(cache) {
         Ok(moments) => moments,
-        Err(culprit) => return Ok(Err(culprit)),
+        Err((unit, overflow)) => {
+            let of_unit = |(i, e): &(usize, &Event<'_>)| e.unit == unit && !culprits.contains_key(i);
+            let last = chunk.events.iter().enumerate().rfind(of_unit);
+            return Ok(Err((last.map_or(0, |(i, _)| i), overflow)));
+        }
     };
     let mut changes = folding.changes(cache, &moments);
     changes.counters = tally.counters();
@@ -118,6 +134,7 @@ async fn attempt<'a, S: ApplyStore>(
         cache.moments.insert(key, crate::cache::Kept { moments, stored: true });
     }
     cache.position = advance.to;
+    cache.epoch += i64::from(advance.rewinds);
     cache.day = day;
     cache.writers.retain(|id, _| !forgotten.contains(id));
     cache.writers.extend(chunk.writers.iter().map(|(id, row)| (*id, *row)));

@@ -1,7 +1,7 @@
 //! What the owner of a partition remembers between transactions. Valid exactly while its compare-and-set succeeds;
 //! dropped whole when anything fails.
 
-use crate::chunk::Writers;
+use crate::chunk::{FORGET_WRITER_MS, Writers};
 use domain::{Day, ExperimentId, Moments, Partition, Plan, Unit, UnitId};
 use foldhash::{HashMap, HashMapExt};
 use std::sync::Arc;
@@ -9,11 +9,9 @@ use store::apply::{Known, PartitionState};
 use store::{Experiment, MomentsKey};
 use uuid::Uuid;
 
-/// Most units kept per partition and generation: two generations of 20,000 units at some 300 bytes each, times 16
-/// partitions, stay below 200 MiB.
-const UNITS_PER_GENERATION: usize = 20_000;
-/// A writer silent for so much stream time is forgotten. Gateways begin anew under another id well before.
-const FORGET_WRITER_MS: u64 = 24 * 3600 * 1000;
+/// Weight kept per partition and generation. A unit weighs 1, and 1 for each enrollment and each tally, some 100
+/// bytes apiece: two generations of 60,000, times 16 partitions, stay below 200 MiB.
+const WEIGHT_PER_GENERATION: usize = 60_000;
 /// Most experiments remembered per partition; past it the memory of them is dropped and read again.
 const EXPERIMENTS: usize = 10_000;
 
@@ -103,17 +101,23 @@ impl From<Experiment> for Catalogued {
 pub struct UnitCache {
     young: HashMap<UnitId, Unit>,
     old: HashMap<UnitId, Unit>,
+    /// Of the younger generation.
+    weight: usize,
 }
 
 impl UnitCache {
     pub fn take(&mut self, id: UnitId) -> Option<Unit> {
+        // What is taken out is put back heavier or as heavy, so its weight is left counted: generations turn a little
+        // early, never late.
         self.young.remove(&id).or_else(|| self.old.remove(&id))
     }
 
     pub fn put(&mut self, id: UnitId, unit: Unit) {
-        if self.young.len() >= UNITS_PER_GENERATION {
+        if self.weight >= WEIGHT_PER_GENERATION {
             self.old = std::mem::take(&mut self.young);
+            self.weight = 0;
         }
+        self.weight += 1 + unit.enrollments.iter().map(|e| 1 + e.tallies.len()).sum::<usize>();
         self.young.insert(id, unit);
     }
 

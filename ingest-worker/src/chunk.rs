@@ -11,6 +11,9 @@ use uuid::Uuid;
 /// The last entry applied of every writer of a partition.
 pub type Writers = HashMap<Uuid, WriterRow>;
 
+/// A writer silent for so much stream time (24 hours) is forgotten. Gateways begin anew under another id before.
+pub const FORGET_WRITER_MS: u64 = 24 * 3600 * 1000;
+
 /// Entries taken apart. Borrows their bytes.
 #[derive(Default)]
 pub struct Chunk<'a> {
@@ -75,13 +78,14 @@ impl<'a> Chunk<'a> {
     /// `known` is each writer's last entry applied before this chunk.
     pub fn read(entries: &'a [Entry], known: &Writers) -> Chunk<'a> {
         let mut chunk = Chunk::default();
+        let newest = known.values().map(|w| w.seen_ms).max().unwrap_or(0);
         for entry in entries {
-            chunk.read_entry(entry, known);
+            chunk.read_entry(entry, known, newest);
         }
         chunk
     }
 
-    fn read_entry(&mut self, entry: &'a Entry, known: &Writers) {
+    fn read_entry(&mut self, entry: &'a Entry, known: &Writers, newest: u64) {
         if entry.malformed {
             // Not written by a gateway, so in nobody's total: it is kept, and counts no event.
             let detail = "the entry lacks a writer, a number, a total or frames".to_owned();
@@ -97,7 +101,10 @@ impl<'a> Chunk<'a> {
         }
         let last = self.writers.get(&entry.writer).or_else(|| known.get(&entry.writer)).copied();
         let (number, total) = last.map_or((0, 0), |w| (w.number, w.total));
-        if entry.number <= number {
+        // An unknown writer that was silent already when others were forgotten is one of those forgotten: a stream
+        // read again from its beginning shows it once more.
+        let forgotten = last.is_none() && entry.id.ms.saturating_add(FORGET_WRITER_MS) < newest;
+        if entry.number <= number || forgotten {
             self.resent += 1;
             return;
         }

@@ -1,6 +1,6 @@
 //! The fold over a chunk: every unit touched, as it was and as it becomes.
 
-use crate::apply::{Fate, Sorted, is_new};
+use crate::apply::{Fate, Sorted, distinct, is_new};
 use crate::cache::{Kept, PartitionCache, UnitCache};
 use crate::chunk::{Chunk, Event, Kind};
 use crate::tally::{Tally, conflicts};
@@ -10,7 +10,7 @@ use domain::fold::{self, Exposed, Fact, Seen};
 use domain::{Day, ExperimentId, Moments, Overflow, Unit, UnitId};
 use foldhash::{HashMap, HashMapExt};
 use store::MomentsKey;
-use store::apply::{Changes, NewUnit, Outcome, Past};
+use store::apply::{Changes, HistoryOf, NewUnit, Outcome, Past};
 
 /// Weights that never changed; changes of them begin further phases.
 const FIRST_PHASE: u16 = 0;
@@ -29,8 +29,6 @@ struct Work<'a> {
     stored: bool,
     tenant: &'a str,
     user_id: &'a str,
-    /// Index of the unit's last event of the chunk.
-    last_event: usize,
     /// New conversions folded so far: they are history for an exposure behind them.
     fresh: Vec<usize>,
 }
@@ -41,17 +39,15 @@ pub type Touched = HashMap<MomentsKey, Moments>;
 impl<'c, 'a> Folding<'c, 'a> {
     pub fn new(chunk: &'c Chunk<'a>, day: Day) -> Folding<'c, 'a> {
         let mut units = HashMap::with_capacity(chunk.events.len() / 2);
-        for (i, event) in chunk.events.iter().enumerate() {
-            let work = units.entry(event.unit).or_insert_with(|| Work {
+        for event in &chunk.events {
+            units.entry(event.unit).or_insert_with(|| Work {
                 unit: Unit::default(),
                 before: None,
                 stored: false,
                 tenant: chunk.frame(event).tenant,
                 user_id: event.kind.user_id(),
-                last_event: i,
                 fresh: Vec::new(),
             });
-            work.last_event = i;
         }
         Folding { chunk, day, units }
     }
@@ -81,15 +77,18 @@ impl<'c, 'a> Folding<'c, 'a> {
         self.units.values().flat_map(|w| w.unit.enrollments.iter().map(|e| e.experiment))
     }
 
-    /// Users whom this chunk enrolls somewhere and who have conversions stored.
-    pub fn history_needed(&self, fates: &[Fate]) -> Vec<UnitId> {
-        let enrolled = self.chunk.events.iter().zip(fates).filter(|(event, fate)| {
+    /// What must be read of users whom this chunk enrolls somewhere and who have conversions stored.
+    pub fn history_needed<'p>(&self, cache: &'p PartitionCache, fates: &[Fate]) -> HistoryOf<'p> {
+        let enrolls = |event: &&Event<'_>| {
             let work = self.units.get(&event.unit);
-            **fate == Fate::Exposure
-                && work
-                    .is_some_and(|w| w.unit.has_conversions && w.unit.enrollment(event.experiment).is_none())
-        });
-        crate::apply::distinct(enrolled.map(|(event, _)| event.unit))
+            work.is_some_and(|w| w.unit.has_conversions && w.unit.enrollment(event.experiment).is_none())
+        };
+        let exposures = self.chunk.events.iter().zip(fates).filter(|(_, fate)| **fate == Fate::Exposure);
+        let enrolled: Vec<&Event<'_>> = exposures.map(|(event, _)| event).filter(enrolls).collect();
+        let experiments = distinct(enrolled.iter().map(|e| e.experiment));
+        let plans = experiments.iter().filter_map(|id| cache.experiment(*id));
+        let metrics = distinct(plans.flat_map(|e| e.plan.events.iter().map(String::as_str)));
+        HistoryOf { units: distinct(enrolled.iter().map(|e| e.unit)), experiments, metrics }
     }
 
     /// Folds every event in stream order. On overflow names the event; the units are then of no use any more.
@@ -131,10 +130,10 @@ impl<'c, 'a> Folding<'c, 'a> {
         Ok(())
     }
 
-    /// The cumulative sums of every key that the changed units touch.
-    pub fn moments(&self, cache: &PartitionCache) -> Result<Touched, (usize, Overflow)> {
+    /// The cumulative sums of every key that the changed units touch. On overflow names the unit.
+    pub fn moments(&self, cache: &PartitionCache) -> Result<Touched, (UnitId, Overflow)> {
         let mut touched = Touched::new();
-        for work in self.units.values() {
+        for (id, work) in &self.units {
             let Some(before) = &work.before else { continue };
             for after in &work.unit.enrollments {
                 let earlier = before.enrollment(after.experiment);
@@ -159,7 +158,7 @@ impl<'c, 'a> Folding<'c, 'a> {
                         e.insert(start)
                     }
                 };
-                sums.shift(&known.plan, earlier, Some(after)).map_err(|o| (work.last_event, o))?;
+                sums.shift(&known.plan, earlier, Some(after)).map_err(|o| (*id, o))?;
             }
         }
         Ok(touched)

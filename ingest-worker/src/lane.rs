@@ -3,10 +3,10 @@
 //! While a transaction is with the database, more entries arrive; so under load chunks grow by themselves and at
 //! rest an event waits for nothing. Several lanes overlap the database's work with ours.
 
-use crate::apply::{self, ApplyError};
+use crate::apply::{self, Applied, ApplyError};
 use crate::cache::PartitionCache;
 use crate::chunk::one_transaction;
-use crate::metrics::WorkerMetrics;
+use crate::metrics::{Progress, WorkerMetrics};
 use crate::report::{Report, Reporter};
 use crate::source::{self, Found, Source, What};
 use domain::Partition;
@@ -19,13 +19,18 @@ use std::time::Duration;
 use store::apply::{ApplyStore, Connect};
 use store::{ErrorKind, StoreError};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// How often a lane asks for the partitions it does not hold, and does its housekeeping.
 const TICK: Duration = Duration::from_secs(1);
-/// Receipts deleted per tick at most.
+/// Old receipts are deleted so many at a time, and so often per tick at most.
 const EXPIRE_LIMIT: i64 = 1_000;
+const EXPIRE_ROUNDS: u32 = 5;
+/// A database that takes connections and answers nothing is given up after this.
+const CONNECT_LIMIT: Duration = Duration::from_secs(15);
+/// The same for a transaction; longer than any `statement_timeout` of ours.
+const APPLY_LIMIT: Duration = Duration::from_secs(90);
 
 /// Whether a lane applies only partitions whose lock it holds. The lock avoids wasted work; it is the
 /// compare-and-set of the position that keeps the books, which a test shows by leaving the lock away.
@@ -51,6 +56,7 @@ pub struct Lane<C: Connect> {
     connect: C,
     config: LaneConfig,
     metrics: Arc<WorkerMetrics>,
+    progress: Arc<Progress>,
     runs: u64,
 }
 
@@ -60,6 +66,8 @@ enum LaneError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Queue(#[from] QueueError),
+    #[error("the database does not answer")]
+    Silent(#[from] tokio::time::error::Elapsed),
 }
 
 /// A partition held: its reader, what it remembers, and the entries read and not yet applied.
@@ -79,8 +87,13 @@ struct Session<'l, C: Connect> {
 }
 
 impl<C: Connect> Lane<C> {
-    pub fn new(connect: C, config: LaneConfig, metrics: Arc<WorkerMetrics>) -> Lane<C> {
-        Lane { connect, config, metrics, runs: 0 }
+    pub fn new(
+        connect: C,
+        config: LaneConfig,
+        metrics: Arc<WorkerMetrics>,
+        progress: Arc<Progress>,
+    ) -> Lane<C> {
+        Lane { connect, config, metrics, progress, runs: 0 }
     }
 
     /// Applies until `stop`; ends after the transaction under way.
@@ -103,7 +116,7 @@ impl<C: Connect> Lane<C> {
     }
 
     async fn session(&mut self, stop: &CancellationToken) -> Result<(), LaneError> {
-        let store = self.connect.connect().await?;
+        let store = timeout(CONNECT_LIMIT, self.connect.connect()).await??;
         let reporter = Reporter::start(&self.config.redis_url, self.config.keep)?;
         let (found, mut inbox) = mpsc::channel(self.config.partitions.len().max(1) * source::READS_AHEAD);
         let mut session = Session { lane: self, store, held: HashMap::new(), found, reporter };
@@ -143,7 +156,11 @@ impl<C: Connect> Session<'_, C> {
                 tracing::info!(%partition, "partition taken");
             }
         }
-        self.store.expire_receipts(EXPIRE_LIMIT).await?;
+        for _ in 0..EXPIRE_ROUNDS {
+            if self.store.expire_receipts(EXPIRE_LIMIT).await? < EXPIRE_LIMIT.cast_unsigned() {
+                break;
+            }
+        }
         self.lane.metrics.held(self.held.values().map(|h| h.cache.units.size()));
         Ok(())
     }
@@ -151,6 +168,10 @@ impl<C: Connect> Session<'_, C> {
     /// Loads where the partition stands and reads on from there.
     async fn hold(&mut self, partition: Partition) -> Result<(), LaneError> {
         let cache = PartitionCache::new(partition, self.store.load(partition).await?);
+        self.lane.progress.done();
+        // The queue may not have been told of the last commits: whoever made them may have died with them.
+        let applied = Applied::totals_of(cache.writers.values());
+        self.reporter.send(Report { partition, applied }).await;
         let source = self.source(partition, source::position(&cache.position))?;
         self.held.insert(partition, Held { cache, source, pending: VecDeque::new() });
         Ok(())
@@ -179,33 +200,44 @@ impl<C: Connect> Session<'_, C> {
             if stop.is_cancelled() {
                 return Ok(());
             }
-            self.lane.metrics.busy();
-            if !self.apply_partition(partition).await? {
+            if !self.apply_partition(partition, stop).await? {
                 self.hold(partition).await?;
             }
-            self.lane.metrics.progressed();
         }
         Ok(())
     }
 
     /// Applies what has been read of a partition. `false`: the position was moved by somebody else.
-    async fn apply_partition(&mut self, partition: Partition) -> Result<bool, LaneError> {
+    async fn apply_partition(
+        &mut self,
+        partition: Partition,
+        stop: &CancellationToken,
+    ) -> Result<bool, LaneError> {
         let Some(held) = self.held.get_mut(&partition) else { return Ok(true) };
         let mut entries: Vec<Entry> = Vec::new();
         let mut anchor_lost = false;
+        // Kept until applied: it is what bounds the reading ahead.
+        let mut ahead = Vec::new();
         for found in held.pending.drain(..) {
             match found.what {
                 What::Entries(more) => entries.extend(more),
                 What::AnchorLost => anchor_lost = true,
             }
+            ahead.push(found.ahead);
         }
         let mut rest = entries.as_slice();
         while !rest.is_empty() {
+            if stop.is_cancelled() {
+                return Ok(true);
+            }
+            self.lane.progress.busy();
             let (taken, day) = one_transaction(rest, held.cache.day, self.lane.config.max_events);
             let (now, later) = rest.split_at(taken);
             let begun = Instant::now();
-            match apply::apply(&mut self.store, &mut held.cache, now, day).await {
+            let transaction = apply::apply(&mut self.store, &mut held.cache, now, day);
+            match timeout(APPLY_LIMIT, transaction).await? {
                 Ok(applied) => {
+                    self.lane.progress.done();
                     self.lane.metrics.applied(&applied, begun.elapsed());
                     self.reporter.send(Report { partition, applied }).await;
                 }
@@ -218,6 +250,7 @@ impl<C: Connect> Session<'_, C> {
             }
             rest = later;
         }
+        drop(ahead);
         if anchor_lost {
             self.lane.metrics.anchor_lost();
             tracing::error!(%partition, "the stream was replaced; reading the new one from its beginning");
@@ -233,6 +266,7 @@ impl<C: Connect> Session<'_, C> {
 fn error_label(error: &LaneError) -> &'static str {
     match error {
         LaneError::Queue(_) => "queue",
+        LaneError::Silent(_) => "silent",
         LaneError::Store(e) => match e.kind() {
             ErrorKind::Transient => "transient",
             ErrorKind::Data => "data",

@@ -20,7 +20,7 @@ mod start;
 pub mod tally;
 
 pub use lane::{Lane, LaneConfig, Ownership};
-pub use metrics::WorkerMetrics;
+pub use metrics::{Progress, WorkerMetrics};
 pub use start::{run, serve};
 
 /// The program: settings from environment, flags and file, then [`run`].

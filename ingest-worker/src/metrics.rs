@@ -24,6 +24,10 @@ pub struct WorkerMetrics {
     chunk: Histogram,
     cached_units: IntGauge,
     partitions: IntGauge,
+}
+
+/// Whether a lane gets on with its work.
+pub struct Progress {
     started: Instant,
     /// Milliseconds after `started` since which there is work and no commit; [`IDLE`] = none.
     busy_since: AtomicI64,
@@ -50,8 +54,6 @@ impl WorkerMetrics {
             chunk: m.histogram("ab_apply_events", "Events per apply transaction.", sizes)?,
             cached_units: m.gauge("ab_cached_units", "Units in the caches of one lane.")?,
             partitions: m.gauge("ab_partitions_held", "Partitions held by one lane.")?,
-            started: Instant::now(),
-            busy_since: AtomicI64::new(IDLE),
         })
     }
 
@@ -65,7 +67,6 @@ impl WorkerMetrics {
         self.seconds.observe(took.as_secs_f64());
         #[allow(clippy::cast_precision_loss)] // a chunk has far fewer than 2^52 events
         self.chunk.observe(a.events as f64);
-        self.progressed();
     }
 
     pub fn failed(&self, cause: &str) {
@@ -85,21 +86,33 @@ impl WorkerMetrics {
         self.partitions.set(partitions);
         self.cached_units.set(cached);
     }
+}
 
+impl Default for Progress {
+    fn default() -> Progress {
+        Progress { started: Instant::now(), busy_since: AtomicI64::new(IDLE) }
+    }
+}
+
+impl Progress {
+    /// There is work at hand.
     pub fn busy(&self) {
         let _ = self.busy_since.compare_exchange(IDLE, self.now(), Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    pub fn progressed(&self) {
+    /// It was done, or there is none any more.
+    pub fn done(&self) {
         self.busy_since.store(IDLE, Ordering::Relaxed);
     }
 
     /// Liveness: fails only when there is work and nothing was committed for 60 s.
     pub fn alive(&self) -> Result<(), String> {
         let since = self.busy_since.load(Ordering::Relaxed);
-        let stuck =
-            since != IDLE && self.now() - since > i64::try_from(STUCK_AFTER.as_millis()).unwrap_or(i64::MAX);
-        if stuck { Err("no transaction committed for 60 s with work at hand".into()) } else { Ok(()) }
+        let limit = i64::try_from(STUCK_AFTER.as_millis()).unwrap_or(i64::MAX);
+        if since != IDLE && self.now() - since > limit {
+            return Err("no transaction committed for 60 s with work at hand".into());
+        }
+        Ok(())
     }
 
     fn now(&self) -> i64 {

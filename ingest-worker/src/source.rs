@@ -17,7 +17,8 @@ pub struct Found {
     pub partition: Partition,
     pub run: u64,
     pub what: What,
-    _ahead: OwnedSemaphorePermit,
+    /// Freed when the entries are applied: only then is more read.
+    pub ahead: OwnedSemaphorePermit,
 }
 
 pub enum What {
@@ -51,7 +52,7 @@ impl Source {
                     Read::Idle => continue,
                 };
                 let lost = matches!(what, What::AnchorLost);
-                if to.send(Found { partition, run, what, _ahead: permit }).await.is_err() || lost {
+                if to.send(Found { partition, run, what, ahead: permit }).await.is_err() || lost {
                     return;
                 }
             }

@@ -1,12 +1,13 @@
 //! Start-up: refuse what cannot work, then run the lanes until told to stop.
 
 use crate::lane::{Lane, LaneConfig, Ownership};
-use crate::metrics::WorkerMetrics;
+use crate::metrics::{Progress, WorkerMetrics};
 use domain::Partition;
 use service::boot::{Boot, BootError, Listeners};
 use service::health::Health;
 use service::http::NoRoutes;
 use service::settings::{Refusal, Settings};
+use service::shutdown::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
@@ -37,7 +38,8 @@ pub async fn serve(boot: Boot, listeners: Listeners, ownership: Ownership) -> Re
 
     let stop = boot.shutdown.token();
     let mut lanes = JoinSet::new();
-    for lane in 0..LANES {
+    let progress: Vec<Arc<Progress>> = (0..LANES).map(|_| Arc::default()).collect();
+    for (lane, progress) in (0..LANES).zip(&progress) {
         let partitions =
             (0..settings.queue.partitions).filter(|p| p % LANES == lane).map(Partition).collect();
         let config = LaneConfig {
@@ -48,7 +50,7 @@ pub async fn serve(boot: Boot, listeners: Listeners, ownership: Ownership) -> Re
             keep: settings.queue.keep,
         };
         let connect = PgConnect { url: database.clone() };
-        lanes.spawn(Lane::new(connect, config, metrics.clone()).run(stop.clone()));
+        lanes.spawn(Lane::new(connect, config, metrics.clone(), progress.clone()).run(stop.clone()));
     }
     let probe = store.clone();
     let partitions = settings.queue.partitions;
@@ -57,11 +59,37 @@ pub async fn serve(boot: Boot, listeners: Listeners, ownership: Ownership) -> Re
             let store = probe.clone();
             async move { ready(&store, partitions).await.map_err(|e| e.to_string()) }
         })
-        .alive_when(move || metrics.alive());
+        .alive_when(move || progress.iter().try_for_each(|lane| lane.alive()));
+    let ended = tokio::spawn(join(lanes, boot.shutdown.clone(), settings.lifecycle.drain_timeout));
     listeners.serve(&boot, Arc::new(NoRoutes), health).await?;
-    while let Some(ended) = lanes.join_next().await {
-        ended.map_err(|e| BootError::failed("run a lane", e))?;
+    ended.await.map_err(|e| BootError::failed("end the lanes", e))?
+}
+
+/// Waits for the lanes. One that ends before it is told to has failed, and the worker ends with it; those that do not
+/// end in time are dropped, which is safe at any point.
+async fn join(mut lanes: JoinSet<()>, shutdown: Shutdown, limit: Duration) -> Result<(), BootError> {
+    let (stop, abort) = (shutdown.token(), shutdown.abort_token());
+    let overdue = async {
+        stop.cancelled().await;
+        tokio::time::sleep(limit).await;
+    };
+    tokio::pin!(overdue);
+    loop {
+        tokio::select! {
+            ended = lanes.join_next() => match ended {
+                None => return Ok(()),
+                Some(Ok(())) => {}
+                Some(Err(failed)) => {
+                    shutdown.begin();
+                    return Err(BootError::failed("run a lane", failed));
+                }
+            },
+            () = &mut overdue => break,
+            () = abort.cancelled() => break,
+        }
     }
+    tracing::warn!("a lane did not end in time and is dropped");
+    lanes.shutdown().await;
     Ok(())
 }
 

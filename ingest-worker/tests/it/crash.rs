@@ -91,7 +91,7 @@ async fn lost_connections_lose_and_double_nothing() {
     }
     assert!(crashes > 10, "only {crashes} crashes");
     rig.assert_books(&experiments.iter().collect::<Vec<_>>()).await;
-    let account = &rig.store.accounting().await.unwrap()[0];
+    let account = &rig.store.accounting().await.unwrap().partitions[0];
     let sent: u64 = stream.last().unwrap().total;
     assert_eq!((account.accepted.cast_unsigned(), account.lost), (sent, 0));
 }
@@ -139,6 +139,29 @@ async fn of_two_owners_one_is_told_and_reads_again() {
         }
     }
     assert!(told > 5, "the two never met: {told}");
+    rig.assert_books(&experiments.iter().collect::<Vec<_>>()).await;
+}
+
+#[tokio::test]
+async fn a_position_that_comes_again_lets_no_stale_owner_in() {
+    let mut rig = Rig::new().await;
+    let mut dice = Dice(11);
+    let (stream, experiments) = stream(&mut rig, &mut dice, 30).await;
+    let day = stream[0].id.time().day();
+    let same_day = stream.iter().take_while(|e| e.id.time().day() == day).count();
+    let stream = &stream[..same_day];
+    let (first, rest) = stream.split_at(1);
+    rig.apply(first).await.unwrap();
+    // The other goes on, then finds the stream replaced and reads it from its beginning: the position is once more
+    // where this owner left it.
+    let mut other = OtherOwner::new(&mut rig.connect.clone()).await;
+    assert!(other.apply(rest).await);
+    assert!(other.apply(first).await);
+    assert_eq!(other.cache.position, rig.cache.position);
+    let stale = rig.apply(rest).await;
+    assert!(matches!(stale, Err(ApplyError::Moved(_))), "{stale:?}");
+    rig.forget().await;
+    rig.apply(rest).await.unwrap();
     rig.assert_books(&experiments.iter().collect::<Vec<_>>()).await;
 }
 

@@ -113,7 +113,7 @@ impl Rig {
             let report = abctl::verify::verify(&self.store, 1, TENANT, &e.key).await.unwrap();
             assert!(report.differences.is_empty(), "{report:?}");
         }
-        for a in self.store.accounting().await.unwrap() {
+        for a in self.store.accounting().await.unwrap().partitions {
             let fates = a.recorded + a.deduplicated + a.dead_lettered + a.discarded + a.lost;
             assert_eq!(a.accepted, fates, "{a:?}");
         }

@@ -65,7 +65,8 @@ impl Applied {
         if trim_to != EntryId::ZERO {
             match self.first_kept(trim_to, keep).await {
                 Ok(first_kept) => commands::add_trim(&mut pipeline, partition, first_kept),
-                Err(error) => return self.note(Some(&error)),
+                // Trimming can wait; totals and receipts are tried all the same.
+                Err(error) => self.note(Some(&error)),
             }
         }
         self.run(&pipeline).await;

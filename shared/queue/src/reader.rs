@@ -25,6 +25,8 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_BYTES: usize = 8 << 20;
 /// Bounds one reply before the size of the entries is known: 128 of 256 KiB are 32 MiB.
 const READ_ENTRIES: usize = 128;
+/// What a new reader asks for, knowing nothing of the stream.
+const FIRST_ENTRIES: usize = 16;
 
 /// Id of a stream entry: Redis' clock in milliseconds, and a counter within one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -97,13 +99,16 @@ pub struct Reader {
     position: EntryId,
     /// Bytes of an average entry of the last read.
     entry_bytes: usize,
+    /// Entries asked for at most: doubled by every read that came through, one after an error. So a stream of
+    /// entries too large for one reply gets through all the same.
+    entries: usize,
 }
 
 impl Reader {
     /// A reader behind `from`; connects when first used. [`EntryId::ZERO`] = from the beginning, without anchor.
     pub fn new(url: &str, partition: Partition, from: EntryId) -> Result<Reader, QueueError> {
         let link = Link::new(url, RESPONSE_TIMEOUT)?;
-        Ok(Reader { link, partition, position: from, entry_bytes: 0 })
+        Ok(Reader { link, partition, position: from, entry_bytes: 0, entries: FIRST_ENTRIES })
     }
 
     /// The last entry returned.
@@ -135,9 +140,15 @@ impl Reader {
     }
 
     async fn read(&mut self, max: usize) -> Result<Read, QueueError> {
+        let read = self.read_once(max).await;
+        self.entries = if read.is_ok() { (self.entries * 2).min(READ_ENTRIES) } else { 1 };
+        read
+    }
+
+    async fn read_once(&mut self, max: usize) -> Result<Read, QueueError> {
         let anchored = self.position != EntryId::ZERO;
         let by_size = READ_BYTES.checked_div(self.entry_bytes).unwrap_or(READ_ENTRIES).max(1);
-        let count = max.min(READ_ENTRIES).min(by_size) + usize::from(anchored);
+        let count = max.min(self.entries).min(by_size) + usize::from(anchored);
         let reply = self.link.run_one(&commands::read_from(self.partition, self.position, count)).await;
         let reply = reply.map_err(|e| QueueError::new("read entries", e))?;
         let mut entries = parse_entries(reply).ok_or_else(|| QueueError::unexpected("read entries"))?;

@@ -29,6 +29,19 @@ pub struct Advance {
     /// Events of the entries passed, by their writers' totals, and how many of them never arrived.
     pub accepted: u64,
     pub lost: u64,
+    /// The position goes backwards (another stream has taken the place of the old one): the epoch is raised with
+    /// it, for a position that comes again must not let an owner in that remembers the time before.
+    pub rewinds: bool,
+}
+
+/// What must be known of users being enrolled.
+#[derive(Debug, Clone, Default)]
+pub struct HistoryOf<'a> {
+    pub units: Vec<UnitId>,
+    /// The experiments that enroll; conversions of the tenant are always included.
+    pub experiments: Vec<ExperimentId>,
+    /// The events of their plans.
+    pub metrics: Vec<&'a str>,
 }
 
 /// A conversion to be stored; distinct by (unit, experiment, key) within a call.
@@ -161,12 +174,12 @@ pub trait ApplyStore: Send {
         ids: &[ExperimentId],
     ) -> impl Future<Output = Result<Known, StoreError>> + Send;
 
-    /// Inside the transaction: reads the conversions stored of the users in `history_of`, then stores
+    /// Inside the transaction: reads the conversions stored that `history` asks for, then stores
     /// `conversions` as of `day`. An outcome per conversion, in order.
     fn record(
         &mut self,
         day: Day,
-        history_of: &[UnitId],
+        history: &HistoryOf<'_>,
         conversions: &[NewConversion<'_>],
     ) -> impl Future<Output = Result<(Vec<Past>, Vec<Outcome>), StoreError>> + Send;
 

@@ -8,10 +8,12 @@
 //! SQL lives in `.sql` files beside the code of its adapter, the schema in `migrations/`.
 
 pub mod apply;
+mod books;
 mod error;
 mod model;
 pub mod postgres;
 
+pub use books::{Accounts, Book, Books, Sent};
 pub use error::{ErrorKind, StoreError};
 pub use model::*;
 pub use postgres::Store;

@@ -80,17 +80,34 @@ async fn read(link: &Link, partitions: u16) -> Result<Backlog, QueueError> {
     Ok(Backlog { events, memory_fraction, reachable: true })
 }
 
-/// Running total of events of every writer, as the writers left it: what accounting compares with what the
-/// database says is applied.
-pub async fn sent_totals(url: &str, partitions: u16) -> Result<Vec<(Partition, Uuid, u64)>, QueueError> {
+/// What a writer has sent to a partition, by its running total of events, and what of it was said to be applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriterTotals {
+    pub partition: Partition,
+    pub writer: Uuid,
+    pub sent: u64,
+    pub applied: u64,
+}
+
+/// The totals of every writer that Redis knows; one pipeline on a connection of its own.
+pub async fn sent_totals(url: &str, partitions: u16) -> Result<Vec<WriterTotals>, QueueError> {
     let link = Link::new(url, RESPONSE_TIMEOUT)?;
     let replies = link.run(&commands::backlog(partitions)).await;
-    let replies = replies.map_err(|e| QueueError::new("read the totals sent", e.into()))?;
-    let mut sent = Vec::new();
-    for (partition, reply) in (0..partitions).map(Partition).zip(replies.into_iter().step_by(2)) {
-        sent.extend(totals(reply)?.into_iter().map(|(writer, total)| (partition, writer, total)));
+    let mut replies = replies.map_err(|e| QueueError::new("read the totals sent", e.into()))?.into_iter();
+    let mut all = Vec::new();
+    for partition in (0..partitions).map(Partition) {
+        let (Some(sent), Some(applied)) = (replies.next(), replies.next()) else { break };
+        let applied = totals(applied)?;
+        let applied = |writer| applied.iter().find(|a| a.0 == writer).map_or(0, |a| a.1);
+        let sent = totals(sent)?.into_iter();
+        all.extend(sent.map(|(writer, sent)| WriterTotals {
+            partition,
+            writer,
+            sent,
+            applied: applied(writer),
+        }));
     }
-    Ok(sent)
+    Ok(all)
 }
 
 /// The pairs of a hash of totals. Foreign fields are passed over.

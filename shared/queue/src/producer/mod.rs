@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::QueueError;
 use crate::connection::Link;
 use backlog::BacklogWatch;
-pub use backlog::{Backlog, sent_totals};
+pub use backlog::{Backlog, WriterTotals, sent_totals};
 use lane::{Lane, Ticket};
 use writer::Writer;
 

@@ -3,10 +3,10 @@
 use super::Store;
 use super::apply::writer_row;
 use super::types::{PgDay, narrow};
-use crate::{ArmRow, Counter, Experiment, MomentsKey, PartitionAccount, ReceiptPart, StoreError, WriterRow};
+use crate::{Accounts, ArmRow, Counter, Experiment, MomentsKey, PartitionAccount, ReceiptPart, StoreError};
 use domain::codec::decode_moments;
 use domain::{BatchId, Day, ExperimentId, Partition};
-use tokio_postgres::Row;
+use tokio_postgres::{IsolationLevel, Row};
 
 /// Past every day that can be stored, for the answer of now.
 const END_OF_TIME: Day = Day(2_000_000);
@@ -81,10 +81,14 @@ impl Store {
         rows.iter().map(part).collect()
     }
 
-    /// The books of every partition, in one snapshot.
-    pub async fn accounting(&self) -> Result<Vec<PartitionAccount>, StoreError> {
-        let client = self.client().await?;
-        let rows = client.query(include_str!("sql/accounting.sql"), &[]).await?;
+    /// Every partition's account and the last entry applied of every writer, in one snapshot.
+    pub async fn accounting(&self) -> Result<Accounts, StoreError> {
+        let mut client = self.client().await?;
+        let snapshot = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead);
+        let t = snapshot.read_only(true).start().await?;
+        let accounts = t.query(include_str!("sql/accounting.sql"), &[]).await?;
+        let writers = t.query(include_str!("sql/writers.sql"), &[]).await?;
+        t.commit().await?;
         let account = |r: &Row| {
             Ok(PartitionAccount {
                 partition: Partition(narrow(r.get::<_, i16>(0), "partition")?),
@@ -97,15 +101,11 @@ impl Store {
                 discarded: r.get(7),
             })
         };
-        rows.iter().map(account).collect()
-    }
-
-    /// The last entry applied of every writer of every partition.
-    pub async fn writers(&self) -> Result<Vec<(Partition, WriterRow)>, StoreError> {
-        let client = self.client().await?;
-        let rows = client.query(include_str!("sql/writers.sql"), &[]).await?;
         let writer = |r: &Row| Ok((Partition(narrow(r.get::<_, i16>(0), "partition")?), writer_row(r, 1)?));
-        rows.iter().map(writer).collect()
+        Ok(Accounts {
+            partitions: accounts.iter().map(account).collect::<Result<_, StoreError>>()?,
+            writers: writers.iter().map(writer).collect::<Result<_, StoreError>>()?,
+        })
     }
 }
 

@@ -4,7 +4,7 @@
 use super::types::{PgDay, PgTime, narrow, to_sql_count, unit_id, uuid};
 use super::{answers, changes, experiments, parse_url};
 use crate::apply::{
-    Advance, ApplyStore, Changes, Connect, Known, NewConversion, Outcome, PartitionState, Past,
+    Advance, ApplyStore, Changes, Connect, HistoryOf, Known, NewConversion, Outcome, PartitionState, Past,
 };
 use crate::{StoreError, WriterRow};
 use domain::codec::decode_unit;
@@ -14,10 +14,12 @@ use tokio_postgres::{Client, NoTls, Statement};
 use uuid::Uuid;
 
 /// Every access of the apply transaction is by primary key. The planner is told so, because without statistics
-/// (a young table) it prefers scans and hash joins that are tens of times slower.
+/// (a young table) it prefers scans and hash joins that are tens of times slower. The idle limits free the locks of
+/// an owner that is stopped or gone: one that lives asks something every second.
 const SESSION: &str = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off \
      -c enable_mergejoin=off -c jit=off -c statement_timeout=60000 -c lock_timeout=10000 \
-     -c idle_in_transaction_session_timeout=60000 -c application_name=abstream-apply";
+     -c idle_in_transaction_session_timeout=15000 -c idle_session_timeout=15000 -c tcp_keepalives_idle=5 \
+     -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c application_name=abstream-apply";
 
 /// A connection that applies. Dropping it ends the session: locks and an open transaction go with it.
 pub struct PgApply {
@@ -120,12 +122,12 @@ impl ApplyStore for PgApply {
     ) -> Result<Option<Vec<(UnitId, Unit)>>, StoreError> {
         let partition = sql_partition(a.partition)?;
         let (accepted, lost) = (to_sql_count(a.accepted), to_sql_count(a.lost));
-        let day = PgDay(a.day);
+        let (day, rewinds) = (PgDay(a.day), i64::from(a.rewinds));
         let ids: Vec<Uuid> = units.iter().map(|u| uuid(*u)).collect();
         let c = &self.client;
         let advance = async {
-            let params: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
-                [&a.to, &day, &accepted, &lost, &partition, &a.from, &a.epoch];
+            let params: [&(dyn tokio_postgres::types::ToSql + Sync); 8] =
+                [&a.to, &day, &accepted, &lost, &rewinds, &partition, &a.from, &a.epoch];
             c.execute(&self.sql.advance, &params).await
         };
         let load = async {
@@ -154,17 +156,18 @@ impl ApplyStore for PgApply {
     async fn record(
         &mut self,
         day: Day,
-        history_of: &[UnitId],
+        history_of: &HistoryOf<'_>,
         conversions: &[NewConversion<'_>],
     ) -> Result<(Vec<Past>, Vec<Outcome>), StoreError> {
-        let users: Vec<Uuid> = history_of.iter().map(|u| uuid(*u)).collect();
+        let users: Vec<Uuid> = history_of.units.iter().map(|u| uuid(*u)).collect();
+        let tenants = std::iter::once(ExperimentId::NONE.0);
+        let experiments: Vec<i64> = tenants.chain(history_of.experiments.iter().map(|e| e.0)).collect();
         let columns = Columns::of(conversions);
         let history = async {
             if users.is_empty() {
-                Ok(Vec::new())
-            } else {
-                self.client.query(&self.sql.history, &[&users]).await
+                return Ok(Vec::new());
             }
+            self.client.query(&self.sql.history, &[&users, &experiments, &history_of.metrics]).await
         };
         // Sent after the history query and so run after it: history holds nothing of this transaction.
         let insert = async {

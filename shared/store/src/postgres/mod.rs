@@ -141,5 +141,8 @@ fn parse_url(url: &str) -> Result<Config, StoreError> {
     let mut config = Config::from_str(url)
         .map_err(|_| StoreError::Url("expected postgres://user:password@host/database".into()))?;
     config.connect_timeout(CONNECT_TIMEOUT);
+    // A host that is gone sends no reset: without these an answer is waited for until TCP gives up, hours later.
+    config.tcp_user_timeout(Duration::from_secs(10)).keepalives_idle(Duration::from_secs(5));
+    config.keepalives_interval(Duration::from_secs(2)).keepalives_retries(3);
     Ok(config)
 }
