@@ -60,40 +60,22 @@ async fn open_store(settings: &Settings) -> Result<Store, BootError> {
     let patience = settings.lifecycle.startup_timeout;
     let opened =
         Store::open(url.expose(), settings.database.pool_size, settings.queue.partitions, patience).await;
-    let store = opened.map_err(|error| {
+    opened.map_err(|error| {
         let variable =
             if matches!(error, StoreError::Partitions { .. }) { "AB_PARTITIONS" } else { "AB_DATABASE_URL" };
-        Refusal::new(variable, format!("{url}: {}", chain(&error)))
-    })?;
-    match store.write_probe().await {
-        Ok(()) => Ok(store),
-        Err(error) => {
-            let reason = format!("{url}: the database does not take writes: {}", chain(&error));
-            Err(Refusal::new("AB_DATABASE_URL", reason).into())
-        }
-    }
+        Refusal::new(variable, format!("{url}: {}", chain(&error))).into()
+    })
 }
 
 /// Production refuses a queue that may lose what it acknowledged; elsewhere it is said.
 async fn check_queue(settings: &Settings, url: &str) -> Result<(), BootError> {
-    let deadline = Instant::now() + settings.lifecycle.startup_timeout;
-    let weaknesses = loop {
-        match queue::checks::durability(url).await {
-            Ok(weaknesses) => break weaknesses,
-            Err(error) if !error.is_transient() || Instant::now() >= deadline => {
-                return Err(refuse_redis(&error).into());
-            }
-            Err(error) => tracing::warn!(error = chain(&error), "the queue is not ready; trying again"),
-        }
-        tokio::time::sleep(RETRY_PAUSE).await;
-    };
-    for weakness in &weaknesses {
-        let (setting, found, wanted) = (weakness.setting, &weakness.found, weakness.wanted);
-        let reason = format!("Redis has {setting} '{found}', wanted: {wanted}");
+    let patience = settings.lifecycle.startup_timeout;
+    let weaknesses = queue::checks::durability_within(url, patience).await;
+    for weakness in weaknesses.map_err(|error| refuse_redis(&error))? {
         if settings.is_production() && !settings.queue.allow_weak_durability {
-            return Err(Refusal::new("AB_REDIS_URL", reason).into());
+            return Err(Refusal::new("AB_REDIS_URL", weakness.to_string()).into());
         }
-        tracing::warn!(reason, "the queue may lose what it acknowledged");
+        tracing::warn!(%weakness, "the queue may lose what it acknowledged");
     }
     Ok(())
 }

@@ -10,16 +10,14 @@ use service::settings::{Refusal, Settings};
 use service::shutdown::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
-use store::Store;
 use store::postgres::PgConnect;
+use store::{Store, StoreError};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 /// Lanes of a worker: enough to keep the database busy while a chunk is folded; each is one connection.
 const LANES: u16 = 2;
 /// For readiness probes and start checks; the lanes have connections of their own.
 const PROBE_CONNECTIONS: usize = 2;
-const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 pub async fn run(boot: Boot) -> Result<(), BootError> {
     let listeners = boot.listen().await?;
@@ -31,12 +29,15 @@ pub async fn serve(boot: Boot, listeners: Listeners, ownership: Ownership) -> Re
     let settings = boot.settings.clone();
     let database = settings.database_url()?.expose().to_owned();
     let redis = settings.redis_url()?.expose().to_owned();
-    let store = open_store(&settings, &database).await?;
+    let stop = boot.shutdown.token();
+    let store = tokio::select! {
+        opened = open_store(&settings) => opened?,
+        () = stop.cancelled() => return Ok(()),
+    };
     check_queue(&settings, &redis).await?;
     let metrics = WorkerMetrics::new(&boot.metrics).map_err(|e| BootError::failed("register metrics", e))?;
     let metrics = Arc::new(metrics);
 
-    let stop = boot.shutdown.token();
     let mut lanes = JoinSet::new();
     let progress: Vec<Arc<Progress>> = (0..LANES).map(|_| Arc::default()).collect();
     for (lane, progress) in (0..LANES).zip(&progress) {
@@ -99,37 +100,26 @@ async fn ready(store: &Store, partitions: u16) -> Result<String, store::StoreErr
     Ok("a write was made and rolled back".into())
 }
 
-async fn open_store(settings: &Settings, url: &str) -> Result<Store, BootError> {
+async fn open_store(settings: &Settings) -> Result<Store, BootError> {
+    let url = settings.database_url()?;
     let patience = settings.lifecycle.startup_timeout;
-    let opened = Store::open(url, PROBE_CONNECTIONS, settings.queue.partitions, patience).await;
-    let store = opened.map_err(|e| Refusal::new("AB_DATABASE_URL", e.to_string()))?;
-    match store.write_probe().await {
-        Ok(()) => Ok(store),
-        Err(e) => {
-            Err(Refusal::new("AB_DATABASE_URL", format!("the database does not take writes: {e}")).into())
-        }
-    }
+    let opened = Store::open(url.expose(), PROBE_CONNECTIONS, settings.queue.partitions, patience).await;
+    opened.map_err(|error| {
+        let variable =
+            if matches!(error, StoreError::Partitions { .. }) { "AB_PARTITIONS" } else { "AB_DATABASE_URL" };
+        Refusal::new(variable, format!("{url}: {error}")).into()
+    })
 }
 
 /// Production refuses a queue that cannot be reached or may lose what it acknowledged; elsewhere it is said.
 async fn check_queue(settings: &Settings, url: &str) -> Result<(), BootError> {
-    let deadline = Instant::now() + settings.lifecycle.startup_timeout;
-    let weaknesses = loop {
-        match queue::checks::durability(url).await {
-            Ok(weaknesses) => break weaknesses,
-            Err(error) if Instant::now() >= deadline => {
-                return Err(Refusal::new("AB_REDIS_URL", error.to_string()).into());
-            }
-            Err(error) => tracing::warn!(%error, "the queue is not ready; trying again"),
-        }
-        tokio::time::sleep(RETRY_PAUSE).await;
-    };
-    for w in &weaknesses {
-        let reason = format!("Redis has {} '{}', wanted: {}", w.setting, w.found, w.wanted);
+    let patience = settings.lifecycle.startup_timeout;
+    let weaknesses = queue::checks::durability_within(url, patience).await;
+    for weakness in weaknesses.map_err(|error| Refusal::new("AB_REDIS_URL", error.to_string()))? {
         if settings.is_production() && !settings.queue.allow_weak_durability {
-            return Err(Refusal::new("AB_REDIS_URL", reason).into());
+            return Err(Refusal::new("AB_REDIS_URL", weakness.to_string()).into());
         }
-        tracing::warn!(reason, "the queue may lose what it acknowledged");
+        tracing::warn!(%weakness, "the queue may lose what it acknowledged");
     }
     Ok(())
 }

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use redis::{RedisResult, Value};
+use tokio::time::{Instant, sleep};
 
 use crate::QueueError;
 use crate::commands;
 use crate::connection::Link;
 
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Setting, value wanted, and whether a value found will do.
@@ -40,6 +42,26 @@ pub async fn durability(url: &str) -> Result<Vec<Weakness>, QueueError> {
         (!will_do(&found)).then_some(Weakness { setting, found, wanted })
     });
     Ok(weaknesses.collect())
+}
+
+/// The same, waiting up to `patience` for a server that is not there yet.
+pub async fn durability_within(url: &str, patience: Duration) -> Result<Vec<Weakness>, QueueError> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match durability(url).await {
+            Err(error) if error.is_transient() && Instant::now() < deadline => {
+                tracing::warn!(%error, "the queue is not ready; trying again");
+                sleep(RETRY_PAUSE).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+impl std::fmt::Display for Weakness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Redis has {} '{}', wanted: {}", self.setting, self.found, self.wanted)
+    }
 }
 
 fn value(reply: RedisResult<Value>) -> Option<String> {

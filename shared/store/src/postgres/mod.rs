@@ -53,7 +53,7 @@ impl Store {
     }
 
     /// Connects, waiting up to `patience` for a database that is not there yet, and makes it ready for this release:
-    /// schema migrated, partition count agreed.
+    /// schema migrated, partition count agreed, a write made and rolled back.
     pub async fn open(
         url: &str,
         pool_size: usize,
@@ -78,6 +78,7 @@ impl Store {
         let store = Store::connect(url, pool_size).await?;
         store.migrate().await?;
         store.check(partitions).await?;
+        store.write_probe().await?;
         Ok(store)
     }
 
