@@ -10,8 +10,8 @@ use store::{Experiment, MomentsKey};
 use uuid::Uuid;
 
 /// Weight kept per partition and generation. A unit weighs 1, and 1 for each enrollment and each tally, some 100
-/// bytes apiece: two generations of 60,000, times 16 partitions, stay below 200 MiB.
-const WEIGHT_PER_GENERATION: usize = 60_000;
+/// bytes apiece: two generations of 30,000, times 16 partitions, stay below 100 MiB.
+const WEIGHT_PER_GENERATION: usize = 30_000;
 /// Most experiments remembered per partition; past it the memory of them is dropped and read again.
 const EXPERIMENTS: usize = 10_000;
 

@@ -9,8 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Reads held in advance per partition: one being applied, one ready, and one to make a chunk larger.
-pub const READS_AHEAD: usize = 3;
+/// Reads held per partition: one being applied, and one to follow it.
+pub const READS_AHEAD: usize = 2;
 
 /// What a source found. Of another run than the current one (the source was restarted): to be ignored.
 pub struct Found {

@@ -192,6 +192,8 @@ async fn a_broken_connection_is_an_error_once_and_the_position_stays() {
     proxy.cut();
     let error = reader.next(10, Duration::ZERO).await.unwrap_err();
     assert!(error.is_transient());
-    assert_eq!(next(&mut reader, 10).await, ["b", "c"]);
+    // One entry after an error, in case it was too much for one reply; then more again.
+    assert_eq!(next(&mut reader, 10).await, ["b"]);
+    assert_eq!(next(&mut reader, 10).await, ["c"]);
     assert_eq!(int(redis.command(&["XLEN", STREAM]).await.unwrap()), 3);
 }
