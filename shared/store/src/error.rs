@@ -1,10 +1,11 @@
 //! What can go wrong at the store, sorted by what the caller should do.
 
 use domain::codec::CodecError;
+use tokio_postgres::error::SqlState;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("database: {0}")]
+    #[error("database: {}", described(.0))]
     Database(#[from] tokio_postgres::Error),
     #[error("no database connection: {0}")]
     Pool(#[from] deadpool_postgres::PoolError),
@@ -26,10 +27,6 @@ pub enum StoreError {
     Schema { found: i32, wanted: i32 },
     #[error("the key '{0}' belonged to a deleted experiment; keys are unique for ever")]
     KeyUsed(String),
-    #[error("the database is read-only")]
-    ReadOnly,
-    #[error("the connection was left inside a transaction that failed")]
-    NotInTransaction,
 }
 
 /// What a caller can do about a [`StoreError`].
@@ -48,12 +45,10 @@ impl StoreError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             StoreError::Database(e) => match e.code() {
-                Some(code) if code.code().starts_with("22") || code.code().starts_with("23") => {
-                    ErrorKind::Data
-                }
+                Some(code) if is_data(code) => ErrorKind::Data,
                 _ => ErrorKind::Transient,
             },
-            StoreError::Pool(_) | StoreError::ReadOnly | StoreError::NotInTransaction => ErrorKind::Transient,
+            StoreError::Pool(_) => ErrorKind::Transient,
             StoreError::Migration(_)
             | StoreError::Url(_)
             | StoreError::Codec(_)
@@ -64,4 +59,17 @@ impl StoreError {
             | StoreError::KeyUsed(_) => ErrorKind::Fatal,
         }
     }
+}
+
+/// What the server said, with its SQLSTATE; of data errors the code only, for their text may quote a value.
+fn described(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(e) if is_data(e.code()) => format!("SQLSTATE {}", e.code().code()),
+        Some(e) => format!("{} (SQLSTATE {})", e.message(), e.code().code()),
+        None => error.to_string(),
+    }
+}
+
+fn is_data(code: &SqlState) -> bool {
+    code.code().starts_with("22") || code.code().starts_with("23")
 }
