@@ -3,17 +3,16 @@
 //! Everything an entry does happens here, in the one transaction that also moves the position past it: so it
 //! happens once, in stream order, whoever else is alive.
 
-use crate::cache::{Catalogued, PartitionCache};
-use crate::chunk::{Chunk, Event, Kind};
+use crate::cache::PartitionCache;
+use crate::chunk::{Chunk, Event};
 use crate::fold::Folding;
+use crate::sort::{Culprits, sort_out};
 use crate::tally::Tally;
-use domain::event::{Conversion, Key};
 use domain::{Day, ExperimentId, Overflow, UnitId};
-use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
+use foldhash::{HashMap, HashMapExt};
 use queue::reader::{Entry, EntryId};
 use queue::receipts::ReceiptMessage;
-use std::borrow::Cow;
-use store::apply::{Advance, ApplyStore, NewConversion, Outcome, Past};
+use store::apply::{Advance, ApplyStore, Past};
 use store::{StoreError, WriterRow};
 
 /// What a committed transaction did.
@@ -46,9 +45,6 @@ pub enum ApplyError {
     #[error("the position of partition {0} is not where this worker left it")]
     Moved(domain::Partition),
 }
-
-/// Events that cannot be folded, by index in the chunk, with what overflowed.
-type Culprits = HashMap<usize, Overflow>;
 
 /// Applies `entries` (of one day: `day`) in one transaction. After an error the cache must be dropped.
 pub async fn apply<S: ApplyStore>(
@@ -169,118 +165,10 @@ async fn learn<S: ApplyStore>(
     Ok(())
 }
 
-/// What to do with each event, before the database has told which conversions are new.
-pub struct Sorted<'a> {
-    /// One per event of the chunk.
-    pub fates: Vec<Fate>,
-    /// To be stored; distinct.
-    pub conversions: Vec<NewConversion<'a>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// Already counted: dead-lettered or discarded.
-    Settled,
-    Exposure,
-    /// Index into [`Sorted::conversions`]; `first` of its key in this chunk.
-    Conversion {
-        row: usize,
-        first: bool,
-    },
-}
-
-fn sort_out<'a>(
-    cache: &PartitionCache,
-    chunk: &Chunk<'a>,
-    culprits: &Culprits,
-    tally: &mut Tally<'a>,
-) -> Sorted<'a> {
-    let mut fates = Vec::with_capacity(chunk.events.len());
-    let mut conversions: Vec<NewConversion<'a>> = Vec::new();
-    let mut rows: HashMap<(UnitId, ExperimentId, Cow<'a, str>), usize> = HashMap::new();
-    for (i, event) in chunk.events.iter().enumerate() {
-        if let Some(overflow) = culprits.get(&i) {
-            tally.dead(chunk, event, "overflow", overflow.to_string());
-            fates.push(Fate::Settled);
-            continue;
-        }
-        if !belongs(cache, chunk, event, tally) {
-            fates.push(Fate::Settled);
-            continue;
-        }
-        fates.push(match &event.kind {
-            Kind::Exposure(_) => Fate::Exposure,
-            Kind::Conversion(c) => {
-                let row = new_conversion(chunk, event, c);
-                let next = conversions.len();
-                let at = *rows.entry((event.unit, event.experiment, row.key.clone())).or_insert(next);
-                if at == next {
-                    conversions.push(row);
-                }
-                Fate::Conversion { row: at, first: at == next }
-            }
-        });
-    }
-    Sorted { fates, conversions }
-}
-
-/// Whether the event's experiment exists, is its tenant's, and has its variation; counts the event if not.
-fn belongs<'a>(cache: &PartitionCache, chunk: &Chunk<'a>, event: &Event<'a>, tally: &mut Tally<'a>) -> bool {
-    if event.experiment.is_none() {
-        return true;
-    }
-    let Some(Catalogued { tenant, plan }) = cache.experiment(event.experiment) else {
-        tally.discarded(chunk, event);
-        return false;
-    };
-    if tenant != chunk.frame(event).tenant {
-        tally.dead(chunk, event, "wrong_tenant", "the experiment belongs to another tenant".into());
-        return false;
-    }
-    if let Kind::Exposure(e) = &event.kind
-        && !(-1..i32::from(plan.variations)).contains(&i32::from(e.variation))
-    {
-        let detail = format!("variation {} of {}", e.variation, plan.variations);
-        tally.dead(chunk, event, "unknown_variation", detail);
-        return false;
-    }
-    true
-}
-
-fn new_conversion<'a>(chunk: &Chunk<'a>, event: &Event<'a>, c: &Conversion<'a>) -> NewConversion<'a> {
-    let frame = chunk.frame(event);
-    NewConversion {
-        unit: event.unit,
-        tenant: frame.tenant,
-        experiment: event.experiment,
-        key: match c.key {
-            Key::Client(key) => Cow::Borrowed(key),
-            Key::Index(index) => Cow::Owned(frame.batch.key_of(index)),
-        },
-        metric: c.metric,
-        value: c.value,
-        occurred_at: chunk.occurred_at(event),
-        occurred_given: c.occurred_given,
-        received_at: frame.received_at,
-        batch: frame.batch,
-    }
-}
-
 fn by_unit(past: Vec<Past>) -> HashMap<UnitId, Vec<Past>> {
     let mut map: HashMap<UnitId, Vec<Past>> = HashMap::new();
     for p in past {
         map.entry(p.unit).or_default().push(p);
     }
     map
-}
-
-/// Whether a conversion was new; of one whose key came before in the same chunk, never.
-pub fn is_new(fate: Fate, outcomes: &[Outcome]) -> bool {
-    matches!(fate, Fate::Conversion { row, first: true } if outcomes.get(row) == Some(&Outcome::New))
-}
-
-/// Distinct values in order of first appearance.
-pub fn distinct<T: Copy + Eq + std::hash::Hash>(items: impl Iterator<Item = T>) -> Vec<T> {
-    let mut seen = HashSet::new();
-    items.filter(|item| seen.insert(*item)).collect()
 }

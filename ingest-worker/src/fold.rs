@@ -1,8 +1,8 @@
 //! The fold over a chunk: every unit touched, as it was and as it becomes.
 
-use crate::apply::{Fate, Sorted, distinct, is_new};
 use crate::cache::{Kept, PartitionCache, UnitCache};
 use crate::chunk::{Chunk, Event, Kind};
+use crate::sort::{Fate, Sorted, distinct, is_new};
 use crate::tally::{Tally, conflicts};
 use domain::codec::encode_unit;
 use domain::event::{Conversion, Exposure, Key};

@@ -1,8 +1,8 @@
 //! The worker: drains the streams and applies what they carry, a chunk a transaction.
 //!
 //! The part of one event's journey told here: a [`source`] task reads its partition's stream ahead of the position;
-//! a [`lane`] takes what has come, reads it into a [`chunk`], and [`apply`]s it: position moved, units loaded,
-//! conversions stored, history read, everything [`fold`]ed, moments and receipts written, committed. After the
+//! a [`lane`] takes what has come, reads it into a [`chunk`], and [`apply`]s it: position moved, units loaded, events
+//! [`sort`]ed out, conversions stored, history read, everything [`fold`]ed, moments and receipts written, committed. After the
 //! commit the [`report`]er tells the queue: totals applied, receipts, what may be trimmed.
 //!
 //! Crashes need no thought: what was not committed is read again, from the position that the database holds. An
@@ -15,6 +15,7 @@ mod fold;
 mod lane;
 mod metrics;
 mod report;
+mod sort;
 mod source;
 mod start;
 pub mod tally;

@@ -1,10 +1,9 @@
 //! What the analyzer asks: last moments rows, counters, receipts, the books.
 
 use super::Store;
-use super::apply::writer_row;
+use super::rows;
 use super::types::{PgDay, narrow};
-use crate::{Accounts, ArmRow, Counter, Experiment, MomentsKey, PartitionAccount, ReceiptPart, StoreError};
-use domain::codec::decode_moments;
+use crate::{Accounts, ArmRow, Counter, Experiment, PartitionAccount, ReceiptPart, StoreError};
 use domain::{BatchId, Day, ExperimentId, Partition};
 use tokio_postgres::{IsolationLevel, Row};
 
@@ -24,7 +23,7 @@ impl Store {
         let version: i32 = narrow(experiment.plan_version, "plan version")?;
         let day = PgDay(as_of.unwrap_or(END_OF_TIME));
         let rows = client.query(&sql, &[&experiment.id.0, &version, &day]).await?;
-        rows.iter().map(arm_row).collect()
+        rows.iter().map(rows::arm).collect()
     }
 
     /// Every day's row of every key, in key order.
@@ -36,7 +35,7 @@ impl Store {
         let client = self.client().await?;
         let version: i32 = narrow(plan_version, "plan version")?;
         let rows = client.query(include_str!("sql/moments_rows.sql"), &[&experiment.0, &version]).await?;
-        rows.iter().map(arm_row).collect()
+        rows.iter().map(rows::arm).collect()
     }
 
     /// Counters of a tenant, summed over partitions and days; of one experiment or of all.
@@ -101,26 +100,10 @@ impl Store {
                 discarded: r.get(7),
             })
         };
-        let writer = |r: &Row| Ok((Partition(narrow(r.get::<_, i16>(0), "partition")?), writer_row(r, 1)?));
+        let writer = |r: &Row| Ok((Partition(narrow(r.get::<_, i16>(0), "partition")?), rows::writer(r, 1)?));
         Ok(Accounts {
             partitions: accounts.iter().map(account).collect::<Result<_, StoreError>>()?,
             writers: writers.iter().map(writer).collect::<Result<_, StoreError>>()?,
         })
     }
-}
-
-/// A row of (experiment, plan_version, partition, variation, stratum, phase, day, vector).
-pub(super) fn arm_row(row: &Row) -> Result<ArmRow, StoreError> {
-    Ok(ArmRow {
-        key: MomentsKey {
-            experiment: ExperimentId(row.get(0)),
-            plan_version: narrow(row.get::<_, i32>(1), "plan version")?,
-            partition: Partition(narrow(row.get::<_, i16>(2), "partition")?),
-            variation: row.get(3),
-            stratum: row.get(4),
-            phase: narrow(row.get::<_, i32>(5), "phase")?,
-        },
-        day: row.get::<_, PgDay>(6).0,
-        moments: decode_moments(row.get(7))?,
-    })
 }

@@ -1,16 +1,17 @@
 //! The apply transaction on PostgreSQL: one connection, set-based statements, sent without waiting for each other
 //! where they do not need each other's answers. The server runs them in the order sent: that of a biased join.
 
+use super::statements::Statements;
 use super::types::{PgDay, PgTime, narrow, to_sql_count, unit_id, uuid};
-use super::{answers, changes, experiments, parse_url};
+use super::{changes, parse_url, rows};
+use crate::StoreError;
 use crate::apply::{
     Advance, ApplyStore, Changes, Connect, HistoryOf, Known, NewConversion, Outcome, PartitionState, Past,
 };
-use crate::{StoreError, WriterRow};
 use domain::codec::decode_unit;
 use domain::{Day, Decimal, ExperimentId, Partition, Unit, UnitId};
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, NoTls, Statement};
+use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 /// Every access of the apply transaction is by primary key. The planner is told so, because without statistics
@@ -26,20 +27,6 @@ pub struct PgApply {
     client: Client,
     sql: Statements,
     connection: JoinHandle<()>,
-}
-
-pub(super) struct Statements {
-    advance: Statement,
-    load_units: Statement,
-    history: Statement,
-    insert_conversions: Statement,
-    known_conversions: Statement,
-    pub(super) copy_units: Statement,
-    pub(super) update_units: Statement,
-    pub(super) write_moments: Statement,
-    pub(super) write_moments_keys: Statement,
-    pub(super) count: Statement,
-    pub(super) write_writers: Statement,
 }
 
 impl PgApply {
@@ -78,24 +65,6 @@ impl Drop for PgApply {
     }
 }
 
-impl Statements {
-    async fn prepare(c: &Client) -> Result<Statements, StoreError> {
-        Ok(Statements {
-            advance: c.prepare(include_str!("sql/advance.sql")).await?,
-            load_units: c.prepare(include_str!("sql/load_units.sql")).await?,
-            history: c.prepare(include_str!("sql/history.sql")).await?,
-            insert_conversions: c.prepare(include_str!("sql/insert_conversions.sql")).await?,
-            known_conversions: c.prepare(include_str!("sql/known_conversions.sql")).await?,
-            copy_units: c.prepare(include_str!("sql/copy_units.sql")).await?,
-            update_units: c.prepare(include_str!("sql/update_units.sql")).await?,
-            write_moments: c.prepare(include_str!("sql/write_moments.sql")).await?,
-            write_moments_keys: c.prepare(include_str!("sql/write_moments_keys.sql")).await?,
-            count: c.prepare(include_str!("sql/count.sql")).await?,
-            write_writers: c.prepare(include_str!("sql/write_writers.sql")).await?,
-        })
-    }
-}
-
 impl ApplyStore for PgApply {
     async fn acquire(&mut self, wanted: &[Partition]) -> Result<Vec<Partition>, StoreError> {
         let wanted = wanted.iter().map(|p| sql_partition(*p)).collect::<Result<Vec<_>, _>>()?;
@@ -111,7 +80,7 @@ impl ApplyStore for PgApply {
             epoch: row.get(0),
             position: row.get(1),
             day: row.get::<_, PgDay>(2).0,
-            writers: writers.iter().map(|r| writer_row(r, 0)).collect::<Result<_, _>>()?,
+            writers: writers.iter().map(|r| rows::writer(r, 0)).collect::<Result<_, _>>()?,
         })
     }
 
@@ -145,11 +114,11 @@ impl ApplyStore for PgApply {
     async fn experiments(&mut self, partition: Partition, ids: &[ExperimentId]) -> Result<Known, StoreError> {
         let ids: Vec<i64> = ids.iter().map(|e| e.0).collect();
         let rows = self.client.query(include_str!("sql/experiments_by_id.sql"), &[&ids]).await?;
-        let experiments = rows.iter().filter_map(|r| experiments::from_row(r).transpose());
+        let experiments = rows.iter().filter_map(|r| rows::experiment(r).transpose());
         let experiments = experiments.collect::<Result<Vec<_>, _>>()?;
         let sql = include_str!("sql/last_moments_of_partition.sql");
         let rows = self.client.query(sql, &[&ids, &sql_partition(partition)?]).await?;
-        let moments = rows.iter().map(answers::arm_row).collect::<Result<Vec<_>, _>>()?;
+        let moments = rows.iter().map(rows::arm).collect::<Result<Vec<_>, _>>()?;
         Ok(Known { experiments, moments })
     }
 
@@ -178,7 +147,7 @@ impl ApplyStore for PgApply {
             }
         };
         let (past, inserted) = tokio::try_join!(biased; history, insert)?;
-        let past = past.iter().map(past_row).collect();
+        let past = past.iter().map(rows::past).collect();
         let mut outcomes = vec![Outcome::New; conversions.len()];
         if inserted < conversions.len() as u64 {
             for row in columns.known(&self.client, &self.sql).await? {
@@ -259,26 +228,6 @@ impl<'a> Columns<'a> {
     async fn known(&self, c: &Client, sql: &Statements) -> Result<Vec<tokio_postgres::Row>, StoreError> {
         Ok(c.query(&sql.known_conversions, &[&self.unit, &self.experiment, &self.key]).await?)
     }
-}
-
-fn past_row(row: &tokio_postgres::Row) -> Past {
-    Past {
-        unit: unit_id(row.get(0)),
-        experiment: ExperimentId(row.get(1)),
-        metric: row.get(2),
-        value: Decimal(row.get(3)),
-        occurred_at: row.get::<_, PgTime>(4).0,
-    }
-}
-
-/// Columns (writer, number, total, seen_ms) from `first` on.
-pub(super) fn writer_row(row: &tokio_postgres::Row, first: usize) -> Result<WriterRow, StoreError> {
-    Ok(WriterRow {
-        writer: row.get(first),
-        number: narrow(row.get::<_, i64>(first + 1), "writer number")?,
-        total: narrow(row.get::<_, i64>(first + 2), "writer total")?,
-        seen_ms: narrow(row.get::<_, i64>(first + 3), "writer time")?,
-    })
 }
 
 fn sql_partition(p: Partition) -> Result<i16, StoreError> {

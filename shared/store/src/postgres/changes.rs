@@ -1,6 +1,6 @@
 //! The writing half of the apply transaction: units, moments, counters, receipts, dead letters, writers.
 
-use super::apply::Statements;
+use super::statements::Statements;
 use super::types::{PgDay, narrow, to_sql_count, uuid};
 use crate::apply::{Changes, DeadLetter, NewUnit};
 use crate::{MomentsKey, StoreError, WriterRow};

@@ -1,11 +1,11 @@
 //! Experiments: created, listed, and moved through their statuses, each change audited in its transaction.
 
 use super::Store;
-use super::types::{PgTime, narrow};
+use super::rows;
 use crate::{Actor, Created, Experiment, Status, StoreError, Transition};
 use domain::ExperimentId;
 use domain::definition::Definition;
-use tokio_postgres::{Row, Transaction};
+use tokio_postgres::Transaction;
 
 impl Store {
     /// Creates an experiment in status draft; an existing one with this key is returned as it is.
@@ -20,7 +20,7 @@ impl Store {
         let t = client.transaction().await?;
         let sql = include_str!("sql/experiment_create.sql");
         if let Some(row) = t.query_opt(sql, &[&tenant, &definition.key, &text]).await? {
-            let created = from_row(&row)?.ok_or(StoreError::Corrupt("status"))?;
+            let created = rows::experiment(&row)?.ok_or(StoreError::Corrupt("status"))?;
             audit(&t, &created.tenant, actor, "experiment.create", created.id, &text).await?;
             t.commit().await?;
             return Ok(Created::New(created));
@@ -38,7 +38,7 @@ impl Store {
         let client = self.client().await?;
         let sql = client.prepare_cached(include_str!("sql/experiment_find.sql")).await?;
         let row = client.query_opt(&sql, &[&tenant, &reference, &id]).await?;
-        row.map_or(Ok(None), |r| from_row(&r))
+        row.map_or(Ok(None), |r| rows::experiment(&r))
     }
 
     /// Ascending by id, beginning after `after`.
@@ -51,14 +51,14 @@ impl Store {
         let client = self.client().await?;
         let sql = include_str!("sql/experiments_list.sql");
         let rows = client.query(sql, &[&tenant, &after.0, &i64::from(limit)]).await?;
-        rows.iter().filter_map(|r| from_row(r).transpose()).collect()
+        rows.iter().filter_map(|r| rows::experiment(r).transpose()).collect()
     }
 
     /// Every experiment of every tenant that is not deleted, for the projection.
     pub async fn all_experiments(&self) -> Result<Vec<Experiment>, StoreError> {
         let client = self.client().await?;
         let rows = client.query(include_str!("sql/experiments_all.sql"), &[]).await?;
-        rows.iter().filter_map(|r| from_row(r).transpose()).collect()
+        rows.iter().filter_map(|r| rows::experiment(r).transpose()).collect()
     }
 
     /// Moves an experiment to another status, if that is allowed from where it is; staying is always.
@@ -79,7 +79,7 @@ impl Store {
             return Ok(Transition::Refused(current.status));
         }
         let row = t.query_one(include_str!("sql/experiment_status.sql"), &[&id.0, &to.as_str()]).await?;
-        let changed = from_row(&row)?.ok_or(StoreError::Corrupt("status"))?;
+        let changed = rows::experiment(&row)?.ok_or(StoreError::Corrupt("status"))?;
         audit(&t, tenant, actor, "experiment.status", id, to.as_str()).await?;
         t.commit().await?;
         Ok(Transition::Done(Box::new(changed)))
@@ -113,7 +113,7 @@ impl Store {
 
 async fn lock(t: &Transaction<'_>, tenant: &str, id: ExperimentId) -> Result<Option<Experiment>, StoreError> {
     let row = t.query_opt(include_str!("sql/experiment_lock.sql"), &[&tenant, &id.0]).await?;
-    row.map_or(Ok(None), |r| from_row(&r))
+    row.map_or(Ok(None), |r| rows::experiment(&r))
 }
 
 async fn audit(
@@ -128,21 +128,4 @@ async fn audit(
     let sql = include_str!("sql/audit.sql");
     t.execute(sql, &[&tenant, &actor.name, &action, &subject, &actor.request_id, &detail]).await?;
     Ok(())
-}
-
-/// A row of the experiment columns; `None`: deleted.
-pub(super) fn from_row(row: &Row) -> Result<Option<Experiment>, StoreError> {
-    let Some(status) = Status::parse(row.get(6)) else { return Ok(None) };
-    Ok(Some(Experiment {
-        id: ExperimentId(row.get(0)),
-        tenant: row.get(1),
-        key: row.get(2),
-        definition: serde_json::from_str(row.get(3))?,
-        plan_version: narrow(row.get::<_, i32>(4), "plan version")?,
-        revision: narrow(row.get::<_, i64>(5), "revision")?,
-        status,
-        created_at: row.get::<_, PgTime>(7).0,
-        started_at: row.get::<_, Option<PgTime>>(8).map(|t| t.0),
-        stopped_at: row.get::<_, Option<PgTime>>(9).map(|t| t.0),
-    }))
 }

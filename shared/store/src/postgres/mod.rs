@@ -5,6 +5,8 @@ mod apply;
 mod changes;
 mod experiments;
 mod raw;
+mod rows;
+mod statements;
 mod types;
 
 pub use apply::{PgApply, PgConnect};

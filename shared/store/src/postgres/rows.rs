@@ -1,0 +1,61 @@
+//! Rows of PostgreSQL as ours.
+
+use super::types::{PgDay, PgTime, narrow, unit_id};
+use crate::apply::Past;
+use crate::{ArmRow, Experiment, MomentsKey, Status, StoreError, WriterRow};
+use domain::codec::decode_moments;
+use domain::{Decimal, ExperimentId, Partition};
+use tokio_postgres::Row;
+
+pub fn past(row: &Row) -> Past {
+    Past {
+        unit: unit_id(row.get(0)),
+        experiment: ExperimentId(row.get(1)),
+        metric: row.get(2),
+        value: Decimal(row.get(3)),
+        occurred_at: row.get::<_, PgTime>(4).0,
+    }
+}
+
+/// Columns (writer, number, total, seen_ms) from `first` on.
+pub fn writer(row: &Row, first: usize) -> Result<WriterRow, StoreError> {
+    Ok(WriterRow {
+        writer: row.get(first),
+        number: narrow(row.get::<_, i64>(first + 1), "writer number")?,
+        total: narrow(row.get::<_, i64>(first + 2), "writer total")?,
+        seen_ms: narrow(row.get::<_, i64>(first + 3), "writer time")?,
+    })
+}
+
+/// A row of (experiment, plan_version, partition, variation, stratum, phase, day, vector).
+pub fn arm(row: &Row) -> Result<ArmRow, StoreError> {
+    Ok(ArmRow {
+        key: MomentsKey {
+            experiment: ExperimentId(row.get(0)),
+            plan_version: narrow(row.get::<_, i32>(1), "plan version")?,
+            partition: Partition(narrow(row.get::<_, i16>(2), "partition")?),
+            variation: row.get(3),
+            stratum: row.get(4),
+            phase: narrow(row.get::<_, i32>(5), "phase")?,
+        },
+        day: row.get::<_, PgDay>(6).0,
+        moments: decode_moments(row.get(7))?,
+    })
+}
+
+/// A row of the experiment columns; `None`: deleted.
+pub fn experiment(row: &Row) -> Result<Option<Experiment>, StoreError> {
+    let Some(status) = Status::parse(row.get(6)) else { return Ok(None) };
+    Ok(Some(Experiment {
+        id: ExperimentId(row.get(0)),
+        tenant: row.get(1),
+        key: row.get(2),
+        definition: serde_json::from_str(row.get(3))?,
+        plan_version: narrow(row.get::<_, i32>(4), "plan version")?,
+        revision: narrow(row.get::<_, i64>(5), "revision")?,
+        status,
+        created_at: row.get::<_, PgTime>(7).0,
+        started_at: row.get::<_, Option<PgTime>>(8).map(|t| t.0),
+        stopped_at: row.get::<_, Option<PgTime>>(9).map(|t| t.0),
+    }))
+}
