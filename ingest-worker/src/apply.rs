@@ -89,7 +89,7 @@ async fn attempt<'a, S: ApplyStore>(
         day,
         accepted: chunk.accepted,
         lost: chunk.lost,
-        rewinds: last.id < crate::source::position(&cache.position),
+        rewinds: last.id <= crate::source::position(&cache.position),
     };
     cache.bound_experiments();
     let mut folding = Folding::new(chunk, day);

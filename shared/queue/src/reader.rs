@@ -97,6 +97,9 @@ pub struct Reader {
     link: Link,
     partition: Partition,
     position: EntryId,
+    /// Who wrote the entry at the position, and under which number, if this reader has read it: a stream emptied
+    /// within a millisecond gives the same id again.
+    anchor: Option<(Uuid, u64)>,
     /// Bytes of an average entry of the last read.
     entry_bytes: usize,
     /// Entries asked for at most: doubled by every read that came through, one after an error. So a stream of
@@ -108,7 +111,7 @@ impl Reader {
     /// A reader behind `from`; connects when first used. [`EntryId::ZERO`] = from the beginning, without anchor.
     pub fn new(url: &str, partition: Partition, from: EntryId) -> Result<Reader, QueueError> {
         let link = Link::new(url, RESPONSE_TIMEOUT)?;
-        Ok(Reader { link, partition, position: from, entry_bytes: 0, entries: FIRST_ENTRIES })
+        Ok(Reader { link, partition, position: from, anchor: None, entry_bytes: 0, entries: FIRST_ENTRIES })
     }
 
     /// The last entry returned.
@@ -119,6 +122,7 @@ impl Reader {
     /// Reads on behind another entry.
     pub fn seek(&mut self, position: EntryId) {
         self.position = position;
+        self.anchor = None;
     }
 
     /// Up to `max` entries behind the position, fewer when they are large. With none there, waits for one up to
@@ -153,13 +157,17 @@ impl Reader {
         let reply = reply.map_err(|e| QueueError::new("read entries", e))?;
         let mut entries = parse_entries(reply).ok_or_else(|| QueueError::unexpected("read entries"))?;
         if anchored {
-            if entries.first().is_none_or(|entry| entry.id != self.position) {
+            let is_anchor = |entry: &Entry| {
+                entry.id == self.position && self.anchor.is_none_or(|a| a == (entry.writer, entry.number))
+            };
+            if !entries.first().is_some_and(is_anchor) {
                 return Ok(Read::AnchorLost);
             }
             entries.remove(0);
         }
         let Some(last) = entries.last() else { return Ok(Read::Idle) };
         self.position = last.id;
+        self.anchor = Some((last.writer, last.number));
         self.entry_bytes = entries.iter().map(|e| e.payload.len()).sum::<usize>() / entries.len();
         Ok(Read::Entries(entries))
     }

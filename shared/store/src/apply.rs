@@ -29,7 +29,7 @@ pub struct Advance {
     /// Events of the entries passed, by their writers' totals, and how many of them never arrived.
     pub accepted: u64,
     pub lost: u64,
-    /// The position goes backwards (another stream has taken the place of the old one): the epoch is raised with
+    /// The position does not go forwards (another stream has taken the place of the old one): the epoch is raised with
     /// it, for a position that comes again must not let an owner in that remembers the time before.
     pub rewinds: bool,
 }

@@ -135,6 +135,20 @@ async fn a_stream_replaced_during_a_blocking_read_is_noticed() {
 }
 
 #[tokio::test]
+async fn another_entry_under_the_anchors_id_is_another_stream() {
+    let (redis, _producer, mut reader) = three().await;
+    assert_eq!(next(&mut reader, 10).await.len(), 3);
+    redis.command(&["FLUSHALL"]).await.unwrap();
+    // As when the server is emptied and written to within the millisecond of the last entry.
+    let id = reader.position().to_string();
+    let entry = ["XADD", STREAM, &id, "w", "0123456789abcdef", "n", "4", "t", "4", "f", ""];
+    redis.command(&entry).await.unwrap();
+    assert_eq!(reader.next(10, Duration::ZERO).await.unwrap(), Read::AnchorLost);
+    reader.seek(EntryId::ZERO);
+    assert!(matches!(reader.next(10, Duration::ZERO).await.unwrap(), Read::Entries(e) if e.len() == 1));
+}
+
+#[tokio::test]
 async fn what_no_writer_of_ours_wrote_is_handed_over_as_malformed() {
     let redis = Redis::start().await.unwrap();
     let writer = "0123456789abcdef";
