@@ -74,7 +74,11 @@ fn matches_tag(given: &str, tag: &str) -> bool {
 }
 
 /// The experiment with this key or id in the key's tenant; another tenant's is as unknown as none.
-pub async fn experiment(store: &Store, request: &Request, reference: &str) -> Result<Experiment, Problem> {
+pub async fn experiment(
+    store: &dyn Store,
+    request: &Request,
+    reference: &str,
+) -> Result<Experiment, Problem> {
     let found = store.experiment(&request.principal().tenant, reference).await.map_err(storage)?;
     found.ok_or_else(unknown_experiment)
 }

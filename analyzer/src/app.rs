@@ -11,7 +11,7 @@ use crate::catalogue::Catalogue;
 use crate::{accounting, batches, experiments, ingestion, live_stats};
 
 pub struct Analyzer {
-    pub(crate) store: Store,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) catalogue: Arc<Catalogue>,
     /// For what is in flight; accounting asks the queue itself.
     pub(crate) redis_url: String,
@@ -51,7 +51,7 @@ const SEND: Scopes = Scopes::EVENTS.union(Scopes::INGEST);
 
 impl Analyzer {
     pub fn new(
-        store: Store,
+        store: Arc<dyn Store>,
         catalogue: Arc<Catalogue>,
         redis_url: String,
         partitions: u16,

@@ -21,7 +21,7 @@ const RECONCILE_EVERY: Duration = Duration::from_secs(30);
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 pub struct Catalogue {
-    store: Store,
+    store: Arc<dyn Store>,
     projection: Projection,
     partitions: u16,
     /// Something could not be projected.
@@ -40,7 +40,7 @@ pub enum ReconcileError {
 
 impl Catalogue {
     pub fn new(
-        store: Store,
+        store: Arc<dyn Store>,
         projection: Projection,
         partitions: u16,
         metrics: &Metrics,

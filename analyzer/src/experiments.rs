@@ -97,7 +97,7 @@ pub async fn list(app: &Analyzer, request: &Request) -> Result<Response, Problem
 
 pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<Response, Problem> {
     Parameters::of(request, &[])?;
-    let experiment = answer::experiment(&app.store, request, reference).await?;
+    let experiment = answer::experiment(&*app.store, request, reference).await?;
     tagged(request, &View::of(&experiment))
 }
 
@@ -110,7 +110,7 @@ pub async fn become_status(
 ) -> Result<Response, Problem> {
     Parameters::of(&request, &[])?;
     expect_nothing(&mut request).await?;
-    let experiment = answer::experiment(&app.store, &request, reference).await?;
+    let experiment = answer::experiment(&*app.store, &request, reference).await?;
     let name = actor_name(&request);
     let actor = Actor { name: &name, request_id: request.id() };
     let changed =
@@ -130,7 +130,7 @@ pub async fn become_status(
 
 pub async fn delete(app: &Analyzer, request: &Request, reference: &str) -> Result<Response, Problem> {
     Parameters::of(request, &[])?;
-    let experiment = answer::experiment(&app.store, request, reference).await?;
+    let experiment = answer::experiment(&*app.store, request, reference).await?;
     let name = actor_name(request);
     let actor = Actor { name: &name, request_id: request.id() };
     let deleted =

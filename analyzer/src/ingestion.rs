@@ -42,7 +42,7 @@ struct ArmCounts<'a> {
 
 pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<Response, Problem> {
     Parameters::of(request, &[])?;
-    let experiment = answer::experiment(&app.store, request, reference).await?;
+    let experiment = answer::experiment(&*app.store, request, reference).await?;
     let rows = app.store.answer(&experiment, None).await.map_err(storage)?;
     let counters = app.store.counters(&experiment.tenant, Some(experiment.id)).await.map_err(storage)?;
     let arms = arms_of(&experiment, &rows).map_err(|error| unanswerable(&error))?;

@@ -7,7 +7,7 @@ use queue::catalogue::Projection;
 use service::boot::{Boot, BootError, Listeners};
 use service::health::Health;
 use service::settings::{Refusal, Settings};
-use store::{Store, StoreError};
+use store::{Location, Store, StoreError};
 use tokio::time::Instant;
 
 use crate::answer::chain;
@@ -35,7 +35,7 @@ pub async fn serve(boot: Boot, listeners: Listeners) -> Result<(), BootError> {
     let partitions = boot.settings.queue.partitions;
     let health = Health::new(&boot.settings).check("database", move || {
         let store = probe.clone();
-        async move { ready(&store, partitions).await.map_err(|error| error.to_string()) }
+        async move { ready(&*store, partitions).await.map_err(|error| error.to_string()) }
     });
     listeners.serve(&boot, Arc::new(built), health).await?;
     reconciler.await.map_err(|error| BootError::failed("keep the catalogue reconciled", error))
@@ -55,12 +55,12 @@ async fn build(boot: &Boot) -> Result<Analyzer, BootError> {
 }
 
 /// Connected, on this release's schema and partition count, and writable.
-async fn open_store(settings: &Settings) -> Result<Store, BootError> {
+async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, BootError> {
     let url = settings.database_url()?;
     let patience = settings.lifecycle.startup_timeout;
-    let opened =
-        Store::open(url.expose(), settings.database.pool_size, settings.queue.partitions, patience).await;
-    opened.map_err(|error| {
+    let location =
+        Location::Postgres { url: url.expose().to_owned(), pool_size: settings.database.pool_size };
+    store::open(&location, settings.queue.partitions, patience).await.map_err(|error| {
         let variable =
             if matches!(error, StoreError::Partitions { .. }) { "AB_PARTITIONS" } else { "AB_DATABASE_URL" };
         Refusal::new(variable, format!("{url}: {}", chain(&error))).into()
@@ -98,7 +98,7 @@ async fn complete(catalogue: &Catalogue, patience: Duration) -> Result<(), BootE
     }
 }
 
-async fn ready(store: &Store, partitions: u16) -> Result<String, StoreError> {
+async fn ready(store: &dyn Store, partitions: u16) -> Result<String, StoreError> {
     store.check(partitions).await?;
     store.write_probe().await?;
     Ok("a write was made and rolled back".into())

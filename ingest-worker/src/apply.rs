@@ -47,8 +47,8 @@ pub enum ApplyError {
 }
 
 /// Applies `entries` (of one day: `day`) in one transaction. After an error the cache must be dropped.
-pub async fn apply<S: ApplyStore>(
-    store: &mut S,
+pub async fn apply(
+    store: &mut dyn ApplyStore,
     cache: &mut PartitionCache,
     entries: &[Entry],
     day: Day,
@@ -72,8 +72,8 @@ pub async fn apply<S: ApplyStore>(
 }
 
 /// One try. The inner error names an event that cannot be folded: the transaction is still open.
-async fn attempt<'a, S: ApplyStore>(
-    store: &mut S,
+async fn attempt<'a>(
+    store: &mut dyn ApplyStore,
     cache: &mut PartitionCache,
     entries: &'a [Entry],
     chunk: &Chunk<'a>,
@@ -147,8 +147,8 @@ async fn attempt<'a, S: ApplyStore>(
 }
 
 /// Reads the plans and last moments of experiments met for the first time.
-async fn learn<S: ApplyStore>(
-    store: &mut S,
+async fn learn(
+    store: &mut dyn ApplyStore,
     cache: &mut PartitionCache,
     chunk: &Chunk<'_>,
     folding: &Folding<'_, '_>,

@@ -52,8 +52,8 @@ pub struct LaneConfig {
     pub keep: Duration,
 }
 
-pub struct Lane<C: Connect> {
-    connect: C,
+pub struct Lane {
+    connect: Arc<dyn Connect>,
     config: LaneConfig,
     metrics: Arc<WorkerMetrics>,
     progress: Arc<Progress>,
@@ -78,21 +78,21 @@ struct Held {
 }
 
 /// The lifetime of one database connection.
-struct Session<'l, C: Connect> {
-    lane: &'l mut Lane<C>,
-    store: C::Connection,
+struct Session<'l> {
+    lane: &'l mut Lane,
+    store: Box<dyn ApplyStore>,
     held: HashMap<Partition, Held>,
     found: mpsc::Sender<Found>,
     reporter: Reporter,
 }
 
-impl<C: Connect> Lane<C> {
+impl Lane {
     pub fn new(
-        connect: C,
+        connect: Arc<dyn Connect>,
         config: LaneConfig,
         metrics: Arc<WorkerMetrics>,
         progress: Arc<Progress>,
-    ) -> Lane<C> {
+    ) -> Lane {
         Lane { connect, config, metrics, progress, runs: 0 }
     }
 
@@ -141,7 +141,7 @@ impl<C: Connect> Lane<C> {
     }
 }
 
-impl<C: Connect> Session<'_, C> {
+impl Session<'_> {
     /// Takes partitions that became free, and deletes old receipts.
     async fn housekeep(&mut self) -> Result<(), LaneError> {
         let wanted = self.lane.config.partitions.iter();
@@ -234,7 +234,7 @@ impl<C: Connect> Session<'_, C> {
             let (taken, day) = one_transaction(rest, held.cache.day, self.lane.config.max_events);
             let (now, later) = rest.split_at(taken);
             let begun = Instant::now();
-            let transaction = apply::apply(&mut self.store, &mut held.cache, now, day);
+            let transaction = apply::apply(&mut *self.store, &mut held.cache, now, day);
             match timeout(APPLY_LIMIT, transaction).await? {
                 Ok(applied) => {
                     self.lane.progress.done();

@@ -10,8 +10,7 @@ use service::settings::{Refusal, Settings};
 use service::shutdown::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
-use store::postgres::PgConnect;
-use store::{Store, StoreError};
+use store::{Location, Store, StoreError};
 use tokio::task::JoinSet;
 
 /// Lanes of a worker: enough to keep the database busy while a chunk is folded; each is one connection.
@@ -27,7 +26,6 @@ pub async fn run(boot: Boot) -> Result<(), BootError> {
 /// Runs until the boot's shutdown begins; the transaction under way is finished.
 pub async fn serve(boot: Boot, listeners: Listeners, ownership: Ownership) -> Result<(), BootError> {
     let settings = boot.settings.clone();
-    let database = settings.database_url()?.expose().to_owned();
     let redis = settings.redis_url()?.expose().to_owned();
     let stop = boot.shutdown.token();
     let store = tokio::select! {
@@ -50,15 +48,14 @@ pub async fn serve(boot: Boot, listeners: Listeners, ownership: Ownership) -> Re
             max_events: settings.worker.apply_max_events as u64,
             keep: settings.queue.keep,
         };
-        let connect = PgConnect { url: database.clone() };
-        lanes.spawn(Lane::new(connect, config, metrics.clone(), progress.clone()).run(stop.clone()));
+        lanes.spawn(Lane::new(store.clone(), config, metrics.clone(), progress.clone()).run(stop.clone()));
     }
     let probe = store.clone();
     let partitions = settings.queue.partitions;
     let health = Health::new(&settings)
         .check("database", move || {
             let store = probe.clone();
-            async move { ready(&store, partitions).await.map_err(|e| e.to_string()) }
+            async move { ready(&*store, partitions).await.map_err(|e| e.to_string()) }
         })
         .alive_when(move || progress.iter().try_for_each(|lane| lane.alive()));
     let ended = tokio::spawn(join(lanes, boot.shutdown.clone(), settings.lifecycle.drain_timeout));
@@ -94,17 +91,17 @@ async fn join(mut lanes: JoinSet<()>, shutdown: Shutdown, limit: Duration) -> Re
     Ok(())
 }
 
-async fn ready(store: &Store, partitions: u16) -> Result<String, store::StoreError> {
+async fn ready(store: &dyn Store, partitions: u16) -> Result<String, store::StoreError> {
     store.check(partitions).await?;
     store.write_probe().await?;
     Ok("a write was made and rolled back".into())
 }
 
-async fn open_store(settings: &Settings) -> Result<Store, BootError> {
+async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, BootError> {
     let url = settings.database_url()?;
     let patience = settings.lifecycle.startup_timeout;
-    let opened = Store::open(url.expose(), PROBE_CONNECTIONS, settings.queue.partitions, patience).await;
-    opened.map_err(|error| {
+    let location = Location::Postgres { url: url.expose().to_owned(), pool_size: PROBE_CONNECTIONS };
+    store::open(&location, settings.queue.partitions, patience).await.map_err(|error| {
         let variable =
             if matches!(error, StoreError::Partitions { .. }) { "AB_PARTITIONS" } else { "AB_DATABASE_URL" };
         Refusal::new(variable, format!("{url}: {error}")).into()

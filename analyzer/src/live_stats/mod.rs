@@ -84,7 +84,7 @@ pub enum Unanswerable {
 
 pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<Response, Problem> {
     let as_of = Parameters::of(request, &["as_of"])?.as_of()?;
-    let experiment = answer::experiment(&app.store, request, reference).await?;
+    let experiment = answer::experiment(&*app.store, request, reference).await?;
     let rows = app.store.answer(&experiment, as_of).await.map_err(storage)?;
     let answer = LiveStats::of(&experiment, &rows, as_of).map_err(|error| unanswerable(&error))?;
     tagged(request, &answer)

@@ -1,6 +1,7 @@
 //! A running analyzer on a database and a Redis of the test's own, and a client for each kind of key.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use domain::codec::encode_moments;
 use domain::{Day, Moments};
@@ -8,7 +9,7 @@ use queue::catalogue::Catalogue;
 use serde_json::Value;
 use service::boot::{Boot, BootError, Listeners};
 use service::settings::{Settings, Tier};
-use store::{Experiment, Store};
+use store::{Experiment, Location, Store};
 use testkit::Redis;
 use testkit::http::{Client, Response};
 use tokio::task::JoinHandle;
@@ -62,8 +63,9 @@ impl Rig {
         client(self.addr, key)
     }
 
-    pub async fn store(&self) -> Store {
-        Store::connect(&testkit::postgres().await.url_for(&self.database), 2).await.unwrap()
+    pub async fn store(&self) -> Arc<dyn Store> {
+        let url = testkit::postgres().await.url_for(&self.database);
+        store::connect(&Location::Postgres { url, pool_size: 2 }).await.unwrap()
     }
 
     /// What a gateway sees.

@@ -119,8 +119,7 @@ async fn of_two_owners_one_is_told_and_reads_again() {
     let mut rig = Rig::new().await;
     let mut dice = Dice(7);
     let (stream, experiments) = stream(&mut rig, &mut dice, 120).await;
-    let mut second = rig.connect.clone();
-    let mut other = OtherOwner::new(&mut second).await;
+    let mut other = OtherOwner::new(&rig).await;
     let mut told = 0;
     loop {
         let mine = unapplied(&stream, &rig.cache.position);
@@ -154,7 +153,7 @@ async fn a_position_that_comes_again_lets_no_stale_owner_in() {
     rig.apply(first).await.unwrap();
     // The other goes on, then finds the stream replaced and reads it from its beginning: the position is once more
     // where this owner left it.
-    let mut other = OtherOwner::new(&mut rig.connect.clone()).await;
+    let mut other = OtherOwner::new(&rig).await;
     assert!(other.apply(rest).await);
     assert!(other.apply(first).await);
     assert_eq!(other.cache.position, rig.cache.position);
@@ -166,23 +165,22 @@ async fn a_position_that_comes_again_lets_no_stale_owner_in() {
 }
 
 struct OtherOwner {
-    store: store::postgres::PgApply,
+    store: Box<dyn store::apply::ApplyStore>,
     cache: ingest_worker::cache::PartitionCache,
 }
 
 impl OtherOwner {
-    async fn new(connect: &mut store::postgres::PgConnect) -> OtherOwner {
-        use store::apply::{ApplyStore, Connect};
-        let mut store = connect.connect().await.unwrap();
+    async fn new(rig: &Rig) -> OtherOwner {
+        let mut store = rig.store.connect().await.unwrap();
         let state = store.load(domain::Partition(0)).await.unwrap();
         OtherOwner { store, cache: ingest_worker::cache::PartitionCache::new(domain::Partition(0), state) }
     }
 
     /// `false`: it was told that the position moved, and reads again.
     async fn apply(&mut self, rest: &[Entry]) -> bool {
-        use store::apply::ApplyStore;
         let (taken, day) = ingest_worker::chunk::one_transaction(rest, self.cache.day, 30);
-        let result = ingest_worker::apply::apply(&mut self.store, &mut self.cache, &rest[..taken], day).await;
+        let result =
+            ingest_worker::apply::apply(&mut *self.store, &mut self.cache, &rest[..taken], day).await;
         if result.is_err() {
             let state = self.store.load(domain::Partition(0)).await.unwrap();
             self.cache = ingest_worker::cache::PartitionCache::new(domain::Partition(0), state);

@@ -7,9 +7,9 @@ use ingest_worker::apply::{Applied, ApplyError, apply};
 use ingest_worker::cache::PartitionCache;
 use queue::frame::{Events, Frame, Group, Receipt, encode};
 use queue::reader::{Entry, EntryId};
-use store::apply::{ApplyStore, Connect};
-use store::postgres::{PgApply, PgConnect};
-use store::{Actor, Created, Experiment, Store};
+use std::sync::Arc;
+use store::apply::ApplyStore;
+use store::{Actor, Created, Experiment, Location, Store};
 use uuid::Uuid;
 
 pub const TENANT: &str = "acme";
@@ -17,10 +17,9 @@ pub const TENANT: &str = "acme";
 pub const NOON_MS: u64 = 20_000 * 86_400_000 + 43_200_000;
 
 pub struct Rig {
-    pub store: Store,
+    pub store: Arc<dyn Store>,
     pub sql: tokio_postgres::Client,
-    pub connect: PgConnect,
-    pub apply: PgApply,
+    pub apply: Box<dyn ApplyStore>,
     pub cache: PartitionCache,
     writer: Uuid,
     number: u64,
@@ -38,13 +37,12 @@ impl Rig {
     pub async fn new() -> Rig {
         let server = testkit::postgres().await;
         let database = server.create_database().await.unwrap();
-        let url = server.url_for(&database);
-        let store = Store::open(&url, 4, 1, std::time::Duration::from_secs(10)).await.unwrap();
+        let location = Location::Postgres { url: server.url_for(&database), pool_size: 4 };
+        let store = store::open(&location, 1, std::time::Duration::from_secs(10)).await.unwrap();
         let sql = server.connect(&database).await.unwrap();
-        let connect = PgConnect { url };
-        let mut apply = connect.connect().await.unwrap();
+        let mut apply = store.connect().await.unwrap();
         let cache = PartitionCache::new(Partition(0), apply.load(Partition(0)).await.unwrap());
-        Rig { store, sql, connect, apply, cache, writer: Uuid::new_v4(), number: 0, total: 0, ms: NOON_MS }
+        Rig { store, sql, apply, cache, writer: Uuid::new_v4(), number: 0, total: 0, ms: NOON_MS }
     }
 
     pub async fn experiment(&self, key: &str, metrics: &str) -> Experiment {
@@ -84,12 +82,12 @@ impl Rig {
 
     pub async fn apply(&mut self, entries: &[Entry]) -> Result<Applied, ApplyError> {
         let day = entries.last().unwrap().id.time().day().max(self.cache.day);
-        apply(&mut self.apply, &mut self.cache, entries, day).await
+        apply(&mut *self.apply, &mut self.cache, entries, day).await
     }
 
     /// As after a crash: the connection is lost, and with it whatever it had not committed.
     pub async fn reconnect(&mut self) {
-        self.apply = self.connect.connect().await.unwrap();
+        self.apply = self.store.connect().await.unwrap();
         self.forget().await;
     }
 
@@ -110,7 +108,7 @@ impl Rig {
     /// The sums kept equal those of the raw rows, and the books of the partition close.
     pub async fn assert_books(&self, experiments: &[&Experiment]) {
         for e in experiments {
-            let report = abctl::verify::verify(&self.store, 1, TENANT, &e.key).await.unwrap();
+            let report = abctl::verify::verify(&*self.store, 1, TENANT, &e.key).await.unwrap();
             assert!(report.differences.is_empty(), "{report:?}");
         }
         for a in self.store.accounting().await.unwrap().partitions {

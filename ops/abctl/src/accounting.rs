@@ -13,7 +13,7 @@ pub enum AccountingError {
 }
 
 /// The books as they are now.
-pub async fn read(store: &Store, redis_url: &str, partitions: u16) -> Result<Books, AccountingError> {
+pub async fn read(store: &dyn Store, redis_url: &str, partitions: u16) -> Result<Books, AccountingError> {
     let accounts = store.accounting().await?;
     let sent = queue::producer::sent_totals(redis_url, partitions).await?;
     let sent: Vec<Sent> = sent
@@ -28,7 +28,7 @@ const POLL_EVERY: Duration = Duration::from_millis(100);
 
 /// The books once nothing is in flight, or as they are after `limit`.
 pub async fn settled(
-    store: &Store,
+    store: &dyn Store,
     redis_url: &str,
     partitions: u16,
     limit: Duration,

@@ -15,7 +15,7 @@ use service::settings::{self, Settings, SettingsError, Tier};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use store::{Books, Store};
+use store::{Books, Location, Store};
 
 #[derive(Parser)]
 #[command(name = "abctl", version, about = "Operate an abstream deployment")]
@@ -139,7 +139,7 @@ fn run(cli: &Cli, settings: &Settings) -> Result<bool> {
             Command::Accounting { wait } => account(settings, *wait, cli.json).await,
             Command::Verify { experiment, tenant } => {
                 let store = store(settings).await?;
-                let report = verify::verify(&store, settings.queue.partitions, tenant, experiment).await?;
+                let report = verify::verify(&*store, settings.queue.partitions, tenant, experiment).await?;
                 if cli.json {
                     output::json(&report)?
                 } else {
@@ -151,15 +151,16 @@ fn run(cli: &Cli, settings: &Settings) -> Result<bool> {
     })
 }
 
-async fn store(settings: &Settings) -> Result<Store> {
-    let store = Store::connect(settings.database_url()?.expose(), settings.database.pool_size).await?;
+async fn store(settings: &Settings) -> Result<Arc<dyn Store>> {
+    let url = settings.database_url()?.expose().to_owned();
+    let store = store::connect(&Location::Postgres { url, pool_size: settings.database.pool_size }).await?;
     store.check(settings.queue.partitions).await?;
     Ok(store)
 }
 
 async fn account(settings: &Settings, wait: Duration, json: bool) -> Result<bool> {
     let store = store(settings).await?;
-    let books = books(&store, settings, wait).await?;
+    let books = books(&*store, settings, wait).await?;
     if json {
         output::json(&books)?
     } else {
@@ -168,7 +169,7 @@ async fn account(settings: &Settings, wait: Duration, json: bool) -> Result<bool
     Ok(books.are_good())
 }
 
-async fn books(store: &Store, settings: &Settings, wait: Duration) -> Result<Books> {
+async fn books(store: &dyn Store, settings: &Settings, wait: Duration) -> Result<Books> {
     let books = accounting::settled(store, settings.redis_url()?.expose(), settings.queue.partitions, wait);
     Ok(books.await?)
 }
@@ -260,12 +261,12 @@ async fn check(
     settings: &Settings,
 ) -> Result<Vec<String>> {
     let store = store(settings).await.context("--check reads the database")?;
-    let books = books(&store, settings, Duration::from_secs(60)).await?;
+    let books = books(&*store, settings, Duration::from_secs(60)).await?;
     if books.total.in_flight != 0 {
         bail!("{} events are still in flight after 60 s", books.total.in_flight);
     }
     let checker = Checker {
-        store: &store,
+        store: &*store,
         tenant: &simulation.plot.tenant,
         world: &simulation.plot.world,
         exact: outcome.answers.retries == 0,

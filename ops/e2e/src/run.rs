@@ -64,12 +64,12 @@ pub async fn send(system: &System, simulation: &Simulation, progress: Progress) 
 /// The books once everything is applied.
 pub async fn settled(system: &System) -> Result<Books> {
     let (url, partitions) = (system.redis.url(), system.setup.partitions);
-    Ok(accounting::settled(&system.store, &url, partitions, SETTLE).await?)
+    Ok(accounting::settled(&*system.store, &url, partitions, SETTLE).await?)
 }
 
 /// The books as they are now.
 pub async fn books(system: &System) -> Result<Books> {
-    Ok(accounting::read(&system.store, &system.redis.url(), system.setup.partitions).await?)
+    Ok(accounting::read(&*system.store, &system.redis.url(), system.setup.partitions).await?)
 }
 
 /// What is wrong with the state after a run; empty = nothing. Waits until everything is applied.
@@ -96,7 +96,7 @@ pub async fn faults(
     let (received, sent) = (u64::try_from(total.received)?, outcome.answers.received);
     hold("received as acknowledged", if exact { received == sent } else { received >= sent });
     let (tenant, world) = (&simulation.plot.tenant, &simulation.plot.world);
-    let checker = Checker { store: &system.store, tenant, world, exact };
+    let checker = Checker { store: &*system.store, tenant, world, exact };
     found.extend(checker.differences(&outcome.oracle, system.setup.partitions).await?);
     for report in verify_all(system, simulation).await? {
         found.extend(report.differences.iter().map(|d| format!("verify {}: {d:?}", report.experiment)));
@@ -108,7 +108,7 @@ pub async fn faults(
 pub async fn verify_all(system: &System, simulation: &Simulation) -> Result<Vec<Report>> {
     let mut reports = Vec::new();
     for experiment in &simulation.plot.world.experiments {
-        let (store, partitions) = (&system.store, system.setup.partitions);
+        let (store, partitions) = (&*system.store, system.setup.partitions);
         reports.push(verify::verify(store, partitions, &simulation.plot.tenant, &experiment.key).await?);
     }
     Ok(reports)

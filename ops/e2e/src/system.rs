@@ -2,8 +2,9 @@
 
 use anyhow::{Context, Result, bail};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
-use store::Store;
+use store::{Location, Store};
 use testkit::{Postgres, Process, Redis, http};
 
 /// Tenant `default`: events, ingest, read.
@@ -40,7 +41,7 @@ pub struct System {
     pub gateway_addr: SocketAddr,
     pub worker_addr: SocketAddr,
     pub analyzer_addr: SocketAddr,
-    pub store: Store,
+    pub store: Arc<dyn Store>,
     pub database_url: String,
     pub setup: Setup,
     pub redis: Redis,
@@ -66,7 +67,7 @@ impl System {
             worker.wait_ready(worker_addr, "/readyz", READY).await?;
         }
         gateway.wait_ready(gateway_addr, "/readyz", READY).await?;
-        let store = Store::connect(&database_url, 4).await?;
+        let store = store::connect(&Location::Postgres { url: database_url.clone(), pool_size: 4 }).await?;
         Ok(System {
             gateway,
             worker,

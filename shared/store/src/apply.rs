@@ -5,8 +5,8 @@
 //! drops its cache. An error of `finish` may hide a commit: the position tells, because the next `begin` fails.
 
 use crate::{ArmRow, Experiment, MomentsKey, StoreError, WriterRow};
+use async_trait::async_trait;
 use domain::{BatchId, Day, Decimal, ExperimentId, Moments, Partition, Timestamp, Unit, UnitId};
-use std::future::Future;
 
 /// Where a partition stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,61 +145,47 @@ pub struct DeadLetter<'a> {
     pub payload: std::borrow::Cow<'a, [u8]>,
 }
 
+#[async_trait]
 pub trait ApplyStore: Send {
     /// Takes the partitions nobody else holds, of those wanted; held until the connection ends.
-    fn acquire(
-        &mut self,
-        wanted: &[Partition],
-    ) -> impl Future<Output = Result<Vec<Partition>, StoreError>> + Send;
+    async fn acquire(&mut self, wanted: &[Partition]) -> Result<Vec<Partition>, StoreError>;
 
     /// Where a partition stands; creates its row on first use.
-    fn load(
-        &mut self,
-        partition: Partition,
-    ) -> impl Future<Output = Result<PartitionState, StoreError>> + Send;
+    async fn load(&mut self, partition: Partition) -> Result<PartitionState, StoreError>;
 
     /// Opens the transaction: moves the position, if it and the epoch are still what `advance` says, and reads the
     /// units that exist among `units`. `None`: somebody else moved it; the transaction is rolled back.
-    fn begin(
+    async fn begin(
         &mut self,
         advance: &Advance,
         units: &[UnitId],
-    ) -> impl Future<Output = Result<Option<Vec<(UnitId, Unit)>>, StoreError>> + Send;
+    ) -> Result<Option<Vec<(UnitId, Unit)>>, StoreError>;
 
     /// Inside the transaction: the experiments that exist (deleted ones do not), with the last moments of each of
     /// their keys in this partition.
-    fn experiments(
-        &mut self,
-        partition: Partition,
-        ids: &[ExperimentId],
-    ) -> impl Future<Output = Result<Known, StoreError>> + Send;
+    async fn experiments(&mut self, partition: Partition, ids: &[ExperimentId]) -> Result<Known, StoreError>;
 
     /// Inside the transaction: reads the conversions stored that `history` asks for, then stores
     /// `conversions` as of `day`. An outcome per conversion, in order.
-    fn record(
+    async fn record(
         &mut self,
         day: Day,
         history: &HistoryOf<'_>,
         conversions: &[NewConversion<'_>],
-    ) -> impl Future<Output = Result<(Vec<Past>, Vec<Outcome>), StoreError>> + Send;
+    ) -> Result<(Vec<Past>, Vec<Outcome>), StoreError>;
 
     /// Writes the rest and commits.
-    fn finish(
-        &mut self,
-        advance: &Advance,
-        changes: &Changes<'_>,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    async fn finish(&mut self, advance: &Advance, changes: &Changes<'_>) -> Result<(), StoreError>;
 
     /// Gives the transaction up.
-    fn rollback(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send;
+    async fn rollback(&mut self) -> Result<(), StoreError>;
 
     /// Deletes at most `limit` receipts older than 24 hours; returns how many.
-    fn expire_receipts(&mut self, limit: i64) -> impl Future<Output = Result<u64, StoreError>> + Send;
+    async fn expire_receipts(&mut self, limit: i64) -> Result<u64, StoreError>;
 }
 
 /// Opens a connection that applies; called again after every failure.
-pub trait Connect: Clone + Send + Sync + 'static {
-    type Connection: ApplyStore;
-
-    fn connect(&self) -> impl Future<Output = Result<Self::Connection, StoreError>> + Send;
+#[async_trait]
+pub trait Connect: Send + Sync {
+    async fn connect(&self) -> Result<Box<dyn ApplyStore>, StoreError>;
 }

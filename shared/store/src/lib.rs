@@ -10,10 +10,13 @@
 pub mod apply;
 mod books;
 mod error;
+mod location;
 mod model;
+mod port;
 pub mod postgres;
 
 pub use books::{Accounts, Book, Books, Sent};
 pub use error::{ErrorKind, StoreError};
+pub use location::{Location, connect, open};
 pub use model::*;
-pub use postgres::Store;
+pub use port::{Answers, Experiments, RawRows, Store, Upkeep};

@@ -20,7 +20,7 @@ pub enum CheckError {
 
 /// What the oracle is compared with.
 pub struct Checker<'a> {
-    pub store: &'a Store,
+    pub store: &'a dyn Store,
     pub tenant: &'a str,
     pub world: &'a World,
     /// Whether every batch was sent exactly as often as the oracle knows. A retry after a lost answer may have

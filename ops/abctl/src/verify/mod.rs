@@ -40,7 +40,7 @@ pub enum VerifyError {
 
 /// Verifies the experiment with this key or id.
 pub async fn verify(
-    store: &Store,
+    store: &dyn Store,
     partitions: u16,
     tenant: &str,
     reference: &str,
@@ -73,11 +73,11 @@ pub async fn verify(
     Ok(Report { experiment: experiment.key, rows, units, conversions, differences })
 }
 
-async fn positions(store: &Store) -> Result<Vec<(Partition, String)>, StoreError> {
+async fn positions(store: &dyn Store) -> Result<Vec<(Partition, String)>, StoreError> {
     Ok(store.accounting().await?.partitions.into_iter().map(|p| (p.partition, p.position)).collect())
 }
 
-async fn stored_days(store: &Store, plan: &Plan) -> Result<(Days, usize), StoreError> {
+async fn stored_days(store: &dyn Store, plan: &Plan) -> Result<(Days, usize), StoreError> {
     let rows = store.moments_rows(plan.experiment, plan.version).await?;
     let count = rows.len();
     let mut days = Days::new();

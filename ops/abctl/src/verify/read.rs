@@ -31,7 +31,7 @@ pub fn dated(row: &ConversionRow) -> Dated<'_> {
 
 /// Hands over every user and every conversion there is, some at a time.
 pub async fn read_all<E: From<StoreError>>(
-    store: &Store,
+    store: &dyn Store,
     partitions: u16,
     take: &mut impl FnMut(Partition, &RawRows) -> Result<(), E>,
 ) -> Result<(), E> {

@@ -60,7 +60,7 @@ pub async fn applied(
 pub async fn assert_verified(system: &System, keys: &[&str]) {
     for key in keys {
         let report =
-            abctl::verify::verify(&system.store, system.setup.partitions, "default", key).await.unwrap();
+            abctl::verify::verify(&*system.store, system.setup.partitions, "default", key).await.unwrap();
         assert!(report.differences.is_empty(), "{key}: {:?}", report.differences);
     }
 }

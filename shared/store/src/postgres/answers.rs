@@ -1,23 +1,19 @@
 //! What the analyzer asks: last moments rows, counters, receipts, the books.
 
-use super::Store;
+use super::PgStore;
 use super::rows;
 use super::types::{PgDay, narrow};
-use crate::{Accounts, ArmRow, Counter, Experiment, PartitionAccount, ReceiptPart, StoreError};
+use crate::{Accounts, Answers, ArmRow, Counter, Experiment, PartitionAccount, ReceiptPart, StoreError};
+use async_trait::async_trait;
 use domain::{BatchId, Day, ExperimentId, Partition};
 use tokio_postgres::{IsolationLevel, Row};
 
 /// Past every day that can be stored, for the answer of now.
 const END_OF_TIME: Day = Day(2_000_000);
 
-impl Store {
-    /// The last row of every key of the experiment's served plan version, as of the end of a day; one statement,
-    /// so one snapshot. Cost: O(partitions x arms x strata x phases), whatever the number of events.
-    pub async fn answer(
-        &self,
-        experiment: &Experiment,
-        as_of: Option<Day>,
-    ) -> Result<Vec<ArmRow>, StoreError> {
+#[async_trait]
+impl Answers for PgStore {
+    async fn answer(&self, experiment: &Experiment, as_of: Option<Day>) -> Result<Vec<ArmRow>, StoreError> {
         let client = self.client().await?;
         let sql = client.prepare_cached(include_str!("sql/answer.sql")).await?;
         let version: i32 = narrow(experiment.plan_version, "plan version")?;
@@ -26,8 +22,7 @@ impl Store {
         rows.iter().map(rows::arm).collect()
     }
 
-    /// Every day's row of every key, in key order.
-    pub async fn moments_rows(
+    async fn moments_rows(
         &self,
         experiment: ExperimentId,
         plan_version: u32,
@@ -38,8 +33,7 @@ impl Store {
         rows.iter().map(rows::arm).collect()
     }
 
-    /// Counters of a tenant, summed over partitions and days; of one experiment or of all.
-    pub async fn counters(
+    async fn counters(
         &self,
         tenant: &str,
         experiment: Option<ExperimentId>,
@@ -56,8 +50,7 @@ impl Store {
         Ok(rows.iter().map(counter).collect())
     }
 
-    /// The parts of a batch applied so far; of one request or of every request that carried it.
-    pub async fn receipt(
+    async fn receipt(
         &self,
         tenant: &str,
         batch: BatchId,
@@ -80,8 +73,7 @@ impl Store {
         rows.iter().map(part).collect()
     }
 
-    /// Every partition's account and the last entry applied of every writer, in one snapshot.
-    pub async fn accounting(&self) -> Result<Accounts, StoreError> {
+    async fn accounting(&self) -> Result<Accounts, StoreError> {
         let mut client = self.client().await?;
         let snapshot = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead);
         let t = snapshot.read_only(true).start().await?;

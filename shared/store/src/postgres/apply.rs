@@ -3,11 +3,12 @@
 
 use super::statements::Statements;
 use super::types::{PgDay, PgTime, narrow, to_sql_count, unit_id, uuid};
-use super::{changes, parse_url, rows};
+use super::{PgStore, changes, parse_url, rows};
 use crate::StoreError;
 use crate::apply::{
     Advance, ApplyStore, Changes, Connect, HistoryOf, Known, NewConversion, Outcome, PartitionState, Past,
 };
+use async_trait::async_trait;
 use domain::codec::decode_unit;
 use domain::{Day, Decimal, ExperimentId, Partition, Unit, UnitId};
 use tokio::task::JoinHandle;
@@ -23,7 +24,7 @@ const SESSION: &str = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=o
      -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c application_name=abstream-apply";
 
 /// A connection that applies. Dropping it ends the session: locks and an open transaction go with it.
-pub struct PgApply {
+struct PgApply {
     client: Client,
     sql: Statements,
     connection: JoinHandle<()>,
@@ -31,7 +32,7 @@ pub struct PgApply {
 
 impl PgApply {
     /// `url` must not lead to a transaction pooler: locks and prepared statements belong to the session.
-    pub async fn connect(url: &str) -> Result<PgApply, StoreError> {
+    async fn connect(url: &str) -> Result<PgApply, StoreError> {
         let mut config = parse_url(url)?;
         config.options(SESSION);
         let (client, connection) = config.connect(NoTls).await?;
@@ -45,17 +46,10 @@ impl PgApply {
     }
 }
 
-/// Opens apply connections to one database.
-#[derive(Clone)]
-pub struct PgConnect {
-    pub url: String,
-}
-
-impl Connect for PgConnect {
-    type Connection = PgApply;
-
-    async fn connect(&self) -> Result<PgApply, StoreError> {
-        PgApply::connect(&self.url).await
+#[async_trait]
+impl Connect for PgStore {
+    async fn connect(&self) -> Result<Box<dyn ApplyStore>, StoreError> {
+        Ok(Box::new(PgApply::connect(&self.url).await?))
     }
 }
 
@@ -65,6 +59,7 @@ impl Drop for PgApply {
     }
 }
 
+#[async_trait]
 impl ApplyStore for PgApply {
     async fn acquire(&mut self, wanted: &[Partition]) -> Result<Vec<Partition>, StoreError> {
         let wanted = wanted.iter().map(|p| sql_partition(*p)).collect::<Result<Vec<_>, _>>()?;

@@ -1,15 +1,16 @@
 //! Experiments: created, listed, and moved through their statuses, each change audited in its transaction.
 
-use super::Store;
+use super::PgStore;
 use super::rows;
-use crate::{Actor, Created, Experiment, Status, StoreError, Transition};
+use crate::{Actor, Created, Experiment, Experiments, Status, StoreError, Transition};
+use async_trait::async_trait;
 use domain::ExperimentId;
 use domain::definition::Definition;
 use tokio_postgres::Transaction;
 
-impl Store {
-    /// Creates an experiment in status draft; an existing one with this key is returned as it is.
-    pub async fn create_experiment(
+#[async_trait]
+impl Experiments for PgStore {
+    async fn create_experiment(
         &self,
         tenant: &str,
         definition: &Definition,
@@ -32,8 +33,7 @@ impl Store {
         }
     }
 
-    /// By key or numeric id; deleted ones are not found.
-    pub async fn experiment(&self, tenant: &str, reference: &str) -> Result<Option<Experiment>, StoreError> {
+    async fn experiment(&self, tenant: &str, reference: &str) -> Result<Option<Experiment>, StoreError> {
         let id: i64 = reference.parse().unwrap_or(0);
         let client = self.client().await?;
         let sql = client.prepare_cached(include_str!("sql/experiment_find.sql")).await?;
@@ -41,8 +41,7 @@ impl Store {
         row.map_or(Ok(None), |r| rows::experiment(&r))
     }
 
-    /// Ascending by id, beginning after `after`.
-    pub async fn list_experiments(
+    async fn list_experiments(
         &self,
         tenant: &str,
         after: ExperimentId,
@@ -54,15 +53,13 @@ impl Store {
         rows.iter().filter_map(|r| rows::experiment(r).transpose()).collect()
     }
 
-    /// Every experiment of every tenant that is not deleted, for the projection.
-    pub async fn all_experiments(&self) -> Result<Vec<Experiment>, StoreError> {
+    async fn all_experiments(&self) -> Result<Vec<Experiment>, StoreError> {
         let client = self.client().await?;
         let rows = client.query(include_str!("sql/experiments_all.sql"), &[]).await?;
         rows.iter().filter_map(|r| rows::experiment(r).transpose()).collect()
     }
 
-    /// Moves an experiment to another status, if that is allowed from where it is; staying is always.
-    pub async fn set_status(
+    async fn set_status(
         &self,
         tenant: &str,
         id: ExperimentId,
@@ -85,9 +82,7 @@ impl Store {
         Ok(Transition::Done(Box::new(changed)))
     }
 
-    /// Deletes an experiment: its key stays used, its answers go, events that still arrive are discarded. Returns
-    /// whether there was one.
-    pub async fn delete_experiment(
+    async fn delete_experiment(
         &self,
         tenant: &str,
         id: ExperimentId,

@@ -9,13 +9,12 @@ mod rows;
 mod statements;
 mod types;
 
-pub use apply::{PgApply, PgConnect};
-
-use crate::{ErrorKind, StoreError};
+use crate::{StoreError, Upkeep};
+use async_trait::async_trait;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 use std::str::FromStr;
 use std::time::Duration;
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::{Config, NoTls, Row};
 
 mod migrations {
     refinery::embed_migrations!("../../migrations/postgres");
@@ -24,19 +23,18 @@ mod migrations {
 /// Serialises the migrations of replicas that start together ("abmigrat").
 const MIGRATION_LOCK: i64 = 0x6162_6d69_6772_6174;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// A query for an answer is cancelled by the server after this long.
 const READ_TIMEOUT_MS: u32 = 30_000;
 
-/// A pool of connections for everything but the apply transaction. Cheap to clone.
-#[derive(Clone)]
-pub struct Store {
+/// A pool of connections for everything but the apply transaction, which has connections of its own.
+pub struct PgStore {
+    url: String,
     pool: Pool,
 }
 
-impl Store {
-    /// Connects; fails if the database cannot be reached now.
-    pub async fn connect(url: &str, pool_size: usize) -> Result<Store, StoreError> {
+impl PgStore {
+    /// Fails if the database cannot be reached now.
+    pub async fn connect(url: &str, pool_size: usize) -> Result<PgStore, StoreError> {
         let mut config = parse_url(url)?;
         config.options(format!(
             "-c statement_timeout={READ_TIMEOUT_MS} -c lock_timeout=10000 -c idle_in_transaction_session_timeout=30000"
@@ -49,43 +47,19 @@ impl Store {
             .runtime(deadpool_postgres::Runtime::Tokio1)
             .build()
             .map_err(|e| StoreError::Url(e.to_string()))?;
-        let store = Store { pool };
+        let store = PgStore { url: url.to_owned(), pool };
         drop(store.client().await?);
         Ok(store)
     }
 
-    /// Connects, waiting up to `patience` for a database that is not there yet, and makes it ready for this release:
-    /// schema migrated, partition count agreed, a write made and rolled back.
-    pub async fn open(
-        url: &str,
-        pool_size: usize,
-        partitions: u16,
-        patience: Duration,
-    ) -> Result<Store, StoreError> {
-        let deadline = tokio::time::Instant::now() + patience;
-        loop {
-            match Store::ready(url, pool_size, partitions).await {
-                Err(error)
-                    if error.kind() == ErrorKind::Transient && tokio::time::Instant::now() < deadline =>
-                {
-                    tracing::warn!(%error, "the database is not ready; trying again");
-                    tokio::time::sleep(RETRY_PAUSE).await;
-                }
-                result => return result,
-            }
-        }
+    async fn client(&self) -> Result<Object, StoreError> {
+        Ok(self.pool.get().await?)
     }
+}
 
-    async fn ready(url: &str, pool_size: usize, partitions: u16) -> Result<Store, StoreError> {
-        let store = Store::connect(url, pool_size).await?;
-        store.migrate().await?;
-        store.check(partitions).await?;
-        store.write_probe().await?;
-        Ok(store)
-    }
-
-    /// Brings the schema to this release's version. Any number of replicas may call it at once.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
+#[async_trait]
+impl Upkeep for PgStore {
+    async fn migrate(&self) -> Result<(), StoreError> {
         let mut client = self.client().await?;
         client.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0").await?;
         client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
@@ -96,8 +70,7 @@ impl Store {
         run.map(|_| ()).map_err(|e| StoreError::Migration(Box::new(e)))
     }
 
-    /// Schema version and number of partitions; the first start records the latter.
-    pub async fn check(&self, partitions: u16) -> Result<(), StoreError> {
+    async fn check(&self, partitions: u16) -> Result<(), StoreError> {
         let client = self.client().await?;
         let wanted = latest_migration();
         let row = client.query_one(include_str!("sql/schema_version.sql"), &[]).await?;
@@ -115,18 +88,20 @@ impl Store {
         }
     }
 
-    /// A real write, rolled back: false readiness is worse than a slow probe.
-    pub async fn write_probe(&self) -> Result<(), StoreError> {
+    async fn partitions(&self) -> Result<Option<u16>, StoreError> {
+        let client = self.client().await?;
+        let row = client.query_opt(include_str!("sql/partitions.sql"), &[]).await?;
+        let number = |r: Row| r.get::<_, &str>(0).parse().map_err(|_| StoreError::Corrupt("partitions"));
+        row.map(number).transpose()
+    }
+
+    async fn write_probe(&self) -> Result<(), StoreError> {
         let mut client = self.client().await?;
         let transaction = client.transaction().await?;
         let probe = "INSERT INTO settings (name, value) VALUES ('write_probe:' || gen_random_uuid(), '')";
         transaction.execute(probe, &[]).await?;
         transaction.rollback().await?;
         Ok(())
-    }
-
-    pub(crate) async fn client(&self) -> Result<Object, StoreError> {
-        Ok(self.pool.get().await?)
     }
 }
 

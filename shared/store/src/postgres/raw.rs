@@ -1,15 +1,16 @@
 //! Raw rows in key order, for verify and export: ranges of users, each its own short snapshot.
 
-use super::Store;
+use super::PgStore;
 use super::types::{PgDay, PgTime, unit_id, uuid};
-use crate::{ConversionRow, StoreError, UnitRow};
+use crate::{ConversionRow, RawRows, StoreError, UnitRow};
+use async_trait::async_trait;
 use domain::codec::decode_unit;
 use domain::{BatchId, Decimal, ExperimentId, UnitId};
 use tokio_postgres::Row;
 
-impl Store {
-    /// At most `limit` units of a range (both ends inclusive), ascending, beginning after `after`.
-    pub async fn units(
+#[async_trait]
+impl RawRows for PgStore {
+    async fn units(
         &self,
         range: (UnitId, UnitId),
         after: Option<UnitId>,
@@ -26,8 +27,7 @@ impl Store {
         rows.iter().map(unit).collect()
     }
 
-    /// Every conversion of the units of a range, both ends inclusive, in key order.
-    pub async fn conversions(&self, first: UnitId, last: UnitId) -> Result<Vec<ConversionRow>, StoreError> {
+    async fn conversions(&self, first: UnitId, last: UnitId) -> Result<Vec<ConversionRow>, StoreError> {
         let client = self.client().await?;
         let sql = client.prepare_cached(include_str!("sql/conversions.sql")).await?;
         let rows = client.query(&sql, &[&uuid(first), &uuid(last)]).await?;

@@ -1,0 +1,50 @@
+//! Which database, and how it is opened.
+
+use crate::postgres::PgStore;
+use crate::{ErrorKind, Store, StoreError};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// Where the database is. Holds passwords: it has no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Location {
+    /// `pool_size` connections at most, besides those that apply.
+    Postgres { url: String, pool_size: usize },
+}
+
+/// Connects as tools do: fails if the database cannot be reached now, changes nothing.
+pub async fn connect(location: &Location) -> Result<Arc<dyn Store>, StoreError> {
+    match location {
+        Location::Postgres { url, pool_size } => Ok(Arc::new(PgStore::connect(url, *pool_size).await?)),
+    }
+}
+
+/// Connects, waiting up to `patience` for a database that is not there yet, and makes it ready for this release:
+/// schema migrated, partition count agreed, a write made and rolled back.
+pub async fn open(
+    location: &Location,
+    partitions: u16,
+    patience: Duration,
+) -> Result<Arc<dyn Store>, StoreError> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match ready(location, partitions).await {
+            Err(error) if error.kind() == ErrorKind::Transient && Instant::now() < deadline => {
+                tracing::warn!(%error, "the database is not ready; trying again");
+                sleep(RETRY_PAUSE).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+async fn ready(location: &Location, partitions: u16) -> Result<Arc<dyn Store>, StoreError> {
+    let store = connect(location).await?;
+    store.migrate().await?;
+    store.check(partitions).await?;
+    store.write_probe().await?;
+    Ok(store)
+}

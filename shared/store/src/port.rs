@@ -1,0 +1,123 @@
+//! The port of everything but the apply transaction, by concern; [`Store`] is all of it.
+
+use crate::apply::Connect;
+use crate::{
+    Accounts, Actor, ArmRow, ConversionRow, Counter, Created, Experiment, ReceiptPart, Status, StoreError,
+    Transition, UnitRow,
+};
+use async_trait::async_trait;
+use domain::definition::Definition;
+use domain::{BatchId, Day, ExperimentId, UnitId};
+
+/// A database of ours, as the tiers and tools share it: `Arc<dyn Store>`.
+pub trait Store: Connect + Upkeep + Experiments + Answers + RawRows {}
+
+impl<S: Connect + Upkeep + Experiments + Answers + RawRows> Store for S {}
+
+/// Schema, start checks and probes.
+#[async_trait]
+pub trait Upkeep: Send + Sync {
+    /// Brings the schema to this release's version. Any number of replicas may call it at once.
+    async fn migrate(&self) -> Result<(), StoreError>;
+
+    /// Schema version and number of partitions; the first start records the latter.
+    async fn check(&self, partitions: u16) -> Result<(), StoreError>;
+
+    /// The number of partitions as recorded; `None` before the first start.
+    async fn partitions(&self) -> Result<Option<u16>, StoreError>;
+
+    /// A real write, rolled back: false readiness is worse than a slow probe.
+    async fn write_probe(&self) -> Result<(), StoreError>;
+}
+
+/// Experiments: created, listed, and moved through their statuses, each change audited in its transaction.
+#[async_trait]
+pub trait Experiments: Send + Sync {
+    /// Creates an experiment in status draft; an existing one with this key is returned as it is.
+    async fn create_experiment(
+        &self,
+        tenant: &str,
+        definition: &Definition,
+        actor: Actor<'_>,
+    ) -> Result<Created, StoreError>;
+
+    /// By key or numeric id; deleted ones are not found.
+    async fn experiment(&self, tenant: &str, reference: &str) -> Result<Option<Experiment>, StoreError>;
+
+    /// Ascending by id, beginning after `after`.
+    async fn list_experiments(
+        &self,
+        tenant: &str,
+        after: ExperimentId,
+        limit: u32,
+    ) -> Result<Vec<Experiment>, StoreError>;
+
+    /// Every experiment of every tenant that is not deleted, for the projection.
+    async fn all_experiments(&self) -> Result<Vec<Experiment>, StoreError>;
+
+    /// Moves an experiment to another status, if that is allowed from where it is; staying is always.
+    async fn set_status(
+        &self,
+        tenant: &str,
+        id: ExperimentId,
+        to: Status,
+        actor: Actor<'_>,
+    ) -> Result<Transition, StoreError>;
+
+    /// Deletes an experiment: its key stays used, its answers go, events that still arrive are discarded. Returns
+    /// whether there was one.
+    async fn delete_experiment(
+        &self,
+        tenant: &str,
+        id: ExperimentId,
+        actor: Actor<'_>,
+    ) -> Result<bool, StoreError>;
+}
+
+/// What the analyzer asks: last moments rows, counters, receipts, the books.
+#[async_trait]
+pub trait Answers: Send + Sync {
+    /// The last row of every key of the experiment's served plan version, as of the end of a day; one snapshot.
+    /// Cost: O(partitions x arms x strata x phases), whatever the number of events.
+    async fn answer(&self, experiment: &Experiment, as_of: Option<Day>) -> Result<Vec<ArmRow>, StoreError>;
+
+    /// Every day's row of every key, in key order.
+    async fn moments_rows(
+        &self,
+        experiment: ExperimentId,
+        plan_version: u32,
+    ) -> Result<Vec<ArmRow>, StoreError>;
+
+    /// Counters of a tenant, summed over partitions and days; of one experiment or of all.
+    async fn counters(
+        &self,
+        tenant: &str,
+        experiment: Option<ExperimentId>,
+    ) -> Result<Vec<Counter>, StoreError>;
+
+    /// The parts of a batch applied so far; of one request or of every request that carried it.
+    async fn receipt(
+        &self,
+        tenant: &str,
+        batch: BatchId,
+        request_id: Option<&str>,
+    ) -> Result<Vec<ReceiptPart>, StoreError>;
+
+    /// Every partition's account and the last entry applied of every writer, in one snapshot.
+    async fn accounting(&self) -> Result<Accounts, StoreError>;
+}
+
+/// Raw rows in key order, for verify and export: ranges of users, each its own short snapshot.
+#[async_trait]
+pub trait RawRows: Send + Sync {
+    /// At most `limit` units of a range (both ends inclusive), ascending, beginning after `after`.
+    async fn units(
+        &self,
+        range: (UnitId, UnitId),
+        after: Option<UnitId>,
+        limit: i64,
+    ) -> Result<Vec<UnitRow>, StoreError>;
+
+    /// Every conversion of the units of a range, both ends inclusive, in key order.
+    async fn conversions(&self, first: UnitId, last: UnitId) -> Result<Vec<ConversionRow>, StoreError>;
+}
