@@ -6,7 +6,7 @@ use crate::table::{Goal, Table};
 use abctl::simulate::Simulation;
 use anyhow::{Context, Result, ensure};
 use e2e::run::{self, silent};
-use e2e::{API_TOKEN, Setup, System};
+use e2e::{API_TOKEN, Deployment, Setup, System};
 use hdrhistogram::Histogram;
 use std::time::{Duration, Instant};
 use testkit::Process;

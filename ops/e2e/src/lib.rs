@@ -4,8 +4,10 @@
 // A failure is shown to whoever runs the demo or the test.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
+mod deployment;
 pub mod results;
 pub mod run;
 pub mod system;
 
+pub use deployment::Deployment;
 pub use system::{ADMIN_TOKEN, API_TOKEN, Setup, System};

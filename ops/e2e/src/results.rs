@@ -1,6 +1,6 @@
 //! live-stats as the analyzer answers it: held against the oracle, and printed as a table.
 
-use crate::system::System;
+use crate::Deployment;
 use abctl::simulate::oracle::{ArmTruth, MetricTruth, Oracle};
 use abctl::simulate::world::{Kind, World};
 use anyhow::{Result, bail};
@@ -71,7 +71,7 @@ pub struct Test {
 }
 
 impl LiveStats {
-    pub async fn read(system: &System, key: &str) -> Result<LiveStats> {
+    pub async fn read(system: &dyn Deployment, key: &str) -> Result<LiveStats> {
         let answer = system.admin().get(&format!("/api/v1/experiments/{key}/live-stats")).await?;
         if answer.status != 200 {
             bail!("live-stats of {key}: {} {}", answer.status, answer.text());
@@ -82,7 +82,7 @@ impl LiveStats {
 
 /// What live-stats say of every experiment, and where that is not what the oracle expects.
 pub async fn read_all(
-    system: &System,
+    system: &dyn Deployment,
     world: &World,
     oracle: &Oracle,
 ) -> Result<(Vec<LiveStats>, Vec<String>)> {

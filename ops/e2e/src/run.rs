@@ -1,7 +1,7 @@
 //! Simulations through a running system, and everything that must hold afterwards.
 
-use crate::system::{ADMIN_TOKEN, API_TOKEN, System};
-use abctl::accounting;
+use crate::deployment::Deployment;
+use crate::{ADMIN_TOKEN, API_TOKEN};
 use abctl::simulate::check::Checker;
 use abctl::simulate::lane::Plot;
 use abctl::simulate::script::Habits;
@@ -11,11 +11,14 @@ use abctl::simulate::{Outcome, Simulation, create_experiments};
 use abctl::verify::{self, Report};
 use anyhow::{Context, Result};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use store::Books;
 
 /// How long everything queued may take to be applied, whatever happened before.
 pub const SETTLE: Duration = Duration::from_secs(120);
+
+/// Between two looks at the books while waiting.
+const POLL_EVERY: Duration = Duration::from_millis(50);
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -56,25 +59,26 @@ fn now_ms() -> i64 {
 }
 
 /// Creates the experiments and sends everything.
-pub async fn send(system: &System, simulation: &Simulation, progress: Progress) -> Result<Outcome> {
+pub async fn send(system: &dyn Deployment, simulation: &Simulation, progress: Progress) -> Result<Outcome> {
     create_experiments(&simulation.plot.world, &system.analyzer_url(), Some(ADMIN_TOKEN)).await?;
     Ok(simulation.run(&system.gateway_url(), Some(API_TOKEN), &progress).await?)
 }
 
 /// The books once everything is applied.
-pub async fn settled(system: &System) -> Result<Books> {
-    let (url, partitions) = (system.redis.url(), system.setup.partitions);
-    Ok(accounting::settled(&*system.store, &url, partitions, SETTLE).await?)
-}
-
-/// The books as they are now.
-pub async fn books(system: &System) -> Result<Books> {
-    Ok(accounting::read(&*system.store, &system.redis.url(), system.setup.partitions).await?)
+pub async fn settled(system: &dyn Deployment) -> Result<Books> {
+    let deadline = Instant::now() + SETTLE;
+    loop {
+        let books = system.books().await?;
+        if books.total.in_flight == 0 || Instant::now() >= deadline {
+            return Ok(books);
+        }
+        tokio::time::sleep(POLL_EVERY).await;
+    }
 }
 
 /// What is wrong with the state after a run; empty = nothing. Waits until everything is applied.
 pub async fn faults(
-    system: &System,
+    system: &dyn Deployment,
     simulation: &Simulation,
     outcome: &Outcome,
 ) -> Result<(Books, Vec<String>)> {
@@ -96,8 +100,8 @@ pub async fn faults(
     let (received, sent) = (u64::try_from(total.received)?, outcome.answers.received);
     hold("received as acknowledged", if exact { received == sent } else { received >= sent });
     let (tenant, world) = (&simulation.plot.tenant, &simulation.plot.world);
-    let checker = Checker { store: &*system.store, tenant, world, exact };
-    found.extend(checker.differences(&outcome.oracle, system.setup.partitions).await?);
+    let checker = Checker { store: system.store(), tenant, world, exact };
+    found.extend(checker.differences(&outcome.oracle, system.partitions()).await?);
     for report in verify_all(system, simulation).await? {
         found.extend(report.differences.iter().map(|d| format!("verify {}: {d:?}", report.experiment)));
     }
@@ -105,10 +109,10 @@ pub async fn faults(
 }
 
 /// `verify` of every experiment of the simulation.
-pub async fn verify_all(system: &System, simulation: &Simulation) -> Result<Vec<Report>> {
+pub async fn verify_all(system: &dyn Deployment, simulation: &Simulation) -> Result<Vec<Report>> {
     let mut reports = Vec::new();
     for experiment in &simulation.plot.world.experiments {
-        let (store, partitions) = (&*system.store, system.setup.partitions);
+        let (store, partitions) = (system.store(), system.partitions());
         reports.push(verify::verify(store, partitions, &simulation.plot.tenant, &experiment.key).await?);
     }
     Ok(reports)

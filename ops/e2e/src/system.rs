@@ -1,19 +1,22 @@
 //! PostgreSQL, Redis, gateway, worker and analyzer, each a process of its own on ports of its own.
 
-use anyhow::{Context, Result, bail};
+use crate::deployment::Deployment;
+use abctl::accounting;
+use anyhow::{Result, bail};
+use async_trait::async_trait;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Location, Store};
-use testkit::{Postgres, Process, Redis, http};
+use store::{Books, Location, Store};
+use testkit::{Postgres, Process, Redis};
 
 /// Tenant `default`: events, ingest, read.
 pub const API_TOKEN: &str = "e2e-ingest-token-0123456789";
 /// Tenant `default`: everything.
 pub const ADMIN_TOKEN: &str = "e2e-admin-token-0123456789";
 
-const READY: Duration = Duration::from_secs(60);
-const STOP: Duration = Duration::from_secs(30);
+pub(crate) const READY: Duration = Duration::from_secs(60);
+pub(crate) const STOP: Duration = Duration::from_secs(30);
 
 /// What differs from a default deployment.
 #[derive(Clone)]
@@ -90,39 +93,6 @@ impl System {
         Ok(())
     }
 
-    pub fn gateway_url(&self) -> String {
-        format!("http://{}", self.gateway_addr)
-    }
-
-    pub fn analyzer_url(&self) -> String {
-        format!("http://{}", self.analyzer_addr)
-    }
-
-    /// A client of the gateway with the ingest token.
-    pub fn ingest(&self) -> http::Client {
-        http::Client::at(self.gateway_addr).bearer(API_TOKEN)
-    }
-
-    /// A client of the analyzer with the admin token.
-    pub fn admin(&self) -> http::Client {
-        http::Client::at(self.analyzer_addr).bearer(ADMIN_TOKEN)
-    }
-
-    /// Creates and starts an experiment; the answer of the creation.
-    pub async fn experiment(&self, definition: serde_json::Value) -> Result<serde_json::Value> {
-        let admin = self.admin();
-        let created = admin.post_json("/api/v1/experiments", &definition).await?;
-        if created.status != 201 {
-            bail!("creating {definition}: {} {}", created.status, created.text());
-        }
-        let key = definition["key"].as_str().context("a definition has a key")?;
-        let started = admin.post(&format!("/api/v1/experiments/{key}/start"), &[], "").await?;
-        if started.status != 200 {
-            bail!("starting {key}: {} {}", started.status, started.text());
-        }
-        created.json()
-    }
-
     /// An orderly end of all three tiers; an error when one does not end well.
     pub async fn stop(mut self) -> Result<()> {
         let tiers = [Some(&mut self.gateway), self.worker.as_mut(), Some(&mut self.analyzer)];
@@ -154,6 +124,33 @@ fn tier(binary: &str, setup: &Setup, redis_url: &str, database_url: &str) -> Res
     Ok((process.spawn()?, addr))
 }
 
-fn free_addr() -> Result<SocketAddr> {
+pub(crate) fn free_addr() -> Result<SocketAddr> {
     Ok((Ipv4Addr::LOCALHOST, testkit::free_port()?).into())
+}
+
+#[async_trait]
+impl Deployment for System {
+    fn gateway_addr(&self) -> SocketAddr {
+        self.gateway_addr
+    }
+
+    fn analyzer_addr(&self) -> SocketAddr {
+        self.analyzer_addr
+    }
+
+    fn health_addrs(&self) -> Vec<SocketAddr> {
+        vec![self.gateway_addr, self.worker_addr, self.analyzer_addr]
+    }
+
+    fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    fn partitions(&self) -> u16 {
+        self.setup.partitions
+    }
+
+    async fn books(&self) -> Result<Books> {
+        Ok(accounting::read(&*self.store, &self.redis.url(), self.setup.partitions).await?)
+    }
 }

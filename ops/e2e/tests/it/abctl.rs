@@ -1,6 +1,6 @@
 //! The command-line tool as it is typed: what it prints, and how it exits.
 
-use e2e::{ADMIN_TOKEN, API_TOKEN, Setup, System};
+use e2e::{ADMIN_TOKEN, API_TOKEN, Deployment, Setup, System};
 use std::time::Duration;
 use testkit::Process;
 

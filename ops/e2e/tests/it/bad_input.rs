@@ -2,7 +2,7 @@
 
 use crate::support::{applied, assert_problem, two_arms};
 use e2e::run::settled;
-use e2e::{Setup, System};
+use e2e::{Deployment, Setup};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
@@ -23,13 +23,14 @@ fn conversion(fields: &str) -> String {
     format!(r#"{{"conversions":[{{"user_id":"u","metric":"purchase"{fields}}}]}}"#)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn bad_input_gets_the_documented_error_and_nothing_is_recorded() {
+fn setup() -> Setup {
     let keys = format!(
         "{OTHER_TENANT}:acme:events,ingest,read,admin;{EVENTS_ONLY}:default:events;{READ_ONLY}:default:read"
     );
-    let setup = Setup { environment: vec![("AB_API_KEYS", keys)], ..Setup::default() };
-    let mut system = System::start(setup).await.unwrap();
+    Setup { environment: vec![("AB_API_KEYS", keys)], ..Setup::default() }
+}
+
+async fn bad_input_gets_the_documented_error_and_nothing_is_recorded(system: &dyn Deployment) {
     system.experiment(two_arms("exp", &["purchase"])).await.unwrap();
     let draft =
         system.admin().post_json("/api/v1/experiments", &two_arms("draft", &["purchase"])).await.unwrap();
@@ -95,7 +96,7 @@ async fn bad_input_gets_the_documented_error_and_nothing_is_recorded() {
         (b"not gzip at all".to_vec(), &GZIP[..], 400, "invalid_compression"),
     ] {
         // A server may answer and close before it has read everything; the client may then see only the close.
-        if let Ok(answer) = Client::at(system.gateway_addr)
+        if let Ok(answer) = Client::at(system.gateway_addr())
             .bearer(e2e::API_TOKEN)
             .post("/api/v1/conversions", headers, body)
             .await
@@ -108,7 +109,7 @@ async fn bad_input_gets_the_documented_error_and_nothing_is_recorded() {
     let exposures = json!({"exposures": [{"user_id": "u", "variation_index": 0}]}).to_string();
     let wrong = json!({"exposures": [{"user_id": "u", "variation_index": 2}]}).to_string();
     let at = |key: &str| format!("/api/v1/experiments/{key}/exposures");
-    let acme = Client::at(system.gateway_addr).bearer(OTHER_TENANT);
+    let acme = Client::at(system.gateway_addr()).bearer(OTHER_TENANT);
     assert_problem(
         &client.post(&at("nowhere"), &JSON, exposures.clone()).await.unwrap(),
         404,
@@ -127,14 +128,14 @@ async fn bad_input_gets_the_documented_error_and_nothing_is_recorded() {
     assert_problem(&client.post(&at("exp"), &JSON, wrong).await.unwrap(), 422, "invalid_items");
 
     // Keys.
-    let anonymous = Client::at(system.gateway_addr);
-    let stranger = Client::at(system.gateway_addr).bearer("nobody-knows-this-key-0123456789");
-    let reader = Client::at(system.gateway_addr).bearer(READ_ONLY);
+    let anonymous = Client::at(system.gateway_addr());
+    let stranger = Client::at(system.gateway_addr()).bearer("nobody-knows-this-key-0123456789");
+    let reader = Client::at(system.gateway_addr()).bearer(READ_ONLY);
     assert_eq!(anonymous.post(&at("exp"), &JSON, exposures.clone()).await.unwrap().status, 401);
     assert_eq!(stranger.post(&at("exp"), &JSON, exposures.clone()).await.unwrap().status, 401);
     assert_eq!(reader.post(&at("exp"), &JSON, exposures.clone()).await.unwrap().status, 403);
     let results = "/api/v1/experiments/exp/live-stats";
-    let there = |token: &str| Client::at(system.analyzer_addr).bearer(token);
+    let there = |token: &str| Client::at(system.analyzer_addr()).bearer(token);
     assert_eq!(there(READ_ONLY).get(results).await.unwrap().status, 200);
     assert_eq!(there(EVENTS_ONLY).get(results).await.unwrap().status, 403);
     assert_eq!(there(OTHER_TENANT).get(results).await.unwrap().status, 404);
@@ -142,16 +143,17 @@ async fn bad_input_gets_the_documented_error_and_nothing_is_recorded() {
     assert_eq!(create.status, 403);
 
     // Nothing of it was accepted, and everybody is still there.
-    let books = settled(&system).await.unwrap();
+    let books = settled(system).await.unwrap();
     assert_eq!(books.total, store::Book::default());
-    for tier in [Some(&mut system.gateway), system.worker.as_mut(), Some(&mut system.analyzer)] {
-        assert!(tier.unwrap().try_wait().unwrap().is_none());
+    for addr in system.health_addrs() {
+        assert_eq!(Client::at(addr).get("/health").await.unwrap().status, 200);
     }
-    let client = Client::at(system.gateway_addr).bearer(EVENTS_ONLY);
+    let client = Client::at(system.gateway_addr()).bearer(EVENTS_ONLY);
     let answer = applied(&client, &at("exp"), &[], exposures).await;
     assert_eq!(answer["recorded"], 1);
-    system.stop().await.unwrap();
 }
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 const GZIP: [(&str, &str); 2] = [("content-type", "application/json"), ("content-encoding", "gzip")];
+
+on_both!(super::setup(); bad_input_gets_the_documented_error_and_nothing_is_recorded);

@@ -3,7 +3,7 @@
 use crate::support::eventually;
 use abctl::simulate::rng::Rng;
 use e2e::run::{self, silent};
-use e2e::{Setup, System, results};
+use e2e::{Deployment, Setup, System, results};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,7 +62,7 @@ async fn everything_acknowledged_is_applied_once_whatever_is_killed() {
             system.postgres.kill().await.unwrap();
             system.postgres.restart().await.unwrap();
         } else {
-            let applied = run::books(&system).await.map(|b| b.total.received - b.total.in_flight);
+            let applied = system.books().await.map(|b| b.total.received - b.total.in_flight);
             worker_kills += 1;
             let worker = system.worker.as_mut().unwrap();
             worker.respawn().unwrap();
@@ -70,7 +70,7 @@ async fn everything_acknowledged_is_applied_once_whatever_is_killed() {
                 // Each life does some work: killing one that never got to it would show nothing.
                 let system = &system;
                 eventually("the new worker applies", READY, async || {
-                    let now = run::books(system).await.map(|b| b.total);
+                    let now = system.books().await.map(|b| b.total);
                     now.is_ok_and(|b| b.received - b.in_flight > applied || b.in_flight == 0)
                 })
                 .await;

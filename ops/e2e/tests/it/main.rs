@@ -1,5 +1,8 @@
-//! The whole pipeline, as separate processes on servers of their own.
+//! The whole pipeline, as separate processes on servers of their own, and in one process.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[macro_use]
+mod support;
 
 mod abctl;
 mod bad_input;
@@ -8,5 +11,4 @@ mod readme;
 mod receipts;
 mod reference;
 mod several_experiments;
-mod support;
 mod three_workers;

@@ -1,6 +1,6 @@
 //! The README's calls, made as written.
 
-use e2e::{ADMIN_TOKEN, API_TOKEN, Setup, System};
+use e2e::{ADMIN_TOKEN, API_TOKEN, Deployment};
 use testkit::http::Client;
 
 const README: &str = include_str!("../../../../README.md");
@@ -39,17 +39,15 @@ fn call(text: &str) -> Call {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_call_of_the_readme_works_as_written() {
-    let system = System::start(Setup::default()).await.unwrap();
+async fn every_call_of_the_readme_works_as_written(system: &dyn Deployment) {
     let mut last = None;
     let calls = calls();
     assert_eq!(calls.len(), 6);
     for call in calls {
         let client = if call.analyzer {
-            Client::at(system.analyzer_addr).bearer(ADMIN_TOKEN)
+            Client::at(system.analyzer_addr()).bearer(ADMIN_TOKEN)
         } else {
-            Client::at(system.gateway_addr).bearer(API_TOKEN)
+            Client::at(system.gateway_addr()).bearer(API_TOKEN)
         };
         let mut headers: Vec<(&str, &str)> =
             call.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
@@ -60,9 +58,10 @@ async fn every_call_of_the_readme_works_as_written() {
         };
         assert!(matches!(answer.status, 200..=202), "{}: {} {}", call.path, answer.status, answer.text());
         last = Some(answer.json().unwrap());
-        e2e::run::settled(&system).await.unwrap();
+        e2e::run::settled(system).await.unwrap();
     }
     let arms = last.unwrap()["arms"].clone();
     assert_eq!((&arms[0]["users"], &arms[1]["users"]), (&1.into(), &2.into()));
-    system.stop().await.unwrap();
 }
+
+on_both!(every_call_of_the_readme_works_as_written);

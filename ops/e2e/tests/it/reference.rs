@@ -3,7 +3,7 @@
 use crate::support::{applied, arm, assert_verified};
 use domain::definition::{Definition, Metric};
 use domain::plan::Feature;
-use e2e::{Setup, System};
+use e2e::Deployment;
 use ethnum::I256;
 use serde_json::{Value, json};
 
@@ -28,9 +28,9 @@ fn exact(text: &str) -> I256 {
     format!("{whole}{fraction:0<12}").parse().unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_reference_events_become_the_reference_numbers_and_a_replay_records_nothing() {
-    let system = System::start(Setup::default()).await.unwrap();
+async fn the_reference_events_become_the_reference_numbers_and_a_replay_records_nothing(
+    system: &dyn Deployment,
+) {
     let expected: Value = serde_json::from_str(EXPECTED).unwrap();
     let definitions = [
         definition("exp_checkout", &[0.5, 0.25, 0.25], &["purchase", "signup"]),
@@ -64,20 +64,19 @@ async fn the_reference_events_become_the_reference_numbers_and_a_replay_records_
     assert_eq!(deduplicated, received - recorded);
     assert!(conflicts >= 16, "the set has 16 repeated keys with another value, found {conflicts}");
     for definition in &definitions {
-        compare(&system, definition, &expected).await;
+        compare(system, definition, &expected).await;
     }
-    assert_verified(&system, &["exp_checkout", "exp_banner"]).await;
+    assert_verified(system, &["exp_checkout", "exp_banner"]).await;
 
     let replayed = send_file().await;
     assert_eq!(replayed[..3], [9_069, 0, 9_069]);
     for definition in &definitions {
-        compare(&system, definition, &expected).await;
+        compare(system, definition, &expected).await;
     }
-    assert_verified(&system, &["exp_checkout", "exp_banner"]).await;
-    system.stop().await.unwrap();
+    assert_verified(system, &["exp_checkout", "exp_banner"]).await;
 }
 
-async fn compare(system: &System, definition: &Value, expected: &Value) {
+async fn compare(system: &dyn Deployment, definition: &Value, expected: &Value) {
     let key = definition["key"].as_str().unwrap();
     let expected = &expected["experiments"][key];
     let parsed: Definition = serde_json::from_value(definition.clone()).unwrap();
@@ -108,3 +107,5 @@ async fn compare(system: &System, definition: &Value, expected: &Value) {
     }
     assert_eq!(crossovers, expected["multiple_exposure_users"].as_i64().unwrap(), "{key}");
 }
+
+on_both!(the_reference_events_become_the_reference_numbers_and_a_replay_records_nothing);

@@ -1,7 +1,7 @@
 //! One user in three experiments, one conversion of the tenant.
 
 use crate::support::{applied, assert_verified, counted, two_arms};
-use e2e::{Setup, System};
+use e2e::Deployment;
 use serde_json::{Value, json};
 
 fn exposure(user: &str, experiment: &str) -> Value {
@@ -14,9 +14,7 @@ fn purchase(user: &str) -> Value {
         "occurred_at": "2026-03-01T11:00:00Z", "idempotency_key": "order-1"})
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_conversion_counts_once_in_each_experiment_whose_metric_it_is() {
-    let system = System::start(Setup::default()).await.unwrap();
+async fn a_tenant_conversion_counts_once_in_each_experiment_whose_metric_it_is(system: &dyn Deployment) {
     for key in ["one", "two", "three", "running_without_the_user"] {
         system.experiment(two_arms(key, &["purchase"])).await.unwrap();
     }
@@ -51,20 +49,17 @@ async fn a_tenant_conversion_counts_once_in_each_experiment_whose_metric_it_is()
 
     let everybody = i64::try_from(users.len()).unwrap();
     for key in ["one", "two", "three"] {
-        assert_eq!(counted(&system, key, 1).await, (everybody, everybody, everybody), "{key}");
-        assert_eq!(counted(&system, key, 0).await, (0, 0, 0), "{key}");
+        assert_eq!(counted(system, key, 1).await, (everybody, everybody, everybody), "{key}");
+        assert_eq!(counted(system, key, 0).await, (0, 0, 0), "{key}");
     }
-    assert_eq!(counted(&system, "other_metric", 1).await, (everybody, 0, 0));
+    assert_eq!(counted(system, "other_metric", 1).await, (everybody, 0, 0));
     for arm in [0, 1] {
-        assert_eq!(counted(&system, "running_without_the_user", arm).await, (0, 0, 0));
+        assert_eq!(counted(system, "running_without_the_user", arm).await, (0, 0, 0));
     }
-    assert_verified(&system, &["one", "two", "three", "running_without_the_user", "other_metric"]).await;
-    system.stop().await.unwrap();
+    assert_verified(system, &["one", "two", "three", "running_without_the_user", "other_metric"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_conversion_that_names_an_experiment_counts_only_there() {
-    let system = System::start(Setup::default()).await.unwrap();
+async fn a_conversion_that_names_an_experiment_counts_only_there(system: &dyn Deployment) {
     for key in ["one", "two"] {
         system.experiment(two_arms(key, &["purchase"])).await.unwrap();
     }
@@ -82,7 +77,12 @@ async fn a_conversion_that_names_an_experiment_counts_only_there() {
     {
         assert_eq!(applied(&client, path, &[], order.to_string()).await["recorded"], recorded, "{path}");
     }
-    assert_eq!(counted(&system, "one", 0).await, (1, 1, 2));
-    assert_eq!(counted(&system, "two", 0).await, (1, 1, 1));
-    assert_verified(&system, &["one", "two"]).await;
+    assert_eq!(counted(system, "one", 0).await, (1, 1, 2));
+    assert_eq!(counted(system, "two", 0).await, (1, 1, 1));
+    assert_verified(system, &["one", "two"]).await;
 }
+
+on_both!(
+    a_tenant_conversion_counts_once_in_each_experiment_whose_metric_it_is,
+    a_conversion_that_names_an_experiment_counts_only_there,
+);

@@ -2,16 +2,16 @@
 
 use domain::plan::Feature;
 use domain::{Moments, Plan};
-use e2e::System;
+use e2e::Deployment;
 use serde_json::{Value, json};
 use std::time::Duration;
 use testkit::http::{Client, Response};
 
 /// Sums of one arm, over partitions.
-pub async fn arm(system: &System, key: &str, variation: i16) -> (Plan, Moments) {
-    let experiment = system.store.experiment("default", key).await.unwrap().unwrap();
+pub async fn arm(system: &dyn Deployment, key: &str, variation: i16) -> (Plan, Moments) {
+    let experiment = system.store().experiment("default", key).await.unwrap().unwrap();
     let mut total = Moments::default();
-    for row in system.store.answer(&experiment, None).await.unwrap() {
+    for row in system.store().answer(&experiment, None).await.unwrap() {
         if row.key.variation == variation {
             total.add(&row.moments).unwrap();
         }
@@ -20,7 +20,7 @@ pub async fn arm(system: &System, key: &str, variation: i16) -> (Plan, Moments) 
 }
 
 /// (enrolled, converters, conversions) of the first metric of an arm.
-pub async fn counted(system: &System, key: &str, variation: i16) -> (i64, i64, i64) {
+pub async fn counted(system: &dyn Deployment, key: &str, variation: i16) -> (i64, i64, i64) {
     let (plan, moments) = arm(system, key, variation).await;
     let number = |f| moments.product(&plan, Feature::One, f).as_i64();
     (moments.heads.enrolled, number(Feature::Converted(0)), number(Feature::Count(0)))
@@ -57,10 +57,10 @@ pub async fn applied(
 }
 
 /// `verify` finds no difference.
-pub async fn assert_verified(system: &System, keys: &[&str]) {
+pub async fn assert_verified(system: &dyn Deployment, keys: &[&str]) {
     for key in keys {
         let report =
-            abctl::verify::verify(&*system.store, system.setup.partitions, "default", key).await.unwrap();
+            abctl::verify::verify(system.store(), system.partitions(), "default", key).await.unwrap();
         assert!(report.differences.is_empty(), "{key}: {:?}", report.differences);
     }
 }
@@ -81,4 +81,19 @@ pub async fn eventually(what: &str, limit: Duration, mut holds: impl AsyncFnMut(
         assert!(tokio::time::Instant::now() < deadline, "{what}: not within {limit:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// The same scenario on three tiers with PostgreSQL and Redis, and in one process on SQLite.
+macro_rules! on_both {
+    ($($scenario:ident),+ $(,)?) => { on_both!(e2e::Setup::default(); $($scenario),+); };
+    ($setup:expr; $($scenario:ident),+) => {
+        mod three_tiers {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $scenario() {
+                let system = e2e::System::start($setup).await.unwrap();
+                super::$scenario(&system).await;
+                system.stop().await.unwrap();
+            })+
+        }
+    };
 }
