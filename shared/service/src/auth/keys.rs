@@ -141,7 +141,7 @@ fn parse_entry(entry: &str, strict: bool) -> Result<(Sha, &str, Scopes), String>
     Ok((sha, tenant, scopes))
 }
 
-fn is_tenant(text: &str) -> bool {
+pub(crate) fn is_tenant(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
 }
 

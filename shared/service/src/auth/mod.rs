@@ -8,6 +8,7 @@ mod scope;
 mod throttle;
 mod watch;
 
+pub(crate) use keys::is_tenant;
 pub use keys::{Keys, Principal};
 pub use scope::Scopes;
 pub use throttle::Throttle;

@@ -24,6 +24,8 @@ pub struct BodyLimits {
 pub struct RequestBody {
     /// `None` once read or given up.
     incoming: Option<Incoming>,
+    /// Decoded, and looked at before the handler.
+    read_ahead: Option<Bytes>,
     discard: bool,
 }
 
@@ -31,11 +33,20 @@ impl RequestBody {
     /// `discard`: take unread bytes off the connection when the request is refused (HTTP/1 only; a client that waits
     /// for `100 Continue` must not be told to go on).
     pub fn new(incoming: Incoming, discard: bool) -> Self {
-        Self { incoming: Some(incoming), discard }
+        Self { incoming: Some(incoming), read_ahead: None, discard }
+    }
+
+    /// The whole body, decoded, for a look at it; [`Self::read`] gives the same.
+    pub async fn read_ahead(&mut self, headers: &HeaderMap, limits: BodyLimits) -> Result<&Bytes, Problem> {
+        let body = self.read(headers, limits).await?;
+        Ok(self.read_ahead.insert(body))
     }
 
     /// The whole body, decoded, in one buffer.
     pub async fn read(&mut self, headers: &HeaderMap, limits: BodyLimits) -> Result<Bytes, Problem> {
+        if let Some(body) = self.read_ahead.take() {
+            return Ok(body);
+        }
         let encoding = match headers.get(header::CONTENT_ENCODING) {
             None => Encoding::Identity,
             Some(value) => value.to_str().ok().and_then(Encoding::parse).ok_or_else(unsupported_encoding)?,

@@ -67,7 +67,7 @@ impl CorsOrigins {
         methods: HeaderValue,
         out: &mut HeaderMap,
     ) {
-        let open = matches!(access, Some(Access::Key { any_of, .. }) if any_of.intersects(Scopes::EVENTS));
+        let open = access.and_then(Access::key).is_some_and(|(any_of, _)| any_of.intersects(Scopes::EVENTS));
         if let Some(allowed) = self.allowed(origin, open) {
             out.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
             out.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);

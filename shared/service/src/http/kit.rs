@@ -1,7 +1,7 @@
 use super::body::{BodyLimits, RequestBody};
 use super::ident::{RequestId, X_REQUEST_ID};
+use super::key::{self, KeyPlaces};
 use super::problem::allow_header;
-use super::request::parameters;
 use super::stats::{HEALTH, HttpStats, PREFLIGHT, UNMATCHED};
 use super::{Access, App, CorsOrigins, Found, Networks, Problem, Request, Response, Route};
 use crate::auth::{Keys, Principal, Throttle};
@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode, Version};
+use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -69,6 +70,8 @@ pub struct Kit {
 struct Seen {
     class: &'static str,
     principal: Arc<Principal>,
+    /// The client is an SDK that is not ours.
+    sdk: bool,
 }
 
 impl Kit {
@@ -108,7 +111,7 @@ impl Kit {
         let preflight = head.method == Method::OPTIONS;
         let discard = head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT);
         let body = RequestBody::new(incoming, discard);
-        let mut seen = Seen { class: UNMATCHED, principal: Arc::clone(&self.nobody) };
+        let mut seen = Seen { class: UNMATCHED, principal: Arc::clone(&self.nobody), sdk: false };
         let outcome = match overloaded {
             true => {
                 Err(Problem::unavailable("too_many_connections", "the service has too many connections", 1))
@@ -119,7 +122,7 @@ impl Kit {
             Ok(Response { status, headers, body }) => (status, headers, body),
             Err(problem) => {
                 let mut headers = HeaderMap::with_capacity(8);
-                let body = problem.render(&id, &mut headers);
+                let body = problem.render(&id, seen.sdk, &mut headers);
                 log_refusal(&problem, &id, seen.class);
                 (problem.status(), headers, Bytes::from(body))
             }
@@ -143,7 +146,7 @@ impl Kit {
         app: &A,
         peer: SocketAddr,
         head: Parts,
-        body: RequestBody,
+        mut body: RequestBody,
         id: &RequestId,
         seen: &mut Seen,
     ) -> Result<Response, Problem> {
@@ -163,19 +166,20 @@ impl Kit {
             Found::NotFound => return Err(nothing_here()),
         };
         seen.class = route.class;
+        seen.sdk = matches!(route.access, Access::Sdk { .. });
         let client = self.proxies.client_of(peer.ip(), &head.headers);
         let beacon = matches!(route.access, Access::Key { beacon: true, .. });
-        if let Access::Key { any_of, beacon } = route.access {
-            seen.principal = self.authenticate(&head, beacon, client)?;
-            if !seen.principal.scopes.intersects(any_of) {
-                return Err(Problem::forbidden("missing_scope", "the key lacks the scope this route needs"));
-            }
-        }
         let limits = BodyLimits {
             wire: self.limits.max_wire_body,
             decoded: self.limits.max_decoded_body,
             time: self.limits.body_time,
         };
+        if let Some((any_of, places)) = route.access.key() {
+            seen.principal = self.authenticate(&head, &mut body, limits, places, client).await?;
+            if !seen.principal.scopes.intersects(any_of) {
+                return Err(Problem::forbidden("missing_scope", "the key lacks the scope this route needs"));
+            }
+        }
         let principal = Arc::clone(&seen.principal);
         let request = Request { head, body, limits, id: id.clone(), client, principal, beacon };
         self.guarded(app.handle(route.handler, request)).await
@@ -219,30 +223,34 @@ impl Kit {
         Ok(response)
     }
 
-    fn authenticate(
+    async fn authenticate(
         &self,
         head: &Parts,
-        beacon: bool,
+        body: &mut RequestBody,
+        limits: BodyLimits,
+        places: KeyPlaces,
         client: std::net::IpAddr,
     ) -> Result<Arc<Principal>, Problem> {
-        if let Some(key) = key_in_headers(&head.headers) {
-            return self.keys.find(key).ok_or_else(|| self.unknown_key(client));
+        if let Some(key) = places.in_headers(&head.headers) {
+            return self.keys.find(&key).ok_or_else(|| self.unknown_key(client));
         }
-        let query = if beacon { head.uri.query() } else { None };
-        let Some((_, key)) = parameters(query).find(|(name, _)| name == "key") else {
-            return Err(unauthorized(
-                "missing_key",
-                "send a key: Authorization: Bearer KEY, or X-API-Key: KEY",
-            ));
-        };
-        match self.keys.find(&key) {
-            Some(principal) if principal.only_events() => Ok(principal),
-            Some(_) => Err(unauthorized(
-                "key_in_query",
-                "only a key with no other scope than events may come as ?key=",
-            )),
-            None => Err(self.unknown_key(client)),
+        if let Some(key) = places.in_query(head.uri.query()) {
+            let principal = self.keys.find(&key).ok_or_else(|| self.unknown_key(client))?;
+            return match principal.only_events() {
+                true => Ok(principal),
+                false => Err(unauthorized(
+                    "key_in_query",
+                    "only a key with no other scope than events may come in the address",
+                )),
+            };
         }
+        if let Some(name) = places.body {
+            let body = body.read_ahead(&head.headers, limits).await?;
+            if let Some(key) = key::member(body, name) {
+                return self.keys.find(&key).ok_or_else(|| self.unknown_key(client));
+            }
+        }
+        Err(unauthorized("missing_key", places.hint()))
     }
 
     fn unknown_key(&self, client: std::net::IpAddr) -> Problem {
@@ -263,16 +271,8 @@ fn nothing_here() -> Problem {
     Problem::not_found("not_found", "there is nothing at this path")
 }
 
-fn unauthorized(code: &'static str, detail: &'static str) -> Problem {
+fn unauthorized(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, code, detail)
-}
-
-fn key_in_headers(headers: &HeaderMap) -> Option<&str> {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|text| {
-        let (scheme, key) = text.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
-    });
-    bearer.or_else(|| headers.get("x-api-key")?.to_str().ok())
 }
 
 /// Refusals are the client's to read, also those of an overload, which the tier logs as a state; a 500 is ours.

@@ -12,6 +12,7 @@ mod cors;
 mod decode;
 mod depth;
 mod ident;
+mod key;
 mod kit;
 mod networks;
 mod problem;
@@ -22,6 +23,7 @@ mod stats;
 
 pub use cors::{CorsOrigins, check_origins};
 pub use depth::{MAX_DEPTH, check_depth};
+pub use key::KeyPlaces;
 pub use kit::{Kit, Limits};
 pub use networks::{Networks, check_networks};
 pub use problem::{ItemError, ItemErrors, Problem};
@@ -79,6 +81,23 @@ pub enum Access {
         /// One of the event routes: a key with only `events` may come as `?key=`, and text/plain is read as JSON.
         beacon: bool,
     },
+    /// A route of SDKs that are not ours: needs such a key as well, which they put where they always do. Refusals
+    /// also say `code` and `message`, the members that such SDKs read.
+    Sdk { any_of: Scopes, key: KeyPlaces },
+}
+
+impl Access {
+    /// The scopes of which a key needs one, and where the key may be; `None` when none is needed.
+    fn key(self) -> Option<(Scopes, KeyPlaces)> {
+        match self {
+            Access::Public => None,
+            Access::Key { any_of, beacon } => {
+                let query = beacon.then_some("key");
+                Some((any_of, KeyPlaces { query, ..KeyPlaces::default() }))
+            }
+            Access::Sdk { any_of, key } => Some((any_of, key)),
+        }
+    }
 }
 
 /// A tier without routes of its own: health only.

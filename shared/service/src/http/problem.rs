@@ -106,8 +106,8 @@ impl Problem {
         &self.0.detail
     }
 
-    /// Body and headers of the answer.
-    pub(super) fn render(&self, id: &RequestId, headers: &mut HeaderMap) -> Vec<u8> {
+    /// Body and headers of the answer; for an SDK that is not ours with the members it reads.
+    pub(super) fn render(&self, id: &RequestId, sdk: bool, headers: &mut HeaderMap) -> Vec<u8> {
         let inner = &self.0;
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = inner.retry_after {
@@ -119,12 +119,12 @@ impl Problem {
         if inner.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        serde_json::to_vec(&inner.document(id)).unwrap_or_default()
+        serde_json::to_vec(&inner.document(id, sdk)).unwrap_or_default()
     }
 }
 
 impl Inner {
-    fn document<'a>(&'a self, id: &'a RequestId) -> Document<'a> {
+    fn document<'a>(&'a self, id: &'a RequestId, sdk: bool) -> Document<'a> {
         let items = self.items.as_ref();
         Document {
             kind: format!("urn:abstream:problem:{}", self.code),
@@ -135,6 +135,8 @@ impl Inner {
             status_code: self.status.as_u16(),
             request_id: id.as_str(),
             retryable: self.retryable,
+            code: sdk.then_some(self.code),
+            message: sdk.then_some(&self.detail),
             errors: items.map(ItemErrors::detailed),
             errors_total: items.map(ItemErrors::total),
             rejected_indexes: items.map(ItemErrors::rejected_indexes),
@@ -159,6 +161,10 @@ struct Document<'a> {
     status_code: u16,
     request_id: &'a str,
     retryable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<&'a [ItemError]>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -179,7 +179,7 @@ fn head_timeout() -> Vec<u8> {
     let id = RequestId::of(&HeaderMap::new());
     let problem =
         Problem::new(StatusCode::REQUEST_TIMEOUT, "head_timeout", "the request head came too slowly");
-    let body = problem.render(&id, &mut HeaderMap::new());
+    let body = problem.render(&id, false, &mut HeaderMap::new());
     let head = format!(
         "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
          x-request-id: {}\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n",

@@ -1,6 +1,7 @@
 //! Settings grouped by concern. None of these can be made outside this crate, so whoever holds one holds checked values.
 
 use super::error::Refusal;
+use super::sdk_values::SdkValues;
 use super::secret::{Secret, ServiceUrl};
 use super::sources::Merged;
 use super::value::Value;
@@ -75,6 +76,7 @@ pub struct Ingest {
     /// `None`: events of any age.
     pub max_event_age: Option<Duration>,
     pub skew_threshold: Duration,
+    pub sdk_values: SdkValues,
 }
 
 #[derive(Debug, Clone)]
@@ -250,6 +252,8 @@ impl Ingest {
             max_future_skew: values.duration("AB_MAX_FUTURE_SKEW")?,
             max_event_age: values.optional_duration("AB_MAX_EVENT_AGE"),
             skew_threshold: values.duration("AB_SKEW_THRESHOLD")?,
+            sdk_values: SdkValues::parse(values.text("AB_SDK_VALUES").unwrap_or_default())
+                .map_err(|reason| Refusal::new("AB_SDK_VALUES", reason))?,
         })
     }
 }

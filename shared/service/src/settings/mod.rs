@@ -7,6 +7,7 @@
 mod error;
 mod groups;
 mod production;
+mod sdk_values;
 mod secret;
 mod sources;
 mod spec;
@@ -14,6 +15,7 @@ mod value;
 
 pub use error::{Refusal, SettingsError};
 pub use groups::{Auth, Client, Database, Http, Ingest, Lifecycle, LogFormat, Queue, Telemetry, Worker};
+pub use sdk_values::{SdkValue, SdkValues};
 pub use secret::{Secret, ServiceUrl, mask_url};
 pub use sources::{Source, flags};
 pub use spec::Tier;

@@ -337,6 +337,14 @@ pub static SPECS: &[Spec] = &[
         Same("60s"),
         "difference of sent_at from which event times are shifted"
     ),
+    setting!(
+        "AB_SDK_VALUES",
+        "sdk-values",
+        GATEWAY,
+        Kind::Text(super::sdk_values::check_sdk_values),
+        Unset,
+        "where events of SDKs say their value, tenant:event=property.property;... (event *: all others)"
+    ),
     // Worker
     setting!(
         "AB_APPLY_MAX_EVENTS",

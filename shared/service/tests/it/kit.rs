@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use service::auth::{Keys, Scopes};
 use service::health::Health;
 use service::http::{
-    Access, App, Drained, Found, ItemError, ItemErrors, Kit, Limits, Method, Problem, Request, Response,
-    Route, StatusCode,
+    Access, App, Drained, Found, ItemError, ItemErrors, KeyPlaces, Kit, Limits, Method, Problem, Request,
+    Response, Route, StatusCode,
 };
 use service::metrics::Metrics;
 use service::settings::{Settings, Tier};
@@ -48,6 +48,7 @@ pub enum Handler {
     Held,
     Panic,
     Items,
+    Sdk,
 }
 
 impl App for TestApp {
@@ -56,7 +57,10 @@ impl App for TestApp {
 
     fn find(&self, method: &Method, path: &str) -> Found<Handler> {
         let events = Access::Key { any_of: Scopes::EVENTS.union(Scopes::INGEST), beacon: true };
+        let any_of = Scopes::EVENTS.union(Scopes::INGEST);
+        let sdk = KeyPlaces { basic: true, query: Some("client_key"), body: Some("api_key") };
         let (handler, allow, class, access) = match path {
+            "/sdk" => (Handler::Sdk, "POST", "echo", Access::Sdk { any_of, key: sdk }),
             "/echo" => (Handler::Echo, "POST", "echo", events),
             "/ingest" => {
                 (Handler::Echo, "POST", "echo", Access::Key { any_of: Scopes::INGEST, beacon: false })
@@ -95,6 +99,11 @@ impl App for TestApp {
                 self.begun.add_permits(1);
                 self.release.acquire().await.unwrap().forget();
                 Ok(Response::empty(StatusCode::NO_CONTENT))
+            }
+            Handler::Sdk => {
+                let (first, second) = (request.read_body().await?, request.read_body().await?);
+                let lengths = [first.len(), second.len()];
+                Response::json(StatusCode::OK, &json!([&*request.principal().tenant, lengths]))
             }
             Handler::Panic => panic!("a defect"),
             Handler::Items => {

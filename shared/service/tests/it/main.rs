@@ -10,4 +10,6 @@ mod keys;
 mod kit;
 mod logs;
 mod requests;
+mod sdk_keys;
+mod sdk_values;
 mod settings;
