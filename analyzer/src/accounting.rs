@@ -63,7 +63,7 @@ pub async fn get(app: &Analyzer, request: &Request) -> Result<Response, Problem>
 
 async fn books(app: &Analyzer) -> Result<Books, Problem> {
     let accounts = app.store.accounting().await.map_err(storage)?;
-    let sent = queue::producer::sent_totals(&app.redis_url, app.partitions).await.map_err(|error| {
+    let sent = app.queue.sent_totals().await.map_err(|error| {
         tracing::warn!(error = chain(&error), "the queue did not say what was sent");
         Problem::unavailable("queue_unavailable", "the queue did not answer: try again", 1)
     })?;

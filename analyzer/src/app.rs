@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use matchit::{InsertError, Router};
+use queue::Queue;
 use service::auth::Scopes;
 use service::http::{Access, App, Found, Method, Problem, Request, Response, Route};
 use store::{Status, Store};
@@ -14,7 +15,7 @@ pub struct Analyzer {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) catalogue: Arc<Catalogue>,
     /// For what is in flight; accounting asks the queue itself.
-    pub(crate) redis_url: String,
+    pub(crate) queue: Arc<dyn Queue>,
     pub(crate) partitions: u16,
     routes: Router<Path>,
 }
@@ -53,7 +54,7 @@ impl Analyzer {
     pub fn new(
         store: Arc<dyn Store>,
         catalogue: Arc<Catalogue>,
-        redis_url: String,
+        queue: Arc<dyn Queue>,
         partitions: u16,
     ) -> Result<Analyzer, InsertError> {
         let mut routes = Router::new();
@@ -70,7 +71,7 @@ impl Analyzer {
         ] {
             routes.insert(format!("{BASE}{path}"), name)?;
         }
-        Ok(Analyzer { store, catalogue, redis_url, partitions, routes })
+        Ok(Analyzer { store, catalogue, queue, partitions, routes })
     }
 }
 

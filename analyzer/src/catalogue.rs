@@ -22,8 +22,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 pub struct Catalogue {
     store: Arc<dyn Store>,
-    projection: Projection,
-    partitions: u16,
+    projection: Box<dyn Projection>,
     /// Something could not be projected.
     wake: Notify,
     repaired: IntCounter,
@@ -41,14 +40,12 @@ pub enum ReconcileError {
 impl Catalogue {
     pub fn new(
         store: Arc<dyn Store>,
-        projection: Projection,
-        partitions: u16,
+        projection: Box<dyn Projection>,
         metrics: &Metrics,
     ) -> Result<Catalogue, prometheus::Error> {
         Ok(Catalogue {
             store,
             projection,
-            partitions,
             wake: Notify::new(),
             repaired: metrics.counter(
                 "ab_catalogue_repairs_total",
@@ -89,7 +86,7 @@ impl Catalogue {
     pub async fn reconcile(&self) -> Result<bool, ReconcileError> {
         let ticket = self.projection.begin().await?;
         let all = self.store.all_experiments().await?.iter().map(entry).collect();
-        match self.projection.reconcile(ticket, all, self.partitions).await? {
+        match self.projection.reconcile(ticket, all).await? {
             Reconciled::Superseded => Ok(false),
             Reconciled::Done { changed: 0 } => Ok(true),
             Reconciled::Done { changed } => {

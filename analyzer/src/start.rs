@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use queue::catalogue::Projection;
+use queue::Queue;
+use queue::redis::RedisQueue;
 use service::boot::{Boot, BootError, Listeners};
 use service::health::Health;
 use service::settings::{Refusal, Settings};
@@ -19,14 +20,15 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Runs on the configured ports.
 pub async fn run(boot: Boot) -> Result<(), BootError> {
     let listeners = boot.listen().await?;
-    serve(boot, listeners).await
+    let queue = open_queue(&boot.settings)?;
+    serve(boot, listeners, queue).await
 }
 
 /// Runs on `listeners` until the boot's shutdown begins, then drains.
-pub async fn serve(boot: Boot, listeners: Listeners) -> Result<(), BootError> {
+pub async fn serve(boot: Boot, listeners: Listeners, queue: Arc<dyn Queue>) -> Result<(), BootError> {
     let stop = boot.shutdown.token();
     let built = tokio::select! {
-        built = build(&boot) => built?,
+        built = build(&boot, queue) => built?,
         // Told to stop before there was anything to drain.
         () = stop.cancelled() => return Ok(()),
     };
@@ -41,16 +43,14 @@ pub async fn serve(boot: Boot, listeners: Listeners) -> Result<(), BootError> {
     reconciler.await.map_err(|error| BootError::failed("keep the catalogue reconciled", error))
 }
 
-async fn build(boot: &Boot) -> Result<Analyzer, BootError> {
+async fn build(boot: &Boot, queue: Arc<dyn Queue>) -> Result<Analyzer, BootError> {
     let settings = &boot.settings;
-    let redis_url = settings.redis_url()?.expose().to_owned();
     let store = open_store(settings).await?;
-    check_queue(settings, &redis_url).await?;
-    let projection = Projection::new(&redis_url).map_err(|error| refuse_redis(&error))?;
-    let catalogue = Catalogue::new(store.clone(), projection, settings.queue.partitions, &boot.metrics)
+    check_queue(settings, &*queue).await?;
+    let catalogue = Catalogue::new(store.clone(), queue.projection(), &boot.metrics)
         .map_err(|error| BootError::failed("register metrics", error))?;
     complete(&catalogue, settings.lifecycle.startup_timeout).await?;
-    Analyzer::new(store, Arc::new(catalogue), redis_url, settings.queue.partitions)
+    Analyzer::new(store, Arc::new(catalogue), queue, settings.queue.partitions)
         .map_err(|error| BootError::failed("build the routes", error))
 }
 
@@ -67,10 +67,15 @@ async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, BootError> {
     })
 }
 
+fn open_queue(settings: &Settings) -> Result<Arc<dyn Queue>, Refusal> {
+    let url = settings.redis_url()?.expose();
+    let queue = RedisQueue::new(url, settings.queue.partitions, settings.queue.replicas);
+    Ok(Arc::new(queue.map_err(|error| refuse_redis(&error))?))
+}
+
 /// Production refuses a queue that may lose what it acknowledged; elsewhere it is said.
-async fn check_queue(settings: &Settings, url: &str) -> Result<(), BootError> {
-    let patience = settings.lifecycle.startup_timeout;
-    let weaknesses = queue::checks::durability_within(url, patience).await;
+async fn check_queue(settings: &Settings, queue: &dyn Queue) -> Result<(), BootError> {
+    let weaknesses = queue.weaknesses(settings.lifecycle.startup_timeout).await;
     for weakness in weaknesses.map_err(|error| refuse_redis(&error))? {
         if settings.is_production() && !settings.queue.allow_weak_durability {
             return Err(Refusal::new("AB_REDIS_URL", weakness.to_string()).into());

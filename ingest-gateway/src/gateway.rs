@@ -28,7 +28,7 @@ use crate::stats::Stats;
 
 /// Time from a request's whole body to its answer, waiting for the commit not included.
 pub const BUDGET: Duration = Duration::from_secs(5);
-/// Share of Redis' memory past which nothing new is taken.
+/// Share of the queue's memory past which nothing new is taken.
 const MEMORY_LIMIT: f64 = 0.8;
 
 /// The tier: everything a request needs.
@@ -37,9 +37,9 @@ pub struct Gateway {
     pub(crate) partitions: u16,
     /// Events waiting to be applied past which nothing new is taken.
     pub(crate) backlog_limit: u64,
-    pub(crate) producer: Producer,
-    pub(crate) receipts: Receipts,
-    pub(crate) catalogue: Catalogue,
+    pub(crate) producer: Box<dyn Producer>,
+    pub(crate) receipts: Box<dyn Receipts>,
+    pub(crate) catalogue: Box<dyn Catalogue>,
     pub(crate) stats: Stats,
     /// Cancelled when the process begins to end: nobody waits for a commit any longer.
     pub(crate) draining: CancellationToken,

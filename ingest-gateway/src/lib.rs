@@ -25,11 +25,11 @@ mod stats;
 use std::sync::Arc;
 use std::time::Duration;
 
-use queue::catalogue::Catalogue;
-use queue::producer::{Producer, ProducerConfig};
-use queue::receipts::Receipts;
+use queue::Queue;
+use queue::redis::RedisQueue;
 use service::boot::{Boot, BootError, Listeners};
 use service::health::Health;
+use service::settings::{Refusal, Settings};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -42,16 +42,16 @@ const WRITERS_END: Duration = Duration::from_secs(2);
 /// The tier as a process: binds its ports and serves until told to end.
 pub async fn run(boot: Boot) -> Result<(), BootError> {
     let listeners = boot.listen().await?;
-    serve(boot, listeners).await
+    let queue = open_queue(&boot.settings)?;
+    serve(boot, listeners, queue).await
 }
 
 /// The tier on ports that are already bound, until `boot.shutdown` begins and open requests have ended.
-pub async fn serve(boot: Boot, listeners: Listeners) -> Result<(), BootError> {
-    let url = boot.settings.redis_url()?.expose().to_owned();
-    startup::check_queue(&boot.settings, &url).await?;
-    let gateway = Arc::new(build(&boot, &url)?);
+pub async fn serve(boot: Boot, listeners: Listeners, queue: Arc<dyn Queue>) -> Result<(), BootError> {
+    startup::check_queue(&boot.settings, &*queue).await?;
+    let gateway = Arc::new(build(&boot, &*queue)?);
     startup::check_partitions(&boot.settings, &gateway).await?;
-    let watch = AbortOnDropHandle::new(tokio::spawn(startup::watch(Arc::clone(&gateway), url)));
+    let watch = AbortOnDropHandle::new(tokio::spawn(startup::watch(Arc::clone(&gateway), queue)));
     let health = health(&boot, &gateway);
     let served = listeners.serve(&boot, Arc::clone(&gateway), health).await;
     if !gateway.producer.drain(Instant::now() + WRITERS_END).await {
@@ -63,19 +63,21 @@ pub async fn serve(boot: Boot, listeners: Listeners) -> Result<(), BootError> {
     served
 }
 
-fn build(boot: &Boot, url: &str) -> Result<Gateway, BootError> {
+fn open_queue(settings: &Settings) -> Result<Arc<dyn Queue>, Refusal> {
+    let url = settings.redis_url()?.expose();
+    let queue = RedisQueue::new(url, settings.queue.partitions, settings.queue.replicas);
+    Ok(Arc::new(queue.map_err(|error| startup::refuse_redis(&error))?))
+}
+
+fn build(boot: &Boot, queue: &dyn Queue) -> Result<Gateway, BootError> {
     let settings = &*boot.settings;
-    let redis = |error| BootError::failed("read AB_REDIS_URL", error);
-    let mut config = ProducerConfig::new(url, settings.queue.partitions);
-    config.replicas = settings.queue.replicas;
     Ok(Gateway {
         rules: settings.ingest.clone(),
         partitions: settings.queue.partitions,
         backlog_limit: settings.queue.max_events,
-        producer: Producer::start(config).map_err(redis)?,
-        receipts: Receipts::start(url).map_err(redis)?,
-        catalogue: Catalogue::start(url, settings.ingest.max_loaded, settings.queue.partitions)
-            .map_err(redis)?,
+        producer: queue.producer(),
+        receipts: queue.receipts(),
+        catalogue: queue.catalogue(settings.ingest.max_loaded),
         stats: Stats::new(&boot.metrics).map_err(|error| BootError::failed("register metrics", error))?,
         draining: boot.shutdown.token(),
     })

@@ -5,14 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use queue::catalogue::Unavailable;
-use queue::checks::{Weakness, durability};
+use queue::{Queue, QueueError};
 use service::settings::{Refusal, Settings};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::gateway::Gateway;
 
-/// Pause between two attempts to reach Redis at start.
-const PAUSE: Duration = Duration::from_millis(500);
 /// How often gauges are refreshed.
 const TICK: Duration = Duration::from_secs(1);
 /// Ticks from one look at Redis' settings to the next.
@@ -20,27 +18,14 @@ const LOOK_EVERY: u64 = 30;
 
 /// Production starts only on a Redis that is there and keeps what it acknowledges. Elsewhere the tier starts at
 /// once and answers 503 until Redis is there.
-pub async fn check_queue(settings: &Settings, url: &str) -> Result<(), Refusal> {
+pub async fn check_queue(settings: &Settings, queue: &dyn Queue) -> Result<(), Refusal> {
     if !settings.is_production() {
         return Ok(());
     }
-    let deadline = Instant::now() + settings.lifecycle.startup_timeout;
-    let weaknesses = loop {
-        let unreachable = match timeout_at(deadline, durability(url)).await {
-            Ok(Ok(weaknesses)) => break weaknesses,
-            Ok(Err(error)) if error.is_transient() && Instant::now() + PAUSE < deadline => {
-                sleep(PAUSE).await;
-                continue;
-            }
-            Ok(Err(error)) => causes(&error),
-            Err(_) => "no answer in time".to_owned(),
-        };
-        return Err(Refusal::new("AB_REDIS_URL", unreachable));
-    };
-    match weaknesses.first() {
+    let weaknesses = queue.weaknesses(settings.lifecycle.startup_timeout).await;
+    match weaknesses.map_err(|error| refuse_redis(&error))?.first() {
         Some(weakness) if !settings.queue.allow_weak_durability => {
-            let reason =
-                format!("{} (AB_ALLOW_WEAK_DURABILITY=true starts all the same)", described(weakness));
+            let reason = format!("{weakness} (AB_ALLOW_WEAK_DURABILITY=true starts all the same)");
             Err(Refusal::new("AB_REDIS_URL", reason))
         }
         _ => Ok(()),
@@ -58,7 +43,7 @@ pub async fn check_partitions(settings: &Settings, gateway: &Gateway) -> Result<
 }
 
 /// Refreshes the gauges every second and looks at Redis' settings every 30, until dropped.
-pub async fn watch(gateway: Arc<Gateway>, url: String) {
+pub async fn watch(gateway: Arc<Gateway>, queue: Arc<dyn Queue>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut known = Vec::new();
@@ -69,22 +54,17 @@ pub async fn watch(gateway: Arc<Gateway>, url: String) {
             continue;
         }
         // An unreachable Redis shows in its own gauge.
-        let Ok(found) = durability(&url).await else { continue };
+        let Ok(found) = queue.weaknesses(Duration::ZERO).await else { continue };
         gateway.stats.weaknesses.set(i64::try_from(found.len()).unwrap_or(i64::MAX));
         for weakness in found.iter().filter(|weakness| !known.contains(*weakness)) {
-            tracing::warn!(
-                reason = described(weakness),
-                "acknowledged events can be lost: Redis is set weakly"
-            );
+            tracing::warn!(%weakness, "acknowledged events can be lost: the queue is set weakly");
         }
         known = found;
     }
 }
 
-fn described(weakness: &Weakness) -> String {
-    let Weakness { setting, found, wanted } = weakness;
-    let found = if found.is_empty() { "unknown" } else { found };
-    format!("Redis has {setting} {found}, {wanted} is required")
+pub fn refuse_redis(error: &QueueError) -> Refusal {
+    Refusal::new("AB_REDIS_URL", causes(error))
 }
 
 /// The error with all its causes, in one line.

@@ -11,8 +11,8 @@ use crate::report::{Report, Reporter};
 use crate::source::{self, Found, Source, What};
 use domain::Partition;
 use foldhash::{HashMap, HashMapExt};
-use queue::QueueError;
-use queue::reader::{Entry, EntryId, Reader};
+use queue::Queue;
+use queue::reader::{Entry, EntryId};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +42,6 @@ pub enum Ownership {
 
 #[derive(Debug, Clone)]
 pub struct LaneConfig {
-    pub redis_url: String,
     /// The partitions this lane may get.
     pub partitions: Vec<Partition>,
     pub ownership: Ownership,
@@ -54,6 +53,7 @@ pub struct LaneConfig {
 
 pub struct Lane {
     connect: Arc<dyn Connect>,
+    queue: Arc<dyn Queue>,
     config: LaneConfig,
     metrics: Arc<WorkerMetrics>,
     progress: Arc<Progress>,
@@ -64,8 +64,6 @@ pub struct Lane {
 enum LaneError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error(transparent)]
-    Queue(#[from] QueueError),
     #[error("the database does not answer")]
     Silent(#[from] tokio::time::error::Elapsed),
 }
@@ -89,11 +87,12 @@ struct Session<'l> {
 impl Lane {
     pub fn new(
         connect: Arc<dyn Connect>,
+        queue: Arc<dyn Queue>,
         config: LaneConfig,
         metrics: Arc<WorkerMetrics>,
         progress: Arc<Progress>,
     ) -> Lane {
-        Lane { connect, config, metrics, progress, runs: 0 }
+        Lane { connect, queue, config, metrics, progress, runs: 0 }
     }
 
     /// Applies until `stop`; ends after the transaction under way.
@@ -117,7 +116,7 @@ impl Lane {
 
     async fn session(&mut self, stop: &CancellationToken) -> Result<(), LaneError> {
         let store = timeout(CONNECT_LIMIT, self.connect.connect()).await??;
-        let reporter = Reporter::start(&self.config.redis_url, self.config.keep)?;
+        let reporter = Reporter::start(self.queue.reporter(), self.config.keep);
         let (found, mut inbox) = mpsc::channel(self.config.partitions.len().max(1) * source::READS_AHEAD);
         let mut session = Session { lane: self, store, held: HashMap::new(), found, reporter };
         let mut tick = tokio::time::interval(TICK);
@@ -172,17 +171,16 @@ impl Session<'_> {
         // The queue may not have been told of the last commits: whoever made them may have died with them.
         let applied = Applied::totals_of(cache.writers.values());
         self.reporter.send(Report { partition, applied }).await;
-        let source = self.source(partition, source::position(&cache.position))?;
+        let source = self.source(partition, source::position(&cache.position));
         self.held.insert(partition, Held { cache, source, pending: VecDeque::new() });
         Ok(())
     }
 
-    fn source(&mut self, partition: Partition, from: EntryId) -> Result<Source, LaneError> {
-        let config = &self.lane.config;
-        let reader = Reader::new(&config.redis_url, partition, from)?;
+    fn source(&mut self, partition: Partition, from: EntryId) -> Source {
+        let reader = self.lane.queue.reader(partition, from);
         self.lane.runs += 1;
-        let entries = usize::try_from(config.max_events).unwrap_or(usize::MAX);
-        Ok(Source::start(reader, partition, self.lane.runs, entries, self.found.clone()))
+        let entries = usize::try_from(self.lane.config.max_events).unwrap_or(usize::MAX);
+        Source::start(reader, partition, self.lane.runs, entries, self.found.clone())
     }
 
     fn file(&mut self, found: Found) {
@@ -254,7 +252,7 @@ impl Session<'_> {
         if anchor_lost {
             self.lane.metrics.anchor_lost();
             tracing::error!(%partition, "the stream was replaced; reading the new one from its beginning");
-            let source = self.source(partition, EntryId::ZERO)?;
+            let source = self.source(partition, EntryId::ZERO);
             if let Some(held) = self.held.get_mut(&partition) {
                 held.source = source;
             }
@@ -265,7 +263,6 @@ impl Session<'_> {
 
 fn error_label(error: &LaneError) -> &'static str {
     match error {
-        LaneError::Queue(_) => "queue",
         LaneError::Silent(_) => "silent",
         LaneError::Store(e) => match e.kind() {
             ErrorKind::Transient => "transient",

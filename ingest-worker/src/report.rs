@@ -3,8 +3,7 @@
 
 use crate::apply::Applied;
 use domain::Partition;
-use queue::QueueError;
-use queue::applied::Applied as Told;
+use queue::reporter::Reporter as Told;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -17,15 +16,14 @@ pub struct Report {
     pub applied: Applied,
 }
 
-/// A task of its own, so that the lane does not wait for Redis.
+/// A task of its own, so that the lane does not wait for the queue.
 pub struct Reporter {
     to: mpsc::Sender<Report>,
     task: JoinHandle<()>,
 }
 
 impl Reporter {
-    pub fn start(redis_url: &str, keep: Duration) -> Result<Reporter, QueueError> {
-        let told = Told::new(redis_url)?;
+    pub fn start(told: Box<dyn Told>, keep: Duration) -> Reporter {
         let (to, mut reports) = mpsc::channel::<Report>(UNTOLD);
         let task = tokio::spawn(async move {
             while let Some(Report { partition, applied }) = reports.recv().await {
@@ -33,7 +31,7 @@ impl Reporter {
                 told.forget(partition, &applied.forgotten).await;
             }
         });
-        Ok(Reporter { to, task })
+        Reporter { to, task }
     }
 
     pub async fn send(&self, report: Report) {

@@ -35,7 +35,7 @@ pub struct Source {
 
 impl Source {
     pub fn start(
-        mut reader: Reader,
+        mut reader: Box<dyn Reader>,
         partition: Partition,
         run: u64,
         max_entries: usize,
@@ -46,7 +46,7 @@ impl Source {
             let mut backoff = backoff();
             // Closed semaphore or channel: the lane is gone.
             while let Ok(permit) = ahead.clone().acquire_owned().await {
-                let what = match next(&mut reader, max_entries, &mut backoff).await {
+                let what = match next(&mut *reader, max_entries, &mut backoff).await {
                     Read::Entries(entries) => What::Entries(entries),
                     Read::AnchorLost => What::AnchorLost,
                     Read::Idle => continue,
@@ -62,7 +62,7 @@ impl Source {
 }
 
 /// The next read that succeeds.
-async fn next(reader: &mut Reader, max_entries: usize, backoff: &mut Backoff) -> Read {
+async fn next(reader: &mut dyn Reader, max_entries: usize, backoff: &mut Backoff) -> Read {
     loop {
         match reader.next(max_entries, queue::reader::BLOCK_MAX).await {
             Ok(read) => {

@@ -3,6 +3,8 @@
 use crate::lane::{Lane, LaneConfig, Ownership};
 use crate::metrics::{Progress, WorkerMetrics};
 use domain::Partition;
+use queue::Queue;
+use queue::redis::RedisQueue;
 use service::boot::{Boot, BootError, Listeners};
 use service::health::Health;
 use service::http::NoRoutes;
@@ -20,19 +22,24 @@ const PROBE_CONNECTIONS: usize = 2;
 
 pub async fn run(boot: Boot) -> Result<(), BootError> {
     let listeners = boot.listen().await?;
-    serve(boot, listeners, Ownership::Lock).await
+    let queue = open_queue(&boot.settings)?;
+    serve(boot, listeners, queue, Ownership::Lock).await
 }
 
 /// Runs until the boot's shutdown begins; the transaction under way is finished.
-pub async fn serve(boot: Boot, listeners: Listeners, ownership: Ownership) -> Result<(), BootError> {
+pub async fn serve(
+    boot: Boot,
+    listeners: Listeners,
+    queue: Arc<dyn Queue>,
+    ownership: Ownership,
+) -> Result<(), BootError> {
     let settings = boot.settings.clone();
-    let redis = settings.redis_url()?.expose().to_owned();
     let stop = boot.shutdown.token();
     let store = tokio::select! {
         opened = open_store(&settings) => opened?,
         () = stop.cancelled() => return Ok(()),
     };
-    check_queue(&settings, &redis).await?;
+    check_queue(&settings, &*queue).await?;
     let metrics = WorkerMetrics::new(&boot.metrics).map_err(|e| BootError::failed("register metrics", e))?;
     let metrics = Arc::new(metrics);
 
@@ -42,13 +49,13 @@ pub async fn serve(boot: Boot, listeners: Listeners, ownership: Ownership) -> Re
         let partitions =
             (0..settings.queue.partitions).filter(|p| p % LANES == lane).map(Partition).collect();
         let config = LaneConfig {
-            redis_url: redis.clone(),
             partitions,
             ownership,
             max_events: settings.worker.apply_max_events as u64,
             keep: settings.queue.keep,
         };
-        lanes.spawn(Lane::new(store.clone(), config, metrics.clone(), progress.clone()).run(stop.clone()));
+        let lane = Lane::new(store.clone(), queue.clone(), config, metrics.clone(), progress.clone());
+        lanes.spawn(lane.run(stop.clone()));
     }
     let probe = store.clone();
     let partitions = settings.queue.partitions;
@@ -108,10 +115,15 @@ async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, BootError> {
     })
 }
 
+fn open_queue(settings: &Settings) -> Result<Arc<dyn Queue>, Refusal> {
+    let url = settings.redis_url()?.expose();
+    let queue = RedisQueue::new(url, settings.queue.partitions, settings.queue.replicas);
+    Ok(Arc::new(queue.map_err(|error| Refusal::new("AB_REDIS_URL", error.to_string()))?))
+}
+
 /// Production refuses a queue that cannot be reached or may lose what it acknowledged; elsewhere it is said.
-async fn check_queue(settings: &Settings, url: &str) -> Result<(), BootError> {
-    let patience = settings.lifecycle.startup_timeout;
-    let weaknesses = queue::checks::durability_within(url, patience).await;
+async fn check_queue(settings: &Settings, queue: &dyn Queue) -> Result<(), BootError> {
+    let weaknesses = queue.weaknesses(settings.lifecycle.startup_timeout).await;
     for weakness in weaknesses.map_err(|error| Refusal::new("AB_REDIS_URL", error.to_string()))? {
         if settings.is_production() && !settings.queue.allow_weak_durability {
             return Err(Refusal::new("AB_REDIS_URL", weakness.to_string()).into());

@@ -5,11 +5,11 @@ use std::time::Duration;
 use domain::event::{Conversion, Key};
 use domain::{BatchId, Decimal, ExperimentId, Partition, Timestamp};
 use queue::frame::{Events, Frame, Group, encode};
-use queue::producer::{Outgoing, Producer, ProducerConfig};
+use queue::producer::Outgoing;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::rig::{Rig, code, two_arms};
+use crate::rig::{Rig, code, queue, two_arms};
 
 #[tokio::test]
 async fn ingestion_counts_every_fate() {
@@ -174,7 +174,7 @@ async fn the_books_close_and_tenants_see_their_own() {
 
 /// Sends so many events to partition 1 as a gateway does.
 async fn send(rig: &Rig, events: u32) -> u32 {
-    let producer = Producer::start(ProducerConfig::new(&rig.redis.url(), crate::rig::PARTITIONS)).unwrap();
+    let producer = queue(&rig.redis.url()).producer();
     let conversion = |i: u32| Conversion {
         user_id: "u",
         metric: "m",

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use domain::codec::encode_moments;
 use domain::{Day, Moments};
+use queue::Queue;
 use queue::catalogue::Catalogue;
+use queue::redis::RedisQueue;
 use serde_json::Value;
 use service::boot::{Boot, BootError, Listeners};
 use service::settings::{Settings, Tier};
@@ -52,7 +54,7 @@ impl Rig {
         let boot = Boot::for_testing(settings).unwrap();
         let listeners = Listeners::loopback().await.unwrap();
         let (addr, internal) = (listeners.public_addr().unwrap(), listeners.internal_addr().unwrap());
-        let serving = tokio::spawn(analyzer::serve(boot.clone(), listeners));
+        let serving = tokio::spawn(analyzer::serve(boot.clone(), listeners, queue(&redis.url())));
         let rig = Rig { addr, internal, redis, database, boot, serving, admin: client(addr, "admin-a") };
         // Served only once the schema is there and the catalogue complete.
         assert_eq!(rig.admin.get("/health").await.unwrap().status, 200);
@@ -69,8 +71,8 @@ impl Rig {
     }
 
     /// What a gateway sees.
-    pub fn catalogue(&self) -> Catalogue {
-        Catalogue::start(&self.redis.url(), 100, PARTITIONS).unwrap()
+    pub fn catalogue(&self) -> Box<dyn Catalogue> {
+        queue(&self.redis.url()).catalogue(100)
     }
 
     pub async fn sql(&self, statements: &str) {
@@ -121,6 +123,10 @@ impl Rig {
         ))
         .await;
     }
+}
+
+pub fn queue(redis_url: &str) -> Arc<dyn Queue> {
+    Arc::new(RedisQueue::new(redis_url, PARTITIONS, 0).unwrap())
 }
 
 pub fn client(addr: SocketAddr, key: &str) -> Client {

@@ -1,13 +1,16 @@
 //! A gateway on a Redis of its own, with a catalogue, and a look into the streams.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::event::{Conversion, Exposure, Key};
 use domain::{BatchId, ExperimentId, Partition, Timestamp, UnitId};
-use queue::catalogue::{Entry, Projection, Reconciled};
+use queue::Queue;
+use queue::catalogue::{Entry, Reconciled};
 use queue::frame::{Events, split};
-use queue::reader::{EntryId, Read, Reader};
+use queue::reader::{EntryId, Read};
+use queue::redis::RedisQueue;
 use service::boot::{Boot, BootError, Listeners};
 use service::settings::{Settings, Tier};
 use service::shutdown::Shutdown;
@@ -82,10 +85,14 @@ pub fn settings(redis_url: &str, more: &[(&str, &str)]) -> Settings {
     Settings::for_testing(Tier::Gateway, &env).unwrap()
 }
 
+pub fn queue(redis_url: &str, partitions: u16) -> Arc<dyn Queue> {
+    Arc::new(RedisQueue::new(redis_url, partitions, 0).unwrap())
+}
+
 pub async fn fill_catalogue(redis: &Redis, partitions: u16) {
-    let projection = Projection::new(&redis.url()).unwrap();
+    let projection = queue(&redis.url(), partitions).projection();
     let ticket = projection.begin().await.unwrap();
-    let reconciled = projection.reconcile(ticket, catalogue(), partitions).await.unwrap();
+    let reconciled = projection.reconcile(ticket, catalogue()).await.unwrap();
     assert!(matches!(reconciled, Reconciled::Done { .. }));
 }
 
@@ -105,7 +112,8 @@ impl Rig {
         let shutdown = boot.shutdown.clone();
         let listeners = Listeners::loopback().await.unwrap();
         let (addr, internal) = (listeners.public_addr().unwrap(), listeners.internal_addr().unwrap());
-        let serving = tokio::spawn(ingest_gateway::serve(boot, listeners));
+        let queue = queue(&redis.url(), PARTITIONS);
+        let serving = tokio::spawn(ingest_gateway::serve(boot, listeners, queue));
         let client = Client::at(addr).bearer(TOKEN);
         Rig { redis, addr, internal, shutdown, client, serving }
     }
@@ -130,8 +138,9 @@ impl Rig {
     /// Every event in the streams, in stream order within each partition.
     pub async fn seen(&self) -> Vec<Seen> {
         let mut seen = Vec::new();
+        let queue = queue(&self.redis.url(), PARTITIONS);
         for partition in (0..PARTITIONS).map(Partition) {
-            let mut reader = Reader::new(&self.redis.url(), partition, EntryId::ZERO).unwrap();
+            let mut reader = queue.reader(partition, EntryId::ZERO);
             while let Read::Entries(entries) = reader.next(1000, Duration::ZERO).await.unwrap() {
                 for entry in entries {
                     assert!(!entry.malformed);

@@ -7,7 +7,7 @@ use service::boot::{Boot, BootError, Listeners};
 use testkit::Redis;
 use testkit::http::Client;
 
-use crate::rig::{PARTITIONS, Rig, fill_catalogue, settings};
+use crate::rig::{PARTITIONS, Rig, fill_catalogue, queue, settings};
 
 const KEY: &str = "a-key-long-enough-for-production";
 
@@ -19,7 +19,7 @@ async fn refusal(url: &str, more: &[(&str, &str)]) -> Option<String> {
     let listeners = Listeners::loopback().await.unwrap();
     // Begun at once, it ends as soon as it serves.
     boot.shutdown.begin();
-    match serve(boot, listeners).await {
+    match serve(boot, listeners, queue(url, PARTITIONS)).await {
         Ok(()) => None,
         Err(BootError::Refused(refusal)) => Some(refusal.to_string()),
         Err(error) => panic!("{error}"),

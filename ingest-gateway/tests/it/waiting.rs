@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use domain::Partition;
-use queue::applied::Applied;
 use queue::reader::EntryId;
 use queue::receipts::ReceiptMessage;
 use serde_json::json;
 use testkit::http::Response;
 
-use crate::rig::{Rig, Seen};
+use crate::rig::{PARTITIONS, Rig, Seen, queue};
 
 const BODY: &str = r#"{"conversions":[{"user_id":"a","metric":"m"},{"user_id":"b","metric":"m"},{"user_id":"c","metric":"m"},{"user_id":"d","metric":"m"},{"user_id":"e","metric":"m"}]}"#;
 
@@ -23,9 +22,9 @@ async fn until_seen(rig: &Rig, count: usize) {
 async fn apply(rig: &Rig, count: usize) {
     until_seen(rig, count).await;
     let seen = rig.seen().await;
-    let applied = Applied::new(&rig.redis.url()).unwrap();
+    let reporter = queue(&rig.redis.url(), PARTITIONS).reporter();
     for receipt in receipts(&seen) {
-        applied.report(Partition(0), &[], &[receipt], EntryId::ZERO, Duration::ZERO).await;
+        reporter.report(Partition(0), &[], &[receipt], EntryId::ZERO, Duration::ZERO).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! `abctl accounting`: in which column every accepted event ended.
 
-use queue::QueueError;
+use queue::{Queue, QueueError};
 use std::time::{Duration, Instant};
 use store::{Books, Sent, Store, StoreError};
 
@@ -13,9 +13,9 @@ pub enum AccountingError {
 }
 
 /// The books as they are now.
-pub async fn read(store: &dyn Store, redis_url: &str, partitions: u16) -> Result<Books, AccountingError> {
+pub async fn read(store: &dyn Store, queue: &dyn Queue, partitions: u16) -> Result<Books, AccountingError> {
     let accounts = store.accounting().await?;
-    let sent = queue::producer::sent_totals(redis_url, partitions).await?;
+    let sent = queue.sent_totals().await?;
     let sent: Vec<Sent> = sent
         .into_iter()
         .map(|t| Sent { partition: t.partition, writer: t.writer, sent: t.sent, applied: t.applied })
@@ -29,13 +29,13 @@ const POLL_EVERY: Duration = Duration::from_millis(100);
 /// The books once nothing is in flight, or as they are after `limit`.
 pub async fn settled(
     store: &dyn Store,
-    redis_url: &str,
+    queue: &dyn Queue,
     partitions: u16,
     limit: Duration,
 ) -> Result<Books, AccountingError> {
     let deadline = Instant::now() + limit;
     loop {
-        let books = read(store, redis_url, partitions).await?;
+        let books = read(store, queue, partitions).await?;
         if books.total.in_flight == 0 || Instant::now() >= deadline {
             return Ok(books);
         }

@@ -11,6 +11,7 @@ use crate::simulate::{Simulation, create_experiments};
 use crate::verify;
 use anyhow::{Context, Result, bail};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use queue::redis::RedisQueue;
 use service::settings::{self, Settings, SettingsError, Tier};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -170,8 +171,9 @@ async fn account(settings: &Settings, wait: Duration, json: bool) -> Result<bool
 }
 
 async fn books(store: &dyn Store, settings: &Settings, wait: Duration) -> Result<Books> {
-    let books = accounting::settled(store, settings.redis_url()?.expose(), settings.queue.partitions, wait);
-    Ok(books.await?)
+    let partitions = settings.queue.partitions;
+    let queue = RedisQueue::new(settings.redis_url()?.expose(), partitions, settings.queue.replicas)?;
+    Ok(accounting::settled(store, &queue, partitions, wait).await?)
 }
 
 #[allow(clippy::disallowed_methods)] // the one place that reads the clock

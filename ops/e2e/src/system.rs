@@ -4,6 +4,7 @@ use crate::deployment::Deployment;
 use abctl::accounting;
 use anyhow::{Result, bail};
 use async_trait::async_trait;
+use queue::redis::RedisQueue;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,7 @@ pub struct System {
     pub worker_addr: SocketAddr,
     pub analyzer_addr: SocketAddr,
     pub store: Arc<dyn Store>,
+    pub queue: RedisQueue,
     pub database_url: String,
     pub setup: Setup,
     pub redis: Redis,
@@ -79,6 +81,7 @@ impl System {
             worker_addr,
             analyzer_addr,
             store,
+            queue: RedisQueue::new(&redis_url, setup.partitions, 0)?,
             database_url,
             setup,
             redis,
@@ -151,6 +154,6 @@ impl Deployment for System {
     }
 
     async fn books(&self) -> Result<Books> {
-        Ok(accounting::read(&*self.store, &self.redis.url(), self.setup.partitions).await?)
+        Ok(accounting::read(&*self.store, &self.queue, self.setup.partitions).await?)
     }
 }

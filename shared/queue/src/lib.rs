@@ -1,28 +1,28 @@
-//! The queue between gateways and workers: one Redis stream per partition.
+//! The queue between gateways and workers, and what travels beside it.
 //!
 //! The part of one event's journey told here: a gateway encodes the events of a request into one [`frame`] per
 //! partition and hands them to its [`producer`], whose ordered writers put them into entries, [numbered](numbering)
-//! and acknowledged only when Redis has fsynced them. The owner of a partition follows with a [`reader`], by a
-//! position that lives in the database. After its commit it reports to Redis what is [`applied`], tells the gateways
-//! that wait ([`receipts`]), and trims what is no longer needed. Gateways know the experiments from the
-//! [`catalogue`], a projection in the same Redis. [`checks`] says whether the server keeps what it is given.
+//! and acknowledged only when they are durable. The owner of a partition follows with a [`reader`], by a position
+//! that lives in the database. After its commit it tells what is applied ([`reporter`]), also to the gateways that
+//! wait ([`receipts`]). Gateways know the experiments from the [`catalogue`].
+//!
+//! These are ports: object-safe traits, made by a [`Queue`]. Its adapter is [`redis`], a stream per partition.
 //!
 //! Nothing here decides whether an event counts: entries may come twice, and the owner sees to that.
 
 mod backoff;
-mod commands;
-mod connection;
 mod error;
-mod subscription;
+mod port;
 
-pub mod applied;
 pub mod catalogue;
-pub mod checks;
 pub mod frame;
 pub mod numbering;
 pub mod producer;
 pub mod reader;
 pub mod receipts;
+pub mod redis;
+pub mod reporter;
 
 pub use backoff::Backoff;
 pub use error::QueueError;
+pub use port::{Queue, Weakness};

@@ -1,21 +1,14 @@
 //! What became of a request, told by the owners to the gateway that waits for it.
 //!
-//! Each gateway listens on a channel of its own, whose name travels in the frames. Pub/sub may lose messages: a
-//! waiter that hears nothing gives up at its deadline, and the receipt is in the database all the same.
+//! Each gateway listens on an address of its own, which travels in the frames. Messages may be lost: a waiter that
+//! hears nothing gives up at its deadline, and the receipt is in the database all the same.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::BatchId;
-use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::{CancellationToken, DropGuard};
-use uuid::Uuid;
-
-use crate::QueueError;
-use crate::subscription::{Event, subscribe};
 
 /// Most requests that wait at once; more are not told.
 const WAITERS_MAX: usize = 65_536;
@@ -45,29 +38,18 @@ pub struct Totals {
     pub dead_lettered: u64,
 }
 
-/// One receipt on the wire; messages are JSON arrays of them.
-#[derive(Serialize, Deserialize)]
-struct Wire<'a>(Uuid, #[serde(borrow)] Cow<'a, str>, u16, u32, u32, u32, u32);
+/// The gateway's side. Dropping it ends its address.
+pub trait Receipts: Send + Sync {
+    /// What frames carry as their receipt address.
+    fn address(&self) -> &str;
 
-/// Receipts of one address as a message.
-pub(crate) fn message<'a>(receipts: impl Iterator<Item = &'a ReceiptMessage>) -> Vec<u8> {
-    let wire = |r: &'a ReceiptMessage| {
-        let id = r.request_id.as_str().into();
-        Wire(r.batch.0, id, r.part, r.recorded, r.deduplicated, r.conflicts, r.dead_lettered)
-    };
-    // Numbers and text always serialise.
-    serde_json::to_vec(&receipts.map(wire).collect::<Vec<_>>()).unwrap_or_default()
+    /// Registers a request of `parts` frames. Must come before they are sent.
+    fn expect(&self, batch: BatchId, request_id: &str, parts: u16) -> Waiter;
 }
 
-/// The gateway's side. Dropping it ends the subscription.
-pub struct Receipts {
-    address: String,
-    waiters: Arc<Waiters>,
-    _stop: DropGuard,
-}
-
+/// The requests that wait at one address.
 #[derive(Default)]
-struct Waiters {
+pub(crate) struct Waiters {
     open: Mutex<Open>,
 }
 
@@ -86,44 +68,6 @@ struct Pending {
     left: u16,
     totals: Totals,
     done: oneshot::Sender<Totals>,
-}
-
-impl Receipts {
-    /// Listens on a new channel, on the current runtime.
-    pub fn start(url: &str) -> Result<Receipts, QueueError> {
-        let address = format!("ab:receipts:{}", Uuid::new_v4());
-        let waiters = Arc::new(Waiters::default());
-        let stop = CancellationToken::new();
-        let listener = Arc::clone(&waiters);
-        subscribe(url, address.clone(), stop.clone(), move |event| {
-            if let Event::Message(message) = event {
-                listener.tell(message);
-            }
-        })?;
-        Ok(Receipts { address, waiters, _stop: stop.drop_guard() })
-    }
-
-    /// What frames carry as their receipt address.
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
-    /// Registers a request of `parts` frames. Must come before they are sent.
-    pub fn expect(&self, batch: BatchId, request_id: &str, parts: u16) -> Waiter {
-        let (done, totals) = oneshot::channel();
-        let name = (batch, request_id.to_owned());
-        let mut open = self.waiters.open();
-        open.last_id += 1;
-        let id = open.last_id;
-        if open.waiting < WAITERS_MAX && parts > 0 {
-            open.waiting += 1;
-            let told = vec![0; usize::from(parts).div_ceil(64)];
-            let pending = Pending { id, told, left: parts, totals: Totals::default(), done };
-            open.requests.entry(name.clone()).or_default().push(pending);
-        }
-        drop(open);
-        Waiter { totals, name, id, waiters: Arc::clone(&self.waiters) }
-    }
 }
 
 /// A request that waits for its receipts. Dropping it unregisters it.
@@ -152,17 +96,27 @@ impl Waiters {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, message: &[u8]) {
-        let receipts: Vec<Wire<'_>> = match serde_json::from_slice(message) {
-            Ok(receipts) => receipts,
-            Err(error) => {
-                tracing::warn!(error = %error, "unreadable receipts");
-                return;
-            }
-        };
+    pub(crate) fn expect(self: &Arc<Self>, batch: BatchId, request_id: &str, parts: u16) -> Waiter {
+        let (done, totals) = oneshot::channel();
+        let name = (batch, request_id.to_owned());
         let mut open = self.open();
-        for receipt in receipts {
-            let name = (BatchId(receipt.0), receipt.1.clone().into_owned());
+        open.last_id += 1;
+        let id = open.last_id;
+        if open.waiting < WAITERS_MAX && parts > 0 {
+            open.waiting += 1;
+            let told = vec![0; usize::from(parts).div_ceil(64)];
+            let pending = Pending { id, told, left: parts, totals: Totals::default(), done };
+            open.requests.entry(name.clone()).or_default().push(pending);
+        }
+        drop(open);
+        Waiter { totals, name, id, waiters: Arc::clone(self) }
+    }
+
+    /// Whatever address the receipts carry, they are for these waiters.
+    pub(crate) fn tell(&self, receipts: impl Iterator<Item = ReceiptMessage>) {
+        let mut open = self.open();
+        for mut receipt in receipts {
+            let name = (receipt.batch, std::mem::take(&mut receipt.request_id));
             let Some(requests) = open.requests.get_mut(&name) else { continue };
             let before = requests.len();
             let done: Vec<Pending> = requests.extract_if(.., |pending| pending.add(&receipt)).collect();
@@ -192,14 +146,14 @@ impl Waiters {
 impl Pending {
     /// True when that was the last part. A part told twice (the owner died between commit and publishing, or the
     /// entry is in the stream twice) counts once.
-    fn add(&mut self, receipt: &Wire<'_>) -> bool {
-        let (word, bit) = (usize::from(receipt.2 / 64), 1 << (receipt.2 % 64));
+    fn add(&mut self, receipt: &ReceiptMessage) -> bool {
+        let (word, bit) = (usize::from(receipt.part / 64), 1 << (receipt.part % 64));
         let Some(told) = self.told.get_mut(word).filter(|told| **told & bit == 0) else { return false };
         *told |= bit;
-        self.totals.recorded += u64::from(receipt.3);
-        self.totals.deduplicated += u64::from(receipt.4);
-        self.totals.conflicts += u64::from(receipt.5);
-        self.totals.dead_lettered += u64::from(receipt.6);
+        self.totals.recorded += u64::from(receipt.recorded);
+        self.totals.deduplicated += u64::from(receipt.deduplicated);
+        self.totals.conflicts += u64::from(receipt.conflicts);
+        self.totals.dead_lettered += u64::from(receipt.dead_lettered);
         self.left = self.left.saturating_sub(1);
         self.left == 0
     }

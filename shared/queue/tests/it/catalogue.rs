@@ -1,5 +1,7 @@
 use domain::ExperimentId;
+use queue::Queue;
 use queue::catalogue::{Catalogue, Entry, Projection, Reconciled, Unavailable};
+use queue::redis::{RedisCatalogue, RedisQueue};
 use testkit::{Direction, FaultProxy, Redis};
 
 use crate::support::eventually;
@@ -9,16 +11,16 @@ const HASH: &str = "ab:{catalogue}";
 struct Rig {
     redis: Redis,
     proxy: FaultProxy,
-    projection: Projection,
-    catalogue: Catalogue,
+    projection: Box<dyn Projection>,
+    catalogue: RedisCatalogue,
 }
 
 impl Rig {
     async fn start(max_loaded: usize) -> Rig {
         let redis = Redis::start().await.unwrap();
         let proxy = FaultProxy::start(redis.addr()).await.unwrap();
-        let projection = Projection::new(&redis.url()).unwrap();
-        let catalogue = Catalogue::start(&redis.url_at(proxy.addr()), max_loaded, 16).unwrap();
+        let projection = queue(&redis.url(), 16).projection();
+        let catalogue = queue(&redis.url_at(proxy.addr()), 16).redis_catalogue(max_loaded);
         let rig = Rig { redis, proxy, projection, catalogue };
         eventually("subscribed", || async { rig.catalogue.is_subscribed() }).await;
         rig
@@ -35,7 +37,7 @@ impl Rig {
 
     async fn reconcile(&self, all: &[Entry]) -> Reconciled {
         let ticket = self.projection.begin().await.unwrap();
-        self.projection.reconcile(ticket, all.to_vec(), 16).await.unwrap()
+        self.projection.reconcile(ticket, all.to_vec()).await.unwrap()
     }
 
     async fn status(&self, reference: &str) -> Option<String> {
@@ -69,6 +71,10 @@ impl Rig {
     async fn field(&self, name: &str) -> Option<String> {
         redis::from_redis_value(self.redis.command(&["HGET", HASH, name]).await.unwrap()).unwrap()
     }
+}
+
+fn queue(url: &str, partitions: u16) -> RedisQueue {
+    RedisQueue::new(url, partitions, 0).unwrap()
 }
 
 fn entry(id: i64, status: &str, revision: u64) -> Entry {
@@ -125,8 +131,9 @@ async fn without_the_marker_the_answer_is_never_no() {
 #[tokio::test]
 async fn a_catalogue_of_another_partition_count_is_not_ours() {
     let rig = Rig::start(100).await;
-    let ticket = rig.projection.begin().await.unwrap();
-    rig.projection.reconcile(ticket, vec![entry(7, "running", 1)], 32).await.unwrap();
+    let theirs = queue(&rig.redis.url(), 32).projection();
+    let ticket = theirs.begin().await.unwrap();
+    theirs.reconcile(ticket, vec![entry(7, "running", 1)]).await.unwrap();
     let error = rig.catalogue.lookup("acme", "exp-7").await.unwrap_err();
     assert!(matches!(&error, Unavailable::Partitions { found, wanted: 16 } if found == "32"), "{error}");
 }
@@ -300,13 +307,13 @@ async fn reconciliation_undoes_nothing_it_has_not_seen() {
             None => rig.projection.remove("acme", ExperimentId(2), "exp-2").await.unwrap(),
         }
         let before = rig.fields().await;
-        let done = rig.projection.reconcile(ticket, old.to_vec(), 16).await.unwrap();
+        let done = rig.projection.reconcile(ticket, old.to_vec()).await.unwrap();
         assert_eq!(done, Reconciled::Superseded);
         assert_eq!(rig.fields().await, before);
     }
     let ticket = rig.projection.begin().await.unwrap();
     rig.redis.command(&["FLUSHALL"]).await.unwrap();
-    let emptied = rig.projection.reconcile(ticket, old.to_vec(), 16).await.unwrap();
+    let emptied = rig.projection.reconcile(ticket, old.to_vec()).await.unwrap();
     assert_eq!(emptied, Reconciled::Superseded);
     assert_eq!(rig.reconcile(&[entry(1, "stopped", 2)]).await, Reconciled::Done { changed: 4 });
 }

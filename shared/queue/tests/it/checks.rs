@@ -1,10 +1,17 @@
-use queue::checks::{Weakness, durability};
+use std::time::Duration;
+
+use queue::redis::RedisQueue;
+use queue::{Queue, QueueError, Weakness};
 use testkit::Redis;
+
+async fn weaknesses(url: &str) -> Result<Vec<Weakness>, QueueError> {
+    RedisQueue::new(url, 1, 0)?.weaknesses(Duration::ZERO).await
+}
 
 #[tokio::test]
 async fn a_server_fit_for_production_has_no_weakness() {
     let redis = Redis::start().await.unwrap();
-    assert_eq!(durability(&redis.url()).await.unwrap(), []);
+    assert_eq!(weaknesses(&redis.url()).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -20,7 +27,7 @@ async fn every_weak_setting_is_named_with_what_was_found() {
     .unwrap();
     let weakness = |setting, found: &str, wanted| Weakness { setting, found: found.to_owned(), wanted };
     assert_eq!(
-        durability(&redis.url()).await.unwrap(),
+        weaknesses(&redis.url()).await.unwrap(),
         [
             weakness("maxmemory-policy", "allkeys-lru", "noeviction"),
             weakness("maxmemory", "0", "a limit"),
@@ -36,7 +43,7 @@ async fn a_server_that_does_not_tell_is_not_trusted() {
     let redis = Redis::start().await.unwrap();
     let acl = ["ACL", "SETUSER", "default", "on", "nopass", "~*", "&*", "+@all", "-config"];
     redis.command(&acl).await.unwrap();
-    let weak = durability(&redis.url()).await.unwrap();
+    let weak = weaknesses(&redis.url()).await.unwrap();
     assert_eq!(weak.len(), 5);
     assert!(weak.iter().all(|weakness| weakness.found.is_empty()));
 }
@@ -44,11 +51,11 @@ async fn a_server_that_does_not_tell_is_not_trusted() {
 #[tokio::test]
 async fn nobody_there_is_transient_and_a_wrong_url_or_password_is_not() {
     let port = testkit::free_port().unwrap();
-    assert!(durability(&format!("redis://127.0.0.1:{port}")).await.unwrap_err().is_transient());
-    assert!(!durability("no url").await.unwrap_err().is_transient());
+    assert!(weaknesses(&format!("redis://127.0.0.1:{port}")).await.unwrap_err().is_transient());
+    assert!(!weaknesses("no url").await.unwrap_err().is_transient());
     let redis = Redis::start().await.unwrap();
     let addr = redis.addr();
-    let wrong = durability(&format!("redis://somebody:wrong@{addr}")).await.unwrap_err();
+    let wrong = weaknesses(&format!("redis://somebody:wrong@{addr}")).await.unwrap_err();
     assert!(!wrong.is_transient());
     assert!(!format!("{wrong:?}").contains("wrong@"));
 }

@@ -1,7 +1,6 @@
 //! Tests of the queue. Those that need one start a Redis of their own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod applied;
 mod catalogue;
 mod checks;
 mod frames;
@@ -10,5 +9,6 @@ mod numbering;
 mod producer;
 mod reader;
 mod receipts;
+mod reporter;
 mod resend;
 mod support;

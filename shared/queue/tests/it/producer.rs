@@ -2,26 +2,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Partition;
+use queue::Queue;
 use queue::numbering::{Judgement, Stamp, judge};
-use queue::producer::{Backlog, Outgoing, Producer, ProducerConfig, SendError, sent_totals};
+use queue::producer::{Backlog, Outgoing, Producer, SendError};
+use queue::reader::EntryId;
+use queue::redis::{ProducerConfig, RedisQueue};
 use testkit::{Direction, FaultProxy, Redis};
 use tokio::time::Instant;
 
-use crate::support::{P0, config, entries, eventually, frame_named, length, names, send, soon};
+use crate::support::{P0, config, entries, eventually, frame_named, length, names, queue, send, soon};
 
 /// A server, a proxy in front of it, and a producer that goes through the proxy.
 async fn behind_proxy(
     change: impl FnOnce(ProducerConfig) -> ProducerConfig,
-) -> (Redis, FaultProxy, Arc<Producer>) {
+) -> (Redis, FaultProxy, Arc<dyn Producer>) {
     let redis = Redis::start().await.unwrap();
     let proxy = FaultProxy::start(redis.addr()).await.unwrap();
     let config = change(config(&redis.url_at(proxy.addr())));
-    (redis, proxy, Arc::new(Producer::start(config).unwrap()))
+    (redis, proxy, Arc::from(RedisQueue::with(config).unwrap().producer()))
 }
 
 /// Queues requests in this order while the replies are stalled; the first is in flight.
 async fn queue_up(
-    producer: &Arc<Producer>,
+    producer: &Arc<dyn Producer>,
     frames: Vec<Outgoing>,
 ) -> Vec<tokio::task::JoinHandle<Result<(), SendError>>> {
     let mut requests = Vec::new();
@@ -66,7 +69,7 @@ async fn what_queues_behind_an_entry_goes_as_one_in_order() {
 async fn entries_are_bounded_unless_one_frame_is_larger() {
     let size = frame_named("a", 10).bytes.len();
     let (redis, proxy, producer) = behind_proxy(|c| ProducerConfig { entry_bytes: 2 * size + 1, ..c }).await;
-    send(&producer, "0", 1).await;
+    send(&*producer, "0", 1).await;
     proxy.stall(Direction::ToClient);
     let mut requests = queue_up(&producer, vec![frame_named("1", 1)]).await;
     eventually("it is in the stream", || async { length(&redis).await == 2 }).await;
@@ -89,7 +92,7 @@ async fn a_request_finds_room_for_all_of_its_frames_or_for_none() {
     let size = frame("a", 0).bytes.len();
     let url = redis.url_at(proxy.addr());
     let config = ProducerConfig { partitions: 2, queue_bytes: size, ..config(&url) };
-    let producer = Arc::new(Producer::start(config).unwrap());
+    let producer: Arc<dyn Producer> = Arc::from(RedisQueue::with(config).unwrap().producer());
 
     let waiting = queue_up(&producer, vec![frame("a", 1)]).await;
     let refused = producer.send(vec![frame("b", 0), frame("b", 1)], soon()).await;
@@ -117,7 +120,7 @@ async fn a_frame_is_written_although_its_request_hung_up() {
         assert!(request.await.is_err());
     }
     proxy.heal();
-    send(&producer, "c", 1).await;
+    send(&*producer, "c", 1).await;
     assert_eq!(entries(&redis).await.iter().flat_map(names).collect::<Vec<_>>(), ["a", "b", "c"]);
 }
 
@@ -125,8 +128,8 @@ async fn a_frame_is_written_although_its_request_hung_up() {
 async fn an_idle_writer_sends_one_empty_entry() {
     let redis = Redis::start().await.unwrap();
     let config = ProducerConfig { idle_after: Duration::from_millis(20), ..config(&redis.url()) };
-    let producer = Producer::start(config).unwrap();
-    send(&producer, "a", 5).await;
+    let producer = RedisQueue::with(config).unwrap().producer();
+    send(&*producer, "a", 5).await;
     eventually("a sign of life", || async { length(&redis).await == 2 }).await;
     // Draining ends the writer, which would owe another sign if the empty entry counted as one to confirm.
     assert!(producer.drain(soon()).await);
@@ -156,9 +159,9 @@ async fn draining_writes_what_is_queued_and_a_last_sign() {
 async fn a_writer_silent_for_long_begins_anew() {
     let redis = Redis::start().await.unwrap();
     let config = ProducerConfig { renew_after: Duration::ZERO, ..config(&redis.url()) };
-    let producer = Producer::start(config).unwrap();
-    send(&producer, "a", 5).await;
-    send(&producer, "b", 5).await;
+    let producer = RedisQueue::with(config).unwrap().producer();
+    send(&*producer, "a", 5).await;
+    send(&*producer, "b", 5).await;
     let entries = entries(&redis).await;
     assert_eq!(entries.iter().map(|e| (e.number, e.total)).collect::<Vec<_>>(), [(1, 5), (1, 5)]);
     assert_ne!(entries[0].writer, entries[1].writer);
@@ -167,13 +170,13 @@ async fn a_writer_silent_for_long_begins_anew() {
 #[tokio::test]
 async fn an_emptied_server_shows_as_a_jump_of_so_many_events() {
     let redis = Redis::start().await.unwrap();
-    let producer = Producer::start(config(&redis.url())).unwrap();
-    send(&producer, "a", 5).await;
+    let producer = queue(&redis.url()).producer();
+    send(&*producer, "a", 5).await;
     let last = entries(&redis).await.remove(0);
     let last = Stamp { number: last.number, total: last.total };
-    send(&producer, "b", 7).await;
+    send(&*producer, "b", 7).await;
     redis.restart_empty().await.unwrap();
-    send(&producer, "c", 1).await;
+    send(&*producer, "c", 1).await;
     let entry = entries(&redis).await.remove(0);
     let stamp = Stamp { number: entry.number, total: entry.total };
     assert_eq!(judge(last, stamp, 1), Judgement::Jump { lost_events: 7 });
@@ -188,20 +191,20 @@ async fn the_backlog_is_what_was_sent_and_not_applied() {
     eventually("all are behind", || async { events().await == 42 }).await;
 
     let writer = entries(&redis).await[0].writer;
-    let totals = sent_totals(&redis.url(), 3).await.unwrap();
+    let totals = RedisQueue::new(&redis.url(), 3, 0).unwrap().sent_totals().await.unwrap();
     let totals: Vec<_> = totals.iter().map(|t| (t.partition, t.writer, t.sent, t.applied)).collect();
     assert_eq!(totals, [(P0, writer, 2, 0), (Partition(2), writer, 40, 0)]);
-    let applied = queue::applied::Applied::new(&redis.url()).unwrap();
-    let zero = queue::reader::EntryId::ZERO;
-    applied.report(Partition(2), &[(writer, 30)], &[], zero, Duration::ZERO).await;
+    let reporter = queue(&redis.url()).reporter();
+    let zero = EntryId::ZERO;
+    reporter.report(Partition(2), &[(writer, 30)], &[], zero, Duration::ZERO).await;
     eventually("some are applied", || async { events().await == 12 }).await;
     // More applied than sent is not less than nothing: the total sent is written after the entry.
-    applied.report(P0, &[(writer, 1000)], &[], zero, Duration::ZERO).await;
+    reporter.report(P0, &[(writer, 1000)], &[], zero, Duration::ZERO).await;
     eventually("never negative", || async { events().await == 10 }).await;
     let Backlog { memory_fraction, reachable, .. } = producer.backlog();
     assert!(reachable && memory_fraction > 0.0 && memory_fraction < 0.5);
 
-    applied.forget(Partition(2), &[writer]).await;
+    reporter.forget(Partition(2), &[writer]).await;
     eventually("a writer is forgotten", || async { events().await == 0 }).await;
     proxy.refuse();
     proxy.cut();

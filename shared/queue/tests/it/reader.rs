@@ -1,21 +1,22 @@
 use std::time::Duration;
 
+use queue::Queue;
 use queue::producer::Producer;
 use queue::reader::{BLOCK_MAX, Entry, EntryId, Read, Reader};
 use testkit::{FaultProxy, Redis};
 use uuid::Uuid;
 
-use crate::support::{P0, config, eventually, int, names, send};
+use crate::support::{P0, eventually, int, names, queue, send};
 
 const STREAM: &str = "ab:{events:00}";
 
-async fn three() -> (Redis, Producer, Reader) {
+async fn three() -> (Redis, Box<dyn Producer>, Box<dyn Reader>) {
     let redis = Redis::start().await.unwrap();
-    let producer = Producer::start(config(&redis.url())).unwrap();
+    let producer = queue(&redis.url()).producer();
     for name in ["a", "b", "c"] {
-        send(&producer, name, 1).await;
+        send(&*producer, name, 1).await;
     }
-    let reader = Reader::new(&redis.url(), P0, EntryId::ZERO).unwrap();
+    let reader = queue(&redis.url()).reader(P0, EntryId::ZERO);
     (redis, producer, reader)
 }
 
@@ -26,7 +27,7 @@ fn got(read: Read) -> Vec<Entry> {
     }
 }
 
-async fn next(reader: &mut Reader, max: usize) -> Vec<String> {
+async fn next(reader: &mut dyn Reader, max: usize) -> Vec<String> {
     got(reader.next(max, Duration::ZERO).await.unwrap()).iter().flat_map(names).collect()
 }
 
@@ -58,21 +59,21 @@ async fn entries_come_in_order_from_behind_the_position() {
     let first = got(reader.next(1, Duration::ZERO).await.unwrap());
     assert_eq!(names(&first[0]), ["a"]);
     assert_eq!(reader.position(), first[0].id);
-    assert_eq!(next(&mut reader, 10).await, ["b", "c"]);
+    assert_eq!(next(&mut *reader, 10).await, ["b", "c"]);
     assert_eq!(reader.next(10, Duration::ZERO).await.unwrap(), Read::Idle);
 
-    let mut again = Reader::new(&redis.url(), P0, first[0].id).unwrap();
-    assert_eq!(next(&mut again, 1).await, ["b"]);
+    let mut again = queue(&redis.url()).reader(P0, first[0].id);
+    assert_eq!(next(&mut *again, 1).await, ["b"]);
     again.seek(first[0].id);
-    assert_eq!(next(&mut again, 10).await, ["b", "c"]);
+    assert_eq!(next(&mut *again, 10).await, ["b", "c"]);
     again.seek(EntryId::ZERO);
-    assert_eq!(next(&mut again, 10).await, ["a", "b", "c"]);
+    assert_eq!(next(&mut *again, 10).await, ["a", "b", "c"]);
 }
 
 #[tokio::test]
 async fn a_waiting_reader_is_woken() {
     let (redis, producer, mut reader) = three().await;
-    assert_eq!(next(&mut reader, 10).await.len(), 3);
+    assert_eq!(next(&mut *reader, 10).await.len(), 3);
     let waiting = tokio::spawn(async move {
         loop {
             match reader.next(10, BLOCK_MAX).await.unwrap() {
@@ -82,7 +83,7 @@ async fn a_waiting_reader_is_woken() {
         }
     });
     until_blocked(&redis).await;
-    send(&producer, "d", 1).await;
+    send(&*producer, "d", 1).await;
     let (_, entries) = waiting.await.unwrap();
     assert_eq!(entries.iter().flat_map(names).collect::<Vec<_>>(), ["d"]);
 }
@@ -90,7 +91,7 @@ async fn a_waiting_reader_is_woken() {
 #[tokio::test]
 async fn a_wait_on_an_empty_stream_ends() {
     let redis = Redis::start().await.unwrap();
-    let mut reader = Reader::new(&redis.url(), P0, EntryId::ZERO).unwrap();
+    let mut reader = queue(&redis.url()).reader(P0, EntryId::ZERO);
     assert_eq!(reader.next(10, Duration::from_millis(10)).await.unwrap(), Read::Idle);
 }
 
@@ -102,24 +103,24 @@ async fn the_anchor_is_missed_when_the_stream_is_another_one() {
     redis.command(&["XDEL", STREAM, &first.id.to_string()]).await.unwrap();
     assert_eq!(reader.next(10, Duration::ZERO).await.unwrap(), Read::AnchorLost);
     reader.seek(EntryId::ZERO);
-    assert_eq!(next(&mut reader, 10).await, ["b", "c"]);
+    assert_eq!(next(&mut *reader, 10).await, ["b", "c"]);
 
     redis.command(&["XTRIM", STREAM, "MAXLEN", "0"]).await.unwrap();
     assert_eq!(reader.next(10, BLOCK_MAX).await.unwrap(), Read::AnchorLost);
 
     redis.command(&["FLUSHALL"]).await.unwrap();
-    send(&producer, "d", 1).await;
+    send(&*producer, "d", 1).await;
     assert_eq!(reader.next(10, Duration::ZERO).await.unwrap(), Read::AnchorLost);
     assert_eq!(reader.next(10, Duration::ZERO).await.unwrap(), Read::AnchorLost, "until told to seek");
     reader.seek(EntryId::ZERO);
-    assert_eq!(next(&mut reader, 10).await, ["d"]);
+    assert_eq!(next(&mut *reader, 10).await, ["d"]);
 }
 
 /// A blocking read answers with entries of the new stream as if they followed.
 #[tokio::test]
 async fn a_stream_replaced_during_a_blocking_read_is_noticed() {
     let (redis, producer, mut reader) = three().await;
-    assert_eq!(next(&mut reader, 10).await.len(), 3);
+    assert_eq!(next(&mut *reader, 10).await.len(), 3);
     let waiting = tokio::spawn(async move {
         loop {
             match reader.next(10, BLOCK_MAX).await.unwrap() {
@@ -130,14 +131,14 @@ async fn a_stream_replaced_during_a_blocking_read_is_noticed() {
     });
     until_blocked(&redis).await;
     redis.command(&["FLUSHALL"]).await.unwrap();
-    send(&producer, "d", 1).await;
+    send(&*producer, "d", 1).await;
     assert_eq!(waiting.await.unwrap(), Read::AnchorLost);
 }
 
 #[tokio::test]
 async fn another_entry_under_the_anchors_id_is_another_stream() {
     let (redis, _producer, mut reader) = three().await;
-    assert_eq!(next(&mut reader, 10).await.len(), 3);
+    assert_eq!(next(&mut *reader, 10).await.len(), 3);
     redis.command(&["FLUSHALL"]).await.unwrap();
     // As when the server is emptied and written to within the millisecond of the last entry.
     let id = reader.position().to_string();
@@ -169,7 +170,7 @@ async fn what_no_writer_of_ours_wrote_is_handed_over_as_malformed() {
     let order_is_free = ["XADD", STREAM, "*", "f", "frames", "t", "9", "n", "2", "w", writer, "z", "?"];
     redis.command(&order_is_free).await.unwrap();
 
-    let mut reader = Reader::new(&redis.url(), P0, EntryId::ZERO).unwrap();
+    let mut reader = queue(&redis.url()).reader(P0, EntryId::ZERO);
     let entries = got(reader.next(100, Duration::ZERO).await.unwrap());
     assert_eq!(entries.len(), malformed.len() + 1);
     for (entry, fields) in entries.iter().zip(malformed) {
@@ -192,7 +193,7 @@ async fn large_entries_come_a_few_at_a_time() {
         let entry = ["XADD", STREAM, "*", "w", "0123456789abcdef", "n", &n, "t", &n, "f", &payload];
         redis.command(&entry).await.unwrap();
     }
-    let mut reader = Reader::new(&redis.url(), P0, EntryId::ZERO).unwrap();
+    let mut reader = queue(&redis.url()).reader(P0, EntryId::ZERO);
     assert_eq!(got(reader.next(5, Duration::ZERO).await.unwrap()).len(), 5);
     assert_eq!(got(reader.next(1000, Duration::ZERO).await.unwrap()).len(), 8, "8 MiB");
 }
@@ -201,13 +202,13 @@ async fn large_entries_come_a_few_at_a_time() {
 async fn a_broken_connection_is_an_error_once_and_the_position_stays() {
     let (redis, _producer, _) = three().await;
     let proxy = FaultProxy::start(redis.addr()).await.unwrap();
-    let mut reader = Reader::new(&redis.url_at(proxy.addr()), P0, EntryId::ZERO).unwrap();
-    assert_eq!(next(&mut reader, 1).await, ["a"]);
+    let mut reader = queue(&redis.url_at(proxy.addr())).reader(P0, EntryId::ZERO);
+    assert_eq!(next(&mut *reader, 1).await, ["a"]);
     proxy.cut();
     let error = reader.next(10, Duration::ZERO).await.unwrap_err();
     assert!(error.is_transient());
     // One entry after an error, in case it was too much for one reply; then more again.
-    assert_eq!(next(&mut reader, 10).await, ["b"]);
-    assert_eq!(next(&mut reader, 10).await, ["c"]);
+    assert_eq!(next(&mut *reader, 10).await, ["b"]);
+    assert_eq!(next(&mut *reader, 10).await, ["c"]);
     assert_eq!(int(redis.command(&["XLEN", STREAM]).await.unwrap()), 3);
 }

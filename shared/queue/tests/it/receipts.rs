@@ -1,28 +1,29 @@
 use std::time::Duration;
 
 use domain::BatchId;
-use queue::applied::Applied;
+use queue::Queue;
 use queue::reader::EntryId;
 use queue::receipts::{ReceiptMessage, Receipts, Totals};
+use queue::reporter::Reporter;
 use testkit::{FaultProxy, Redis};
 use tokio::time::Instant;
 
-use crate::support::{P0, eventually, int, soon};
+use crate::support::{P0, eventually, int, queue, soon};
 
 struct Rig {
     redis: Redis,
     proxy: FaultProxy,
-    receipts: Receipts,
-    applied: Applied,
+    receipts: Box<dyn Receipts>,
+    reporter: Box<dyn Reporter>,
 }
 
 impl Rig {
     async fn start() -> Rig {
         let redis = Redis::start().await.unwrap();
         let proxy = FaultProxy::start(redis.addr()).await.unwrap();
-        let receipts = Receipts::start(&redis.url_at(proxy.addr())).unwrap();
-        let applied = Applied::new(&redis.url()).unwrap();
-        let rig = Rig { redis, proxy, receipts, applied };
+        let receipts = queue(&redis.url_at(proxy.addr())).receipts();
+        let reporter = queue(&redis.url()).reporter();
+        let rig = Rig { redis, proxy, receipts, reporter };
         rig.subscribed(1).await;
         rig
     }
@@ -50,7 +51,7 @@ impl Rig {
     }
 
     async fn tell(&self, receipts: &[ReceiptMessage]) {
-        self.applied.report(P0, &[], receipts, EntryId::ZERO, Duration::ZERO).await;
+        self.reporter.report(P0, &[], receipts, EntryId::ZERO, Duration::ZERO).await;
     }
 }
 

@@ -5,8 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use queue::producer::{Producer, ProducerConfig, SendError};
+use queue::Queue;
+use queue::producer::{Producer, SendError};
 use queue::reader::Entry;
+use queue::redis::{ProducerConfig, RedisQueue};
 use testkit::{Direction, FaultProxy, Redis};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -16,15 +18,15 @@ use crate::support::{config, entries, eventually, frame_named, length, send, soo
 struct Rig {
     redis: Redis,
     proxy: FaultProxy,
-    producer: Arc<Producer>,
+    producer: Arc<dyn Producer>,
 }
 
 impl Rig {
     async fn start(change: impl FnOnce(ProducerConfig) -> ProducerConfig) -> Rig {
         let redis = Redis::start().await.unwrap();
         let proxy = FaultProxy::start(redis.addr()).await.unwrap();
-        let producer = Producer::start(change(config(&redis.url_at(proxy.addr())))).unwrap();
-        Rig { redis, proxy, producer: Arc::new(producer) }
+        let queue = RedisQueue::with(change(config(&redis.url_at(proxy.addr())))).unwrap();
+        Rig { redis, proxy, producer: Arc::from(queue.producer()) }
     }
 
     fn request(&self, name: &'static str, events: u32) -> JoinHandle<Result<(), SendError>> {
@@ -66,11 +68,11 @@ fn numbers(entries: &[Entry]) -> Vec<(u64, u64)> {
 #[tokio::test]
 async fn an_unknown_outcome_is_resent_with_the_same_number_and_bytes() {
     let rig = Rig::start(|c| c).await;
-    send(&rig.producer, "a", 1).await;
+    send(&*rig.producer, "a", 1).await;
     let request = rig.unanswered("b", 10).await;
     rig.reconnect();
     request.await.unwrap().unwrap();
-    send(&rig.producer, "c", 100).await;
+    send(&*rig.producer, "c", 100).await;
 
     let entries = rig.entries().await;
     assert_eq!(numbers(&entries), [(1, 1), (2, 11), (2, 11), (3, 111)]);
@@ -82,7 +84,7 @@ async fn an_unknown_outcome_is_resent_with_the_same_number_and_bytes() {
 #[tokio::test]
 async fn a_server_without_answer_is_unknown_after_the_response_timeout() {
     let rig = Rig::start(|c| ProducerConfig { response_timeout: Duration::from_millis(200), ..c }).await;
-    send(&rig.producer, "a", 1).await;
+    send(&*rig.producer, "a", 1).await;
     rig.proxy.stall(Direction::ToClient);
     let request = rig.request("b", 10);
     eventually("it gave up waiting", || async { rig.resends() >= 1 }).await;
@@ -102,7 +104,7 @@ async fn a_request_past_its_deadline_is_unknown_and_its_frame_arrives_all_the_sa
     assert_eq!(answer, Err(SendError::Unknown));
     assert_eq!(length(&rig.redis).await, 0);
     rig.proxy.heal();
-    send(&rig.producer, "b", 10).await;
+    send(&*rig.producer, "b", 10).await;
     // Nothing was sent without a connection, so nothing was in doubt.
     assert_eq!(numbers(&rig.entries().await), [(1, 1), (2, 11)]);
     assert_eq!(rig.resends(), 0);
@@ -111,12 +113,12 @@ async fn a_request_past_its_deadline_is_unknown_and_its_frame_arrives_all_the_sa
 #[tokio::test]
 async fn a_refusal_does_not_use_the_number_up() {
     let rig = Rig::start(|c| c).await;
-    send(&rig.producer, "a", 1).await;
+    send(&*rig.producer, "a", 1).await;
     rig.set("maxmemory", "1").await;
     let refused = rig.producer.send(vec![frame_named("b", 10)], soon()).await;
     assert_eq!(refused, Err(SendError::Refused { code: "OOM".to_owned() }));
     rig.set("maxmemory", "0").await;
-    send(&rig.producer, "c", 100).await;
+    send(&*rig.producer, "c", 100).await;
     assert_eq!(numbers(&rig.entries().await), [(1, 1), (2, 101)]);
 
     rig.redis.command(&["DEL", "ab:{events:00}"]).await.unwrap();
@@ -124,20 +126,20 @@ async fn a_refusal_does_not_use_the_number_up() {
     let refused = rig.producer.send(vec![frame_named("d", 1)], soon()).await;
     assert_eq!(refused, Err(SendError::Refused { code: "WRONGTYPE".to_owned() }));
     rig.redis.command(&["DEL", "ab:{events:00}"]).await.unwrap();
-    send(&rig.producer, "e", 1).await;
+    send(&*rig.producer, "e", 1).await;
     assert_eq!(numbers(&rig.entries().await), [(3, 102)]);
 }
 
 #[tokio::test]
 async fn a_replica_refuses_and_the_writer_finds_the_new_master() {
     let rig = Rig::start(|c| c).await;
-    send(&rig.producer, "a", 1).await;
+    send(&*rig.producer, "a", 1).await;
     rig.redis.command(&["REPLICAOF", "127.0.0.1", "1"]).await.unwrap();
     let refused = rig.producer.send(vec![frame_named("b", 1)], soon()).await;
     assert_eq!(refused, Err(SendError::Refused { code: "READONLY".to_owned() }));
     let before = rig.proxy.connections();
     rig.redis.command(&["REPLICAOF", "NO", "ONE"]).await.unwrap();
-    send(&rig.producer, "c", 1).await;
+    send(&*rig.producer, "c", 1).await;
     assert!(rig.proxy.connections() > before, "the old connection may lead to the demoted server");
     assert_eq!(numbers(&rig.entries().await), [(1, 1), (2, 2)]);
 }
@@ -146,7 +148,7 @@ async fn a_replica_refuses_and_the_writer_finds_the_new_master() {
 #[tokio::test]
 async fn a_refusal_after_an_unknown_outcome_is_still_in_doubt() {
     let rig = Rig::start(|c| c).await;
-    send(&rig.producer, "a", 1).await;
+    send(&*rig.producer, "a", 1).await;
     let request = rig.unanswered("b", 10).await;
     rig.set("maxmemory", "1").await;
     rig.reconnect();

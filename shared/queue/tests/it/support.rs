@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use domain::Partition;
+use queue::Queue;
 use queue::frame::{self, Events, Frame, Group};
-use queue::producer::{Outgoing, Producer, ProducerConfig};
-use queue::reader::{Entry, EntryId, Read, Reader};
+use queue::producer::{Outgoing, Producer};
+use queue::reader::{Entry, EntryId, Read};
+use queue::redis::{ProducerConfig, RedisQueue};
 use testkit::Redis;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -61,13 +63,18 @@ pub fn config(url: &str) -> ProducerConfig {
     ProducerConfig { idle_after: Duration::from_secs(3600), response_timeout: 2 * LIMIT, ..config }
 }
 
-pub async fn send(producer: &Producer, name: &str, events: u32) {
+/// Of one partition, with [`config`].
+pub fn queue(url: &str) -> RedisQueue {
+    RedisQueue::with(config(url)).unwrap()
+}
+
+pub async fn send(producer: &dyn Producer, name: &str, events: u32) {
     producer.send(vec![frame_named(name, events)], soon()).await.unwrap();
 }
 
 /// All entries of partition 0.
 pub async fn entries(redis: &Redis) -> Vec<Entry> {
-    let mut reader = Reader::new(&redis.url(), P0, EntryId::ZERO).unwrap();
+    let mut reader = queue(&redis.url()).reader(P0, EntryId::ZERO);
     let mut entries = Vec::new();
     loop {
         match reader.next(1000, Duration::ZERO).await.unwrap() {

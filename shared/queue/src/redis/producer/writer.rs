@@ -7,12 +7,13 @@ use redis::{Pipeline, RedisError, Value};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
+use super::ProducerConfig;
 use super::lane::{Batch, Lane, Work};
-use super::{Counters, ProducerConfig};
 use crate::Backoff;
-use crate::commands;
-use crate::connection::{Failure, Link};
 use crate::numbering::{Numbering, Outcome, Stamp, Verdict};
+use crate::producer::Counters;
+use crate::redis::commands;
+use crate::redis::connection::{Failure, Link};
 
 pub(super) struct Writer {
     lane: Arc<Lane>,

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use domain::ExperimentId;
 use lru::LruCache;
 use redis::RedisResult;
@@ -11,11 +12,13 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{COMPLETE, EVERYTHING, Entry, id_field, key_field, uses_prefix};
+use super::{COMPLETE, EVERYTHING, id_field, key_field, uses_prefix};
 use crate::QueueError;
-use crate::commands::{self, CATALOGUE_CHANGES};
-use crate::connection::Link;
-use crate::subscription::{Event, subscribe};
+use crate::catalogue::{Catalogue, Entry, Unavailable};
+use crate::redis::commands::{self, CATALOGUE_CHANGES};
+use crate::redis::connection::{Link, Server};
+use crate::redis::error::failed;
+use crate::redis::subscription::{Event, subscribe};
 
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long "there is no such experiment" is believed, and, while changes cannot be heard, anything else.
@@ -25,19 +28,8 @@ const FAILURE_LIFE: Duration = Duration::from_millis(100);
 /// Longest key of an experiment and longest event name, in bytes; what is longer does not exist.
 const NAME_MAX: usize = 400;
 
-/// Why the catalogue cannot say whether an experiment exists.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum Unavailable {
-    #[error("the catalogue in Redis is not complete yet")]
-    Incomplete,
-    #[error("the catalogue is that of a deployment with {found} partitions, this gateway has {wanted}")]
-    Partitions { found: String, wanted: u16 },
-    #[error("the catalogue in Redis cannot be read")]
-    Unreachable(#[source] Arc<QueueError>),
-}
-
-/// Looks experiments up. Dropping it ends its subscription.
-pub struct Catalogue {
+/// Reads the hash. Dropping it ends its subscription.
+pub struct RedisCatalogue {
     link: Link,
     partitions: u16,
     cache: Arc<Cache>,
@@ -68,51 +60,22 @@ enum Value {
     Used,
 }
 
-impl Catalogue {
-    /// A catalogue that keeps at most `max_loaded` answers, on the current runtime.
-    pub fn start(url: &str, max_loaded: usize, partitions: u16) -> Result<Catalogue, QueueError> {
+impl RedisCatalogue {
+    /// On the current runtime.
+    pub(crate) fn start(server: &Server, max_loaded: usize, partitions: u16) -> RedisCatalogue {
         let capacity = NonZeroUsize::new(max_loaded).unwrap_or(NonZeroUsize::MIN);
         let state = State { subscribed: false, slots: LruCache::new(capacity) };
         let cache = Arc::new(Cache { state: Mutex::new(state) });
-        let link = Link::new(url, RESPONSE_TIMEOUT)?;
+        let link = Link::new(server, RESPONSE_TIMEOUT);
         let stop = CancellationToken::new();
         let listener = Arc::clone(&cache);
-        subscribe(url, CATALOGUE_CHANGES.to_owned(), stop.clone(), move |event| listener.hear(event))?;
-        Ok(Catalogue { link, partitions, cache, _stop: stop.drop_guard() })
-    }
-
-    /// The tenant's experiment of this key or id; `None` if there is none for certain.
-    pub async fn lookup(&self, tenant: &str, reference: &str) -> Result<Option<Arc<Entry>>, Unavailable> {
-        // Keys begin with a letter, ids are numbers in their shortest form.
-        let field = match reference.parse::<i64>() {
-            Ok(id) if id > 0 && reference == id.to_string() => id_field(tenant, ExperimentId(id)),
-            _ if is_name(reference) => key_field(tenant, reference),
-            _ => return Ok(None),
-        };
-        let experiment = match self.get(field, parse_experiment).await? {
-            Some(Value::Experiment(entry)) if entry.tenant == tenant => Some(entry),
-            _ => None,
-        };
-        Ok(experiment)
-    }
-
-    /// Whether any experiment of the tenant has a metric that counts these events.
-    pub async fn uses_metric(&self, tenant: &str, metric: &str) -> Result<bool, Unavailable> {
-        if !is_name(metric) {
-            return Ok(false);
-        }
-        let field = uses_prefix(tenant) + metric;
-        Ok(self.get(field, |_| Ok(Value::Used)).await?.is_some())
+        subscribe(server, CATALOGUE_CHANGES.to_owned(), stop.clone(), move |event| listener.hear(event));
+        RedisCatalogue { link, partitions, cache, _stop: stop.drop_guard() }
     }
 
     /// Whether changes are heard. While not, every answer is read anew after a second.
     pub fn is_subscribed(&self) -> bool {
         self.cache.state().subscribed
-    }
-
-    /// Whether lookups can be answered, asked of Redis itself.
-    pub async fn check(&self) -> Result<(), Unavailable> {
-        self.read(COMPLETE).await.map(|_| ())
     }
 
     async fn get(&self, field: String, parse: fn(String) -> Result<Value, QueueError>) -> Loaded {
@@ -132,8 +95,8 @@ impl Catalogue {
         let reply = self.link.run_one(&commands::catalogue_fields(&[COMPLETE, field])).await;
         let fields: RedisResult<[Option<String>; 2]> =
             reply.and_then(|reply| Ok(redis::from_redis_value(reply)?));
-        let [complete, value] = fields
-            .map_err(|e| Unavailable::Unreachable(Arc::new(QueueError::new("read the catalogue", e))))?;
+        let [complete, value] =
+            fields.map_err(|e| Unavailable::Unreachable(Arc::new(failed("read the catalogue", e))))?;
         match complete {
             None => Err(Unavailable::Incomplete),
             Some(found) if found != self.partitions.to_string() => {
@@ -141,6 +104,35 @@ impl Catalogue {
             }
             Some(_) => Ok(value),
         }
+    }
+}
+
+#[async_trait]
+impl Catalogue for RedisCatalogue {
+    async fn lookup(&self, tenant: &str, reference: &str) -> Result<Option<Arc<Entry>>, Unavailable> {
+        // Keys begin with a letter, ids are numbers in their shortest form.
+        let field = match reference.parse::<i64>() {
+            Ok(id) if id > 0 && reference == id.to_string() => id_field(tenant, ExperimentId(id)),
+            _ if is_name(reference) => key_field(tenant, reference),
+            _ => return Ok(None),
+        };
+        let experiment = match self.get(field, parse_experiment).await? {
+            Some(Value::Experiment(entry)) if entry.tenant == tenant => Some(entry),
+            _ => None,
+        };
+        Ok(experiment)
+    }
+
+    async fn uses_metric(&self, tenant: &str, metric: &str) -> Result<bool, Unavailable> {
+        if !is_name(metric) {
+            return Ok(false);
+        }
+        let field = uses_prefix(tenant) + metric;
+        Ok(self.get(field, |_| Ok(Value::Used)).await?.is_some())
+    }
+
+    async fn check(&self) -> Result<(), Unavailable> {
+        self.read(COMPLETE).await.map(|_| ())
     }
 }
 
@@ -193,7 +185,7 @@ impl Slot {
 
 fn parse_experiment(json: String) -> Result<Value, QueueError> {
     let entry = serde_json::from_str(&json)
-        .map_err(|e| QueueError::new("read a catalogue entry", std::io::Error::from(e).into()))?;
+        .map_err(|e| failed("read a catalogue entry", std::io::Error::from(e).into()))?;
     Ok(Value::Experiment(Arc::new(entry)))
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 use redis::{RedisResult, Value};
 use tokio::time::{Instant, sleep};
 
-use crate::QueueError;
-use crate::commands;
-use crate::connection::Link;
+use crate::redis::commands;
+use crate::redis::connection::{Link, Server};
+use crate::redis::error::failed;
+use crate::{QueueError, Weakness};
 
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -23,20 +24,11 @@ const WANTED: [Wanted; 5] = [
     ("no-appendfsync-on-rewrite", "no", |found| found == "no"),
 ];
 
-/// A setting under which acknowledged events can be lost, or unbounded memory used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Weakness {
-    pub setting: &'static str,
-    /// Empty: the server did not say (CONFIG may be forbidden).
-    pub found: String,
-    pub wanted: &'static str,
-}
-
 /// The server's weaknesses; none = it is fit for production.
-pub async fn durability(url: &str) -> Result<Vec<Weakness>, QueueError> {
-    let link = Link::new(url, RESPONSE_TIMEOUT)?;
+async fn durability(server: &Server) -> Result<Vec<Weakness>, QueueError> {
+    let link = Link::new(server, RESPONSE_TIMEOUT);
     let replies = link.run(&commands::settings(&WANTED.map(|(setting, ..)| setting))).await;
-    let replies = replies.map_err(|e| QueueError::new("read the settings", e.into()))?;
+    let replies = replies.map_err(|e| failed("read the settings", e.into()))?;
     let weaknesses = WANTED.into_iter().zip(replies).filter_map(|((setting, wanted, will_do), reply)| {
         let found = value(reply).unwrap_or_default();
         (!will_do(&found)).then_some(Weakness { setting, found, wanted })
@@ -45,22 +37,19 @@ pub async fn durability(url: &str) -> Result<Vec<Weakness>, QueueError> {
 }
 
 /// The same, waiting up to `patience` for a server that is not there yet.
-pub async fn durability_within(url: &str, patience: Duration) -> Result<Vec<Weakness>, QueueError> {
+pub(crate) async fn durability_within(
+    server: &Server,
+    patience: Duration,
+) -> Result<Vec<Weakness>, QueueError> {
     let deadline = Instant::now() + patience;
     loop {
-        match durability(url).await {
+        match durability(server).await {
             Err(error) if error.is_transient() && Instant::now() < deadline => {
                 tracing::warn!(%error, "the queue is not ready; trying again");
                 sleep(RETRY_PAUSE).await;
             }
             result => return result,
         }
-    }
-}
-
-impl std::fmt::Display for Weakness {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Redis has {} '{}', wanted: {}", self.setting, self.found, self.wanted)
     }
 }
 

@@ -8,7 +8,7 @@ use domain::Partition;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Outgoing, SendError};
+use crate::producer::{Outgoing, SendError};
 
 pub(super) struct Lane {
     pub(super) partition: Partition,

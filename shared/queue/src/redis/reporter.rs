@@ -1,22 +1,23 @@
-//! What an owner tells Redis after its commit: totals applied, receipts, and what may be trimmed. All of it is
-//! advice: whatever gets lost is made good by the next report, or by the database.
+//! Reports to Redis.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use domain::Partition;
 use redis::{Pipeline, RedisError};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::QueueError;
-use crate::commands;
-use crate::connection::Link;
-use crate::error::unexpected_reply;
 use crate::reader::EntryId;
-use crate::receipts::{self, ReceiptMessage};
+use crate::receipts::ReceiptMessage;
+use crate::redis::commands;
+use crate::redis::connection::{Link, Server as Redis};
+use crate::redis::error::unexpected_reply;
+use crate::redis::receipts::message;
+use crate::reporter::Reporter;
 
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the server's clock and memory are taken from our own clock.
@@ -24,12 +25,10 @@ const SERVER_FRESH: Duration = Duration::from_secs(1);
 /// Past this share of `maxmemory`, applied entries are not kept for a failover of the database any longer.
 const MEMORY_HIGH: f64 = 0.5;
 
-/// Reports of all partitions of one worker; clones share a connection.
-#[derive(Clone)]
-pub struct Applied {
+pub(crate) struct RedisReporter {
     link: Link,
-    server: Arc<Mutex<Option<Server>>>,
-    failing: Arc<AtomicBool>,
+    server: Mutex<Option<Server>>,
+    failing: AtomicBool,
 }
 
 /// The server's state at a moment of ours.
@@ -40,43 +39,10 @@ struct Server {
     memory_fraction: f64,
 }
 
-impl Applied {
-    pub fn new(url: &str) -> Result<Applied, QueueError> {
-        let link = Link::new(url, RESPONSE_TIMEOUT)?;
-        Ok(Applied { link, server: Arc::default(), failing: Arc::default() })
-    }
-
-    /// After a commit: the running totals of the writers it applied entries of, the receipts asked for, and
-    /// trimming below `trim_to`, the position: entries at and above it stay, and so do those younger than `keep`
-    /// unless memory is short. A failure is logged when it begins, and otherwise without consequence.
-    pub async fn report(
-        &self,
-        partition: Partition,
-        writers: &[(Uuid, u64)],
-        receipts: &[ReceiptMessage],
-        trim_to: EntryId,
-        keep: Duration,
-    ) {
-        let mut pipeline = redis::pipe();
-        if !writers.is_empty() {
-            commands::add_applied(&mut pipeline, partition, writers);
-        }
-        add_receipts(&mut pipeline, receipts);
-        if trim_to != EntryId::ZERO {
-            match self.first_kept(trim_to, keep).await {
-                Ok(first_kept) => commands::add_trim(&mut pipeline, partition, first_kept),
-                // Trimming can wait; totals and receipts are tried all the same.
-                Err(error) => self.note(Some(&error)),
-            }
-        }
-        self.run(&pipeline).await;
-    }
-
-    /// Drops the totals of writers that the database has forgotten.
-    pub async fn forget(&self, partition: Partition, writers: &[Uuid]) {
-        if !writers.is_empty() {
-            self.run(&commands::forget_writers(partition, writers)).await;
-        }
+impl RedisReporter {
+    pub(crate) fn new(redis: &Redis) -> RedisReporter {
+        let link = Link::new(redis, RESPONSE_TIMEOUT);
+        RedisReporter { link, server: Mutex::default(), failing: AtomicBool::default() }
     }
 
     async fn run(&self, pipeline: &Pipeline) {
@@ -126,6 +92,38 @@ impl Applied {
     }
 }
 
+#[async_trait]
+impl Reporter for RedisReporter {
+    async fn report(
+        &self,
+        partition: Partition,
+        writers: &[(Uuid, u64)],
+        receipts: &[ReceiptMessage],
+        trim_to: EntryId,
+        keep: Duration,
+    ) {
+        let mut pipeline = redis::pipe();
+        if !writers.is_empty() {
+            commands::add_applied(&mut pipeline, partition, writers);
+        }
+        add_receipts(&mut pipeline, receipts);
+        if trim_to != EntryId::ZERO {
+            match self.first_kept(trim_to, keep).await {
+                Ok(first_kept) => commands::add_trim(&mut pipeline, partition, first_kept),
+                // Trimming can wait; totals and receipts are tried all the same.
+                Err(error) => self.note(Some(&error)),
+            }
+        }
+        self.run(&pipeline).await;
+    }
+
+    async fn forget(&self, partition: Partition, writers: &[Uuid]) {
+        if !writers.is_empty() {
+            self.run(&commands::forget_writers(partition, writers)).await;
+        }
+    }
+}
+
 /// One message for each address.
 fn add_receipts(pipeline: &mut Pipeline, receipts: &[ReceiptMessage]) {
     let mut by_address: BTreeMap<&str, Vec<&ReceiptMessage>> = BTreeMap::new();
@@ -133,6 +131,6 @@ fn add_receipts(pipeline: &mut Pipeline, receipts: &[ReceiptMessage]) {
         by_address.entry(&receipt.address).or_default().push(receipt);
     }
     for (address, receipts) in by_address {
-        commands::add_publish(pipeline, address, &receipts::message(receipts.into_iter()));
+        commands::add_publish(pipeline, address, &message(receipts.into_iter()));
     }
 }

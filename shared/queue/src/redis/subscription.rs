@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
-use redis::{AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, PushKind, RedisError, Value};
+use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError, Value};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::{CONNECT_TIMEOUT, client};
-use crate::{Backoff, QueueError, commands};
+use crate::Backoff;
+use crate::redis::commands;
+use crate::redis::connection::{CONNECT_TIMEOUT, Server};
 
 /// The connection is asked for a sign of life so often: a peer that is gone without a word is noticed by that.
 const PING_EVERY: Duration = Duration::from_secs(1);
@@ -26,12 +27,12 @@ pub(crate) enum Event<'a> {
 
 /// Follows one channel until `stop`. `on_event` is called on the connection's task and must not block.
 pub(crate) fn subscribe(
-    url: &str,
+    server: &Server,
     channel: String,
     stop: CancellationToken,
     on_event: impl Fn(Event<'_>) + Send + Sync + 'static,
-) -> Result<(), QueueError> {
-    let client = client(url, ProtocolVersion::RESP3)?;
+) {
+    let client = server.subscriptions.clone();
     let on_event = Arc::new(on_event);
     let follow = async move {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
@@ -43,7 +44,6 @@ pub(crate) fn subscribe(
         }
     };
     tokio::spawn(async move { stop.run_until_cancelled(follow).await });
-    Ok(())
 }
 
 /// Returns when the connection is lost.

@@ -12,20 +12,35 @@ use redis::{
 use tokio::sync::Mutex;
 
 use crate::QueueError;
-use crate::error::unexpected_reply;
+use crate::redis::error::{failed, unexpected_reply};
 
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes collected before they are handed to the socket: an entry in one or two writes instead of thirty.
 const WRITE_BUFFER: usize = 256 << 10;
 
-/// A client for `url` with TCP_NODELAY set, which the `redis` crate leaves off.
-pub(crate) fn client(url: &str, protocol: ProtocolVersion) -> Result<Client, QueueError> {
-    let open = || {
-        let info = url.into_connection_info()?.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        let settings = info.redis_settings().clone().set_protocol(protocol);
-        Client::open(info.set_redis_settings(settings))
-    };
-    open().map_err(|e| QueueError::new("read the URL", e))
+/// Where Redis is: checked once, and everything that connects is made from it.
+#[derive(Clone)]
+pub(crate) struct Server {
+    commands: Client,
+    /// Messages come as pushes, which the older protocol does not have.
+    pub(crate) subscriptions: Client,
+}
+
+impl Server {
+    pub(crate) fn at(url: &str) -> Result<Server, QueueError> {
+        let client = |protocol| client(url, protocol).map_err(|e| failed("read the URL", e));
+        Ok(Server {
+            commands: client(ProtocolVersion::RESP2)?,
+            subscriptions: client(ProtocolVersion::RESP3)?,
+        })
+    }
+}
+
+/// With TCP_NODELAY set, which the `redis` crate leaves off.
+fn client(url: &str, protocol: ProtocolVersion) -> RedisResult<Client> {
+    let info = url.into_connection_info()?.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+    let settings = info.redis_settings().clone().set_protocol(protocol);
+    Client::open(info.set_redis_settings(settings))
 }
 
 /// One connection, made when first needed and again after it broke. Clones share it; whoever blocks on it (BLOCK,
@@ -62,9 +77,8 @@ impl From<Failure> for RedisError {
 }
 
 impl Link {
-    pub(crate) fn new(url: &str, response_timeout: Duration) -> Result<Link, QueueError> {
-        let client = client(url, ProtocolVersion::RESP2)?;
-        Ok(Link { client, response_timeout, current: Arc::default() })
+    pub(crate) fn new(server: &Server, response_timeout: Duration) -> Link {
+        Link { client: server.commands.clone(), response_timeout, current: Arc::default() }
     }
 
     /// The reply to each command of the pipeline, in order.

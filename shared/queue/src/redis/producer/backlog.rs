@@ -11,38 +11,25 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::QueueError;
-use crate::commands;
-use crate::connection::Link;
+use crate::producer::{Backlog, WriterTotals};
+use crate::redis::commands;
+use crate::redis::connection::{Link, Server};
+use crate::redis::error::{failed, unexpected};
 
 const REFRESH: Duration = Duration::from_secs(1);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// State of the queue as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Backlog {
-    /// Events written and not yet applied, all partitions and writers.
-    pub events: u64,
-    /// Redis' `used_memory / maxmemory`; 0 without a limit.
-    pub memory_fraction: f64,
-    /// Whether Redis answered the last time it was asked. The other fields keep their last values.
-    pub reachable: bool,
-}
 
 pub(super) struct BacklogWatch {
     last: Arc<Mutex<Backlog>>,
 }
 
 impl BacklogWatch {
-    pub(super) fn start(
-        url: &str,
-        partitions: u16,
-        stop: CancellationToken,
-    ) -> Result<BacklogWatch, QueueError> {
-        let link = Link::new(url, RESPONSE_TIMEOUT)?;
+    pub(super) fn start(server: &Server, partitions: u16, stop: CancellationToken) -> BacklogWatch {
+        let link = Link::new(server, RESPONSE_TIMEOUT);
         let last = Arc::new(Mutex::new(Backlog { reachable: true, ..Backlog::default() }));
         let watched = Arc::clone(&last);
         tokio::spawn(async move { stop.run_until_cancelled(watch(link, partitions, watched)).await });
-        Ok(BacklogWatch { last })
+        BacklogWatch { last }
     }
 
     pub(super) fn last(&self) -> Backlog {
@@ -66,9 +53,9 @@ async fn watch(link: Link, partitions: u16, last: Arc<Mutex<Backlog>>) {
 
 async fn read(link: &Link, partitions: u16) -> Result<Backlog, QueueError> {
     let replies = link.run(&commands::backlog(partitions)).await;
-    let mut replies = replies.map_err(|e| QueueError::new("read the backlog", e.into()))?;
+    let mut replies = replies.map_err(|e| failed("read the backlog", e.into()))?;
     let memory = replies.pop().and_then(Result::ok).as_ref().and_then(commands::memory_fraction);
-    let memory_fraction = memory.ok_or_else(|| QueueError::unexpected("read the server's memory"))?;
+    let memory_fraction = memory.ok_or_else(|| unexpected("read the server's memory"))?;
     let mut events = 0;
     let mut replies = replies.into_iter();
     while let (Some(sent), Some(applied)) = (replies.next(), replies.next()) {
@@ -80,20 +67,11 @@ async fn read(link: &Link, partitions: u16) -> Result<Backlog, QueueError> {
     Ok(Backlog { events, memory_fraction, reachable: true })
 }
 
-/// What a writer has sent to a partition, by its running total of events, and what of it was said to be applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WriterTotals {
-    pub partition: Partition,
-    pub writer: Uuid,
-    pub sent: u64,
-    pub applied: u64,
-}
-
 /// The totals of every writer that Redis knows; one pipeline on a connection of its own.
-pub async fn sent_totals(url: &str, partitions: u16) -> Result<Vec<WriterTotals>, QueueError> {
-    let link = Link::new(url, RESPONSE_TIMEOUT)?;
+pub(crate) async fn sent_totals(server: &Server, partitions: u16) -> Result<Vec<WriterTotals>, QueueError> {
+    let link = Link::new(server, RESPONSE_TIMEOUT);
     let replies = link.run(&commands::backlog(partitions)).await;
-    let mut replies = replies.map_err(|e| QueueError::new("read the totals sent", e.into()))?.into_iter();
+    let mut replies = replies.map_err(|e| failed("read the totals sent", e.into()))?.into_iter();
     let mut all = Vec::new();
     for partition in (0..partitions).map(Partition) {
         let (Some(sent), Some(applied)) = (replies.next(), replies.next()) else { break };
@@ -112,9 +90,9 @@ pub async fn sent_totals(url: &str, partitions: u16) -> Result<Vec<WriterTotals>
 
 /// The pairs of a hash of totals. Foreign fields are passed over.
 fn totals(reply: RedisResult<Value>) -> Result<Vec<(Uuid, u64)>, QueueError> {
-    let reply = reply.map_err(|e| QueueError::new("read totals", e))?;
+    let reply = reply.map_err(|e| failed("read totals", e))?;
     let pairs: Vec<(Vec<u8>, Vec<u8>)> =
-        redis::from_redis_value(reply).map_err(|e| QueueError::new("read totals", e.into()))?;
+        redis::from_redis_value(reply).map_err(|e| failed("read totals", e.into()))?;
     let pair = |(writer, total): (Vec<u8>, Vec<u8>)| {
         Some((Uuid::from_slice(&writer).ok()?, std::str::from_utf8(&total).ok()?.parse().ok()?))
     };
