@@ -1,7 +1,9 @@
 //! The command line. Settings (`AB_*`) are flags of every command; exit 0 done, 1 failed, 2 bad usage.
 
 use crate::accounting;
+use crate::experiments::Experiments;
 use crate::output::{self, Progress};
+use crate::results::Results;
 use crate::simulate::check::Checker;
 use crate::simulate::lane::Plot;
 use crate::simulate::script::Habits;
@@ -45,6 +47,11 @@ enum Command {
         #[arg(long, default_value = "default")]
         tenant: String,
     },
+    /// Create, list, show, start, stop and archive experiments.
+    #[command(subcommand)]
+    Experiments(Experiments),
+    /// Show which variation of an experiment does what, and how sure that is.
+    Results(Results),
 }
 
 #[derive(Args)]
@@ -118,6 +125,7 @@ pub fn main() -> ExitCode {
     match run(&cli, &settings) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
+        Err(error) if output::is_unread(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::error(&format!("{error:#}"));
             let usage = error.is::<settings::Refusal>();
@@ -148,6 +156,8 @@ fn run(cli: &Cli, settings: &Settings) -> Result<bool> {
                 }
                 Ok(report.differences.is_empty())
             }
+            Command::Experiments(command) => command.run(settings, cli.json).await.map(|()| true),
+            Command::Results(command) => command.run(settings, cli.json).await.map(|()| true),
         }
     })
 }

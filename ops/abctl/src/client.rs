@@ -1,11 +1,13 @@
-//! A small HTTP/1.1 client over one kept-alive connection, on which requests follow one another.
+//! A small HTTP/1.1 client over one kept-alive connection, on which requests follow one another. No error says a key.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request};
+use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::io;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
@@ -27,12 +29,26 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+/// What of a path segment is sent as it is; the rest as `%XX`.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A user's text as one segment of a path, or one value of a query.
+pub fn segment(text: &str) -> String {
+    utf8_percent_encode(text, UNRESERVED).to_string()
+}
+
+/// Establishing a connection takes longer than this only when a firewall swallows it.
+const CONNECT: Duration = Duration::from_secs(10);
+
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    #[error("{0} is not a base such as http://127.0.0.1:8008 (https:// ends at a proxy)")]
-    Base(String),
+    #[error("the address of the service: {0}")]
+    Base(#[from] BaseError),
     #[error("{0} cannot stand in a request")]
     Request(&'static str),
+    /// Nothing was sent.
+    #[error("nothing answers at http://{0}: is `abctl up` running? AB_URL chooses another address")]
+    Unreachable(String, #[source] io::Error),
     /// Nothing is known of what the server did with the request.
     #[error("no answer from {0}")]
     Connection(String, #[source] Box<dyn std::error::Error + Send + Sync>),
@@ -40,18 +56,45 @@ pub enum HttpError {
     Timeout(String, Duration),
 }
 
+/// Why an address is none that requests can be sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BaseError {
+    #[error("must be a base address such as http://127.0.0.1:8008, without a path")]
+    Shape,
+    #[error(
+        "https:// is not spoken by abctl, TLS ends at a proxy in front: give the http:// address behind it, or a \
+         tunnel to it"
+    )]
+    Tls,
+    #[error("must not hold a user or password: keys have variables of their own")]
+    Credentials,
+}
+
+/// `host:port` of a base.
+fn authority(base: &str) -> Result<String, BaseError> {
+    let uri: Uri = base.parse().map_err(|_| BaseError::Shape)?;
+    match uri.scheme_str() {
+        Some("http") => {}
+        Some("https") => return Err(BaseError::Tls),
+        _ => return Err(BaseError::Shape),
+    }
+    let authority = uri.authority().ok_or(BaseError::Shape)?;
+    if authority.as_str().contains('@') {
+        return Err(BaseError::Credentials);
+    }
+    if authority.host().is_empty() || !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+        return Err(BaseError::Shape);
+    }
+    Ok(format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(80)))
+}
+
 impl Client {
-    /// For a base such as `http://127.0.0.1:8008`, without a path.
+    /// For a base such as `http://127.0.0.1:8008`.
     pub fn new(base: &str, token: Option<&str>) -> Result<Client, HttpError> {
-        let bad = || HttpError::Base(base.to_owned());
-        let authority = base.strip_prefix("http://").ok_or_else(bad)?.trim_end_matches('/');
-        if authority.is_empty() || authority.contains('/') {
-            return Err(bad());
-        }
-        let authority =
-            if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
+        let authority = authority(base)?;
         let mut headers = HeaderMap::new();
-        headers.insert(HOST, HeaderValue::from_str(&authority).map_err(|_| bad())?);
+        let host = HeaderValue::from_str(&authority).map_err(|_| BaseError::Shape)?;
+        headers.insert(HOST, host);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(token) = token {
             let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
@@ -60,6 +103,11 @@ impl Client {
             headers.insert(AUTHORIZATION, value);
         }
         Ok(Client { authority, headers, timeout: Duration::from_secs(60), connection: None })
+    }
+
+    /// `host:port`.
+    pub fn authority(&self) -> &str {
+        &self.authority
     }
 
     /// How long a whole request may take (60 s unless said otherwise); afterwards its outcome is unknown.
@@ -97,18 +145,16 @@ impl Client {
             request.headers_mut().insert(HeaderName::from_static(name), value);
         }
         let limit = self.timeout;
-        let outcome = tokio::time::timeout(limit, self.exchange(request)).await;
-        match outcome {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(HttpError::Connection(self.authority.clone(), error)),
+        match tokio::time::timeout(limit, self.exchange(request)).await {
+            Ok(outcome) => outcome,
             Err(_) => Err(HttpError::Timeout(self.authority.clone(), limit)),
         }
     }
 
-    async fn exchange(
-        &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
+    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, HttpError> {
+        let broken = |error: Box<dyn std::error::Error + Send + Sync>, authority: &str| {
+            HttpError::Connection(authority.to_owned(), error)
+        };
         // Taken out, so that a request given up half way does not leave its connection to the next one.
         let kept = match self.connection.take() {
             Some(mut kept) => kept.ready().await.is_ok().then_some(kept),
@@ -118,20 +164,27 @@ impl Client {
             Some(kept) => kept,
             None => self.connect().await?,
         };
-        let answer = sender.send_request(request).await?;
+        let answer = sender.send_request(request).await.map_err(|e| broken(e.into(), &self.authority))?;
         let (head, body) = answer.into_parts();
         let retry_after = head.headers.get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok());
         #[allow(clippy::disallowed_methods)] // limited
-        let body = http_body_util::Limited::new(body, ANSWER_MAX).collect().await?.to_bytes();
+        let body = http_body_util::Limited::new(body, ANSWER_MAX).collect().await;
+        let body = body.map_err(|e| broken(e, &self.authority))?.to_bytes();
         self.connection = Some(sender);
         let retry_after = retry_after.map(Duration::from_secs);
         Ok(Answer { status: head.status.as_u16(), retry_after, body })
     }
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>> {
-        let stream = TcpStream::connect(&self.authority).await?;
-        stream.set_nodelay(true)?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, HttpError> {
+        let unreachable = |error| HttpError::Unreachable(self.authority.clone(), error);
+        let stream = match tokio::time::timeout(CONNECT, TcpStream::connect(&self.authority)).await {
+            Ok(stream) => stream.map_err(unreachable)?,
+            Err(_) => return Err(unreachable(io::ErrorKind::TimedOut.into())),
+        };
+        stream.set_nodelay(true).map_err(unreachable)?;
+        let opened = handshake(TokioIo::new(stream)).await;
+        let (sender, connection) =
+            opened.map_err(|e| HttpError::Connection(self.authority.clone(), e.into()))?;
         // A broken connection is reported by the request that is under way on it.
         tokio::spawn(async { drop(connection.await) });
         Ok(sender)

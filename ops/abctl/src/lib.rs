@@ -1,9 +1,14 @@
 //! `abctl`, the command-line tool. Its part in the journey of one event: [`simulate`] sends it as an SDK would,
-//! [`accounting`] says in which column it ended, [`verify`] recomputes from the raw rows what it changed.
+//! [`accounting`] says in which column it ended, [`verify`] recomputes from the raw rows what it changed, and
+//! [`results`] shows what it added to an answer of one of the [`experiments`].
 
 pub mod accounting;
+pub mod api;
 pub mod cli;
 pub mod client;
+pub mod experiments;
 mod output;
+pub mod results;
 pub mod simulate;
+pub mod table;
 pub mod verify;

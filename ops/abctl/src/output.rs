@@ -16,6 +16,20 @@ pub fn json(value: &impl serde::Serialize) -> io::Result<()> {
     writeln!(out)
 }
 
+/// An answer of the service, byte for byte.
+pub fn untouched(body: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(body)?;
+    if body.ends_with(b"\n") { Ok(()) } else { writeln!(out) }
+}
+
+/// Text with its line ends; colours show on terminals only, and not with `NO_COLOR`.
+pub fn text(text: &str) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
 /// A table with a row per partition, and the line that scripts look for last.
 pub fn books(books: &Books) -> io::Result<()> {
     let mut out = io::stdout().lock();
@@ -71,9 +85,16 @@ pub fn lines(lines: &[String]) -> io::Result<()> {
     lines.iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
+/// One line, whatever the message holds.
 pub fn error(message: &str) {
+    let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     // Nothing is left to do when standard error is closed.
-    let _ = writeln!(io::stderr(), "abctl: {}", message.replace('\n', " "));
+    let _ = writeln!(io::stderr(), "abctl: {line}");
+}
+
+/// Whether whoever read our standard output has seen enough, as `head` has.
+pub fn is_unread(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// A bar on a terminal, a plain line every few seconds elsewhere.

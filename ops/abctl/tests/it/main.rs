@@ -1,7 +1,12 @@
-//! Tests of abctl that need no server.
+//! Tests of abctl.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod accounting;
+mod commands;
+mod create;
+mod deployment;
+mod help;
 mod pipeline;
+mod results;
 mod simulate;
 mod verify;

@@ -1,0 +1,77 @@
+//! An analyzer as a process of its own on a database and a Redis of the test's own, and abctl as it is typed.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use testkit::{Process, Redis};
+
+pub const API_TOKEN: &str = "abctl-ingest-token-0123456789";
+pub const READ_TOKEN: &str = "abctl-read-only-token-0123456789";
+pub const ADMIN_TOKEN: &str = "abctl-admin-token-0123456789";
+
+pub struct Deployment {
+    pub url: String,
+    _analyzer: Process,
+    _redis: Redis,
+}
+
+impl Deployment {
+    pub async fn start() -> Deployment {
+        let postgres = testkit::postgres().await;
+        let (database, redis) = (postgres.create_database().await.unwrap(), Redis::start().await.unwrap());
+        let port = testkit::free_port().unwrap();
+        let mut analyzer = Process::of("analyzer")
+            .unwrap()
+            .env("AB_PORT", port.to_string())
+            .env("AB_INTERNAL_ADDR", format!("127.0.0.1:{}", testkit::free_port().unwrap()))
+            .env("AB_DATABASE_URL", postgres.url_for(&database))
+            .env("AB_REDIS_URL", redis.url())
+            .env("AB_API_TOKEN", API_TOKEN)
+            .env("AB_READONLY_API_TOKEN", READ_TOKEN)
+            .env("AB_ADMIN_TOKEN", ADMIN_TOKEN)
+            .spawn()
+            .unwrap();
+        let addr = ([127, 0, 0, 1], port).into();
+        analyzer.wait_ready(addr, "/readyz", Duration::from_secs(60)).await.unwrap();
+        Deployment { url: format!("http://{addr}"), _analyzer: analyzer, _redis: redis }
+    }
+
+    /// With the admin's key.
+    pub fn abctl(&self, arguments: &[&str]) -> Ran {
+        abctl(arguments, &[("AB_URL", &self.url), ("AB_ADMIN_TOKEN", ADMIN_TOKEN)], None)
+    }
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub error: String,
+}
+
+/// Runs abctl to its end with no `AB_` variable but these.
+pub fn abctl(arguments: &[&str], env: &[(&str, &str)], stdin: Option<&Path>) -> Ran {
+    let mut command = Command::new(testkit::bin("abctl").unwrap());
+    command.env_clear().envs(env.iter().copied()).args(arguments);
+    command.stdin(stdin.map_or(Stdio::null(), |path| File::open(path).unwrap().into()));
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code().unwrap(), out: text(output.stdout), error: text(output.stderr) }
+}
+
+impl Ran {
+    /// Standard output of a run that succeeded without a word on standard error.
+    pub fn ok(self) -> String {
+        assert_eq!((self.code, self.error.as_str()), (0, ""), "{}", self.out);
+        self.out
+    }
+
+    /// The one line a run that ended with `code` wrote to standard error.
+    pub fn failed(self, code: i32) -> String {
+        assert_eq!((self.code, self.out.as_str()), (code, ""), "{}", self.error);
+        assert_eq!(self.error.lines().count(), 1, "{}", self.error);
+        self.error.trim_end().to_owned()
+    }
+}
