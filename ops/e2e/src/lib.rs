@@ -5,7 +5,6 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 mod deployment;
-pub mod results;
 pub mod run;
 pub mod system;
 

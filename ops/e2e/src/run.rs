@@ -2,6 +2,8 @@
 
 use crate::deployment::Deployment;
 use crate::{ADMIN_TOKEN, API_TOKEN};
+use abctl::api::Api;
+use abctl::simulate::answers::Answer;
 use abctl::simulate::check::Checker;
 use abctl::simulate::lane::Plot;
 use abctl::simulate::script::Habits;
@@ -116,6 +118,26 @@ pub async fn verify_all(system: &dyn Deployment, simulation: &Simulation) -> Res
         reports.push(verify::verify(store, partitions, &simulation.plot.tenant, &experiment.key).await?);
     }
     Ok(reports)
+}
+
+/// The analyzer's answers to every experiment of the simulation.
+pub async fn answers(
+    system: &dyn Deployment,
+    simulation: &Simulation,
+    outcome: &Outcome,
+) -> Result<Vec<Answer>> {
+    let mut api = Api::at(&system.analyzer_url(), Some(("AB_ADMIN_TOKEN", ADMIN_TOKEN)))?;
+    Ok(simulation.plot.world.answers(&mut api, &outcome.oracle).await?)
+}
+
+/// What is wrong with the answers; empty = nothing.
+pub async fn wrong_answers(
+    system: &dyn Deployment,
+    simulation: &Simulation,
+    outcome: &Outcome,
+) -> Result<Vec<String>> {
+    let answers = answers(system, simulation, outcome).await?;
+    Ok(answers.into_iter().flat_map(|answer| answer.differences).collect())
 }
 
 /// Nobody listens.

@@ -1,6 +1,7 @@
 //! Synthetic users with a known effect, sent through HTTP as SDKs would, and an [`oracle`] that says what must
 //! come out.
 
+pub mod answers;
 pub mod check;
 pub mod expect;
 pub mod lane;

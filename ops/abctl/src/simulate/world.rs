@@ -1,5 +1,6 @@
 //! The experiments the synthetic users take part in, with the effects they truly have.
 
+use crate::results::TrueLift;
 use serde_json::{Value, json};
 
 /// Event names that conversions carry; metrics refer to them by index.
@@ -141,6 +142,19 @@ impl Experiment {
             "attribution": {"window_hours": self.window_hours},
             "crossovers": crossovers,
         })
+    }
+
+    /// The effects that are known beforehand: the simulated one is on the chance to purchase, and a proportion of
+    /// purchases shows it as it is.
+    pub fn true_lifts(&self) -> Vec<TrueLift> {
+        let shows = |m: &&Metric| m.kind == Kind::Proportion && m.event == PURCHASE;
+        let mut lifts = Vec::new();
+        for metric in self.metrics.iter().filter(shows) {
+            for (variation, arm) in self.arms.iter().enumerate().skip(1) {
+                lifts.push(TrueLift { metric: metric.key.to_owned(), variation, lift: arm.lift });
+            }
+        }
+        lifts
     }
 
     /// Whether any metric counts this event.

@@ -3,7 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use anyhow::Result;
-use e2e::{Setup, System, results, run};
+use e2e::{Setup, System, run};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,12 +41,9 @@ async fn demo() -> Result<Vec<String>> {
     });
     let outcome = run::send(&system, &simulation, progress).await?;
     let (books, mut differences) = run::faults(&system, &simulation, &outcome).await?;
-    let world = &simulation.plot.world;
-    let (stats, more) = results::read_all(&system, world, &outcome.oracle).await?;
-    differences.extend(more);
-    println!();
-    results::table(world, &stats).iter().for_each(|line| println!("{line}"));
-    println!();
+    let answers = run::answers(&system, &simulation, &outcome).await?;
+    differences.extend(answers.iter().flat_map(|answer| answer.differences.clone()));
+    anstream::println!("\n{}", simulation.plot.world.pages(&answers));
     for report in run::verify_all(&system, &simulation).await? {
         let abctl::verify::Report { experiment, rows, units, conversions, differences } = report;
         let verdict = if differences.is_empty() { "equal" } else { "DIFFERENT" };

@@ -49,6 +49,18 @@ async fn simulate_accounting_and_verify_agree_and_say_so_when_something_is_wrong
     let (code, out, _) = abctl(&system, &["verify", "sim-checkout"]).await;
     assert!(code == 0 && out.starts_with("verify sim-checkout: equal (rows="), "{out}");
 
+    // Of three tiers the analyzer knows the answers; a gateway says so.
+    let url = system.analyzer_url();
+    let (code, out, _) = abctl(&system, &["results", "sim-checkout", "--url", &url]).await;
+    let lines: Vec<&str> = out.lines().collect();
+    assert!(code == 0 && lines[0] == "sim-checkout" && lines[1].starts_with("running since "), "{out}");
+    assert!(lines.contains(&"purchase  proportion, primary") && out.contains("\ndata quality\n"), "{out}");
+    let (code, out, error) = abctl(&system, &["results", "sim-checkout"]).await;
+    assert!(
+        code == 1 && out.is_empty() && error.contains("is AB_URL the address of the gateway?"),
+        "{error}"
+    );
+
     // A lost row, and a count that is wrong by one.
     sql(
         &system,

@@ -3,7 +3,7 @@
 
 use abctl::simulate::rng::Rng;
 use e2e::run::{self};
-use e2e::{Setup, System, results};
+use e2e::{Setup, System};
 use ingest_worker::Ownership;
 use queue::redis::RedisQueue;
 use service::boot::{Boot, Listeners};
@@ -104,8 +104,8 @@ async fn without_any_lock_nothing_is_lost_doubled_or_out_of_order() {
     // The first exposure sent sticks, conflicts are judged against the first: both are lost if order is.
     let (books, found) = run::faults(&system, &simulation, &outcome).await.unwrap();
     assert_eq!(found.iter().take(20).collect::<Vec<_>>(), Vec::<&String>::new(), "{} in all", found.len());
-    let world = &simulation.plot.world;
-    assert_eq!(results::read_all(&system, world, &outcome.oracle).await.unwrap().1, Vec::<String>::new());
+    let wrong = run::wrong_answers(&system, &simulation, &outcome).await.unwrap();
+    assert_eq!(wrong, Vec::<String>::new());
     // They did get in each other's way, and connections did break under them.
     let moved = workers.iter().map(|w| w.metric("cause=\"moved\"")).sum::<f64>();
     let broken = workers.iter().map(|w| w.metric("cause=\"")).sum::<f64>() - moved;
