@@ -118,7 +118,8 @@ fn mismatched(stats: &LiveStats, p: Option<f64>) -> String {
 fn warnings(arms: &[Arm]) -> String {
     const USER: [&str; 2] = ["user", "users"];
     const CONVERSION: [&str; 2] = ["conversion", "conversions"];
-    let kinds: [(_, _, fn(&DataQuality) -> i64); 6] = [
+    type Count = fn(&DataQuality) -> i64;
+    let kinds: [(_, _, Count); 6] = [
         (USER, "saw a further variation: counted in the first one seen", |q| q.crossovers),
         (USER, "sent an exposure late that claims an earlier time", |q| q.earlier_exposure_seen),
         (USER, "went over the spike limit: in no metric", |q| q.filtered),
