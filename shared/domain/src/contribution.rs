@@ -53,7 +53,8 @@ impl Contribution {
     pub fn of(enrollment: &Enrollment, plan: &Plan) -> Contribution {
         let crossed = !enrollment.crossed.is_empty();
         let excluded = crossed && plan.crossovers == Crossovers::Exclude;
-        let counted: u64 = enrollment.tallies.iter().map(|t| u64::from(t.count)).sum();
+        let measured = enrollment.tallies.iter().take(plan.measured);
+        let counted: u64 = measured.map(|t| u64::from(t.count)).sum();
         let filtered = !excluded && plan.spike_limit.is_some_and(|limit| counted > u64::from(limit));
         let heads = Heads {
             enrolled: 1,

@@ -12,12 +12,20 @@ pub struct Plan {
     pub experiment: ExperimentId,
     pub version: u32,
     pub variations: u16,
-    /// Distinct event names of all metrics; a [`crate::Tally`] each.
+    /// Distinct event names of all metrics, then of the named covariates; a [`crate::Tally`] each.
     pub events: Vec<String>,
+    /// How many of `events` are a metric's; the rest are covariates only.
+    pub measured: usize,
     /// What a unit contributes; index 0 is always [`Feature::One`].
     pub features: Vec<Feature>,
-    /// Pairs of features whose products are summed per arm, ascending.
+    /// Pairs of features whose products are summed per arm: what effects need, ascending, then what adjusting them
+    /// needs besides, ascending.
     pub products: Vec<(u16, u16)>,
+    /// Where the second run of `products` begins. What a release adds stands behind what was there, so that rows
+    /// stored before keep their meaning.
+    adjusting: usize,
+    /// Sums before the exposure of the events the definition names as covariates of every metric.
+    covariates: Vec<Feature>,
     /// Length of the attribution window in microseconds; `None` = no end.
     pub window: Option<i64>,
     pub tolerance: i64,
@@ -62,7 +70,7 @@ pub enum Placement {
 }
 
 /// The features a metric is analysed by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetricFeatures {
     /// The outcome y; of a ratio the numerator.
     pub outcome: Feature,
@@ -70,6 +78,10 @@ pub struct MetricFeatures {
     pub denominator: Option<Feature>,
     /// The same quantity before the exposure; none for ratios.
     pub pre: Option<Feature>,
+    /// 1 if the user had any event of this metric before the exposure; none for ratios.
+    pub pre_converted: Option<Feature>,
+    /// What the outcome is adjusted by: `pre`, then the named covariates; empty for ratios.
+    pub covariates: Vec<Feature>,
     /// 1 if the user had any event of this metric.
     pub converted: Feature,
     /// Events of this metric.
@@ -86,13 +98,23 @@ impl Plan {
                 }
             }
         }
+        let measured = events.len();
+        let named = &definition.analysis.cuped.covariates;
+        for name in named {
+            if !events.iter().any(|e| e == name) {
+                events.push(name.clone());
+            }
+        }
         let mut plan = Plan {
             experiment,
             version,
             variations: u16::try_from(definition.variations.len()).unwrap_or(u16::MAX),
             events,
+            measured,
             features: vec![Feature::One],
             products: vec![(0, 0)],
+            adjusting: 0,
+            covariates: Vec::new(),
             window: definition.attribution.window_hours.map(|h| i64::from(h) * 3600 * SECOND),
             tolerance: i64::from(definition.attribution.tolerance_seconds) * SECOND,
             lookback: i64::from(definition.analysis.cuped.lookback_days) * 86_400 * SECOND,
@@ -100,11 +122,12 @@ impl Plan {
             spike_limit: definition.spike_limit,
             crossovers: definition.crossovers,
         };
-        for m in &definition.metrics {
-            plan.add_metric(m);
-        }
-        plan.products.sort_unstable();
-        plan.products.dedup();
+        plan.covariates = named.iter().map(|name| Feature::PreSum(plan.event_slot(name))).collect();
+        let effects = definition.metrics.iter().flat_map(|m| plan.effect_products(m)).collect();
+        plan.keep(effects);
+        plan.adjusting = plan.products.len();
+        let adjusting = definition.metrics.iter().flat_map(|m| plan.adjusting_products(m)).collect();
+        plan.keep(adjusting);
         plan
     }
 
@@ -115,8 +138,7 @@ impl Plan {
 
     /// The features of a metric of the definition this plan was compiled from.
     pub fn metric(&self, m: &Metric) -> MetricFeatures {
-        let slot = |name: &str| u16::try_from(self.event_index(name).unwrap_or_default()).unwrap_or_default();
-        let e = slot(m.event());
+        let e = self.event_slot(m.event());
         let (outcome, pre) = match (m.kind, m.cap) {
             (MetricKind::Proportion, _) => (Feature::Converted(e), Some(Feature::PreConverted(e))),
             (MetricKind::Mean, None) => (Feature::Sum(e), Some(Feature::PreSum(e))),
@@ -125,12 +147,16 @@ impl Plan {
             (MetricKind::Count, Some(cap)) => (Feature::CappedCount(e, cap), Some(Feature::PreCount(e))),
             (MetricKind::Ratio, _) => (Feature::Sum(e), None),
         };
-        let denominator = (m.kind == MetricKind::Ratio)
-            .then(|| m.denominator.as_deref().map_or(Feature::Count(e), |name| Feature::Sum(slot(name))));
+        let denominator = (m.kind == MetricKind::Ratio).then(|| {
+            m.denominator.as_deref().map_or(Feature::Count(e), |name| Feature::Sum(self.event_slot(name)))
+        });
+        let named = self.covariates.iter().copied().filter(|named| Some(*named) != pre);
         MetricFeatures {
             outcome,
             denominator,
             pre,
+            pre_converted: pre.map(|_| Feature::PreConverted(e)),
+            covariates: pre.map_or_else(Vec::new, |pre| std::iter::once(pre).chain(named).collect()),
             converted: Feature::Converted(e),
             count: Feature::Count(e),
         }
@@ -140,7 +166,9 @@ impl Plan {
     pub fn product_index(&self, a: Feature, b: Feature) -> Option<usize> {
         let at = |f| self.features.iter().position(|x| *x == f).and_then(|i| u16::try_from(i).ok());
         let pair = ordered(at(a)?, at(b)?);
-        self.products.binary_search(&pair).ok()
+        let (effects, adjusting) = self.products.split_at_checked(self.adjusting)?;
+        let behind = || adjusting.binary_search(&pair).ok().map(|i| i + self.adjusting);
+        effects.binary_search(&pair).ok().or_else(behind)
     }
 
     /// Where a conversion at `at` falls for a user exposed at `exposed_at`.
@@ -155,22 +183,38 @@ impl Plan {
         if pre.contains(&at) { Placement::Pre } else { Placement::Before }
     }
 
-    fn add_metric(&mut self, m: &Metric) {
+    fn effect_products(&self, m: &Metric) -> Vec<(Feature, Feature)> {
         let f = self.metric(m);
-        let outcome = self.feature(f.outcome);
-        let mut pairs = vec![(0, outcome), (outcome, outcome)];
-        for described in [f.converted, f.count] {
-            pairs.push((0, self.feature(described)));
+        let y = f.outcome;
+        let mut pairs = vec![(Feature::One, y), (y, y), (Feature::One, f.converted), (Feature::One, f.count)];
+        for other in [f.pre, f.denominator].into_iter().flatten() {
+            pairs.extend([(Feature::One, other), (other, other), (y, other)]);
         }
-        if let Some(pre) = f.pre {
-            let pre = self.feature(pre);
-            pairs.extend([(0, pre), (pre, pre), ordered(outcome, pre)]);
+        pairs
+    }
+
+    fn adjusting_products(&self, m: &Metric) -> Vec<(Feature, Feature)> {
+        let f = self.metric(m);
+        let mut pairs: Vec<_> = f.pre_converted.map(|had| (Feature::One, had)).into_iter().collect();
+        for (i, &x) in f.covariates.iter().enumerate() {
+            pairs.extend([(Feature::One, x), (f.outcome, x)]);
+            pairs.extend(f.covariates.iter().skip(i).map(|&other| (x, other)));
         }
-        if let Some(denominator) = f.denominator {
-            let denominator = self.feature(denominator);
-            pairs.extend([(0, denominator), (denominator, denominator), ordered(outcome, denominator)]);
-        }
-        self.products.extend(pairs);
+        pairs
+    }
+
+    /// Adds a run of products that are not kept yet, ascending.
+    fn keep(&mut self, pairs: Vec<(Feature, Feature)>) {
+        let mut run: Vec<(u16, u16)> =
+            pairs.into_iter().map(|(a, b)| ordered(self.feature(a), self.feature(b))).collect();
+        run.retain(|pair| !self.products.contains(pair));
+        run.sort_unstable();
+        run.dedup();
+        self.products.extend(run);
+    }
+
+    fn event_slot(&self, name: &str) -> u16 {
+        u16::try_from(self.event_index(name).unwrap_or_default()).unwrap_or_default()
     }
 
     fn feature(&mut self, f: Feature) -> u16 {
@@ -178,7 +222,7 @@ impl Plan {
             self.features.push(f);
             self.features.len() - 1
         });
-        // At most 1 + 8 x 50 features: 50 metrics is the definition's limit.
+        // At most 1 + 9 x 50 + 5 features: 50 metrics and 5 covariates are the definition's limits.
         u16::try_from(at).unwrap_or(u16::MAX)
     }
 }

@@ -1,4 +1,4 @@
-use domain::definition::{Definition, Direction, Invalid, Role};
+use domain::definition::{Analysis, Correction, Cuped, Definition, Direction, Invalid, Mode, Role};
 use serde_json::{Value, json};
 
 /// A definition from its JSON, checked.
@@ -97,6 +97,60 @@ fn every_rule_names_the_field_it_refuses() {
         ("/analysis", json!({"srm_alpha": -1}), "/analysis/srm_alpha"),
         ("/analysis", json!({"cuped": {"lookback_days": 367}}), "/analysis/cuped/lookback_days"),
         ("/analysis", json!({"cuped": {"gap_minutes": 10081}}), "/analysis/cuped/gap_minutes"),
+        ("/metrics/0/margin", json!(0.01), "/metrics/0/margin"),
+        (
+            "/metrics/1",
+            json!({"key": "a", "type": "count", "role": "guardrail", "margin": -0.01}),
+            "/metrics/1/margin",
+        ),
+        (
+            "/metrics/1",
+            json!({"key": "a", "type": "count", "role": "guardrail", "margin": 1}),
+            "/metrics/1/margin",
+        ),
+        ("/analysis", json!({"power": 1}), "/analysis/power"),
+        ("/analysis", json!({"power": 0.05}), "/analysis/power"),
+        ("/analysis", json!({"mde": 0}), "/analysis/mde"),
+        ("/analysis", json!({"mde": -0.02}), "/analysis/mde"),
+        ("/analysis", json!({"mde": 10.5}), "/analysis/mde"),
+        ("/analysis", json!({"min_days": 367}), "/analysis/min_days"),
+        ("/analysis", json!({"prior": {"stddev": 0}}), "/analysis/prior/stddev"),
+        ("/analysis", json!({"prior": {"stddev": 11}}), "/analysis/prior/stddev"),
+        ("/analysis", json!({"prior": {"mean": -11, "stddev": 1}}), "/analysis/prior/mean"),
+        ("/analysis", json!({"mode": "group_sequential"}), "/analysis/looks"),
+        ("/analysis", json!({"mode": "group_sequential", "looks": [100, 100]}), "/analysis/looks"),
+        ("/analysis", json!({"mode": "group_sequential", "looks": [200, 100]}), "/analysis/looks"),
+        ("/analysis", json!({"mode": "group_sequential", "looks": [1]}), "/analysis/looks"),
+        (
+            "/analysis",
+            json!({"mode": "group_sequential", "looks": [2, 1_000_000_000_001u64]}),
+            "/analysis/looks",
+        ),
+        (
+            "/analysis",
+            json!({"mode": "group_sequential", "looks": (2..23).collect::<Vec<_>>()}),
+            "/analysis/looks",
+        ),
+        ("/analysis", json!({"mode": "fixed", "looks": [100, 200]}), "/analysis/looks"),
+        ("/analysis", json!({"looks": [100, 200]}), "/analysis/looks"),
+        ("/analysis", json!({"mode": "bayesian", "looks": [100]}), "/analysis/looks"),
+        (
+            "/analysis",
+            json!({"cuped": {"lookback_days": 1, "gap_minutes": 1440}}),
+            "/analysis/cuped/gap_minutes",
+        ),
+        (
+            "/analysis",
+            json!({"cuped": {"lookback_days": 0, "covariates": ["a"]}}),
+            "/analysis/cuped/covariates",
+        ),
+        (
+            "/analysis",
+            json!({"cuped": {"covariates": ["a", "b", "c", "d", "e", "f"]}}),
+            "/analysis/cuped/covariates",
+        ),
+        ("/analysis", json!({"cuped": {"covariates": ["a", "b", "a"]}}), "/analysis/cuped/covariates/2"),
+        ("/analysis", json!({"cuped": {"covariates": ["a", ""]}}), "/analysis/cuped/covariates/1"),
         ("/attribution", json!({"window_hours": 0}), "/attribution/window_hours"),
         ("/attribution", json!({"window_hours": 87_601}), "/attribution/window_hours"),
         ("/attribution", json!({"window_hours": u32::MAX}), "/attribution/window_hours"),
@@ -122,6 +176,22 @@ fn the_edges_inside_are_accepted() {
         ("/metrics/0/cap", json!("0.000001")),
         ("/metrics/1/cap", json!(1)),
         ("/analysis", json!({"cuped": {"lookback_days": 366, "gap_minutes": 10080}})),
+        ("/analysis", json!({"cuped": {"lookback_days": 0, "gap_minutes": 60}})),
+        (
+            "/analysis",
+            json!({"cuped": {"lookback_days": 1, "gap_minutes": 1439, "covariates": ["a", "b", "c", "d", "e"]}}),
+        ),
+        ("/analysis", json!({"mode": "group_sequential", "looks": (2..22).collect::<Vec<_>>(), "mde": 10})),
+        (
+            "/analysis",
+            json!({"mode": "fixed", "looks": [1_000_000_000_000u64], "power": 0.051, "min_days": 0}),
+        ),
+        (
+            "/analysis",
+            json!({"mode": "bayesian", "prior": {"stddev": 10}, "correction": "none", "min_days": 366}),
+        ),
+        ("/analysis", json!({"correction": "benjamini_hochberg", "prior": {"mean": 0.1, "stddev": 1e-9}})),
+        ("/metrics/1", json!({"key": "a", "type": "count", "role": "guardrail", "margin": 0})),
         ("/attribution", json!({"window_hours": 87_600, "tolerance_seconds": 86_400})),
         ("/spike_limit", json!(1)),
     ];
@@ -140,6 +210,11 @@ fn fields_and_values_unknown_to_this_release_are_refused() {
         ("/attribution", json!({"colour": 1})),
         ("/analysis", json!({"colour": 1})),
         ("/analysis", json!({"cuped": {"colour": 1}})),
+        ("/analysis", json!({"prior": {"stddev": 1, "colour": 1}})),
+        ("/analysis", json!({"prior": {"mean": 1}})),
+        ("/analysis", json!({"mode": "peeking"})),
+        ("/analysis", json!({"correction": "bonferroni"})),
+        ("/analysis", json!({"looks": [-1]})),
         ("/metrics/0/type", json!("median")),
         ("/metrics/0/role", json!("main")),
         ("/metrics/0/cap", json!("x")),
@@ -166,6 +241,9 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(d.metrics[0].event(), "purchase");
     assert_eq!((d.attribution.window_hours, d.attribution.tolerance_seconds), (None, 0));
     assert_eq!((d.analysis.alpha, d.analysis.srm_alpha), (0.05, 0.001));
+    assert_eq!((d.analysis.mode, d.analysis.correction), (Mode::Sequential, Correction::Holm));
+    assert_eq!((d.analysis.power, d.analysis.mde, d.analysis.min_days), (0.8, None, 7));
+    assert_eq!((d.analysis.looks.len(), d.analysis.planned_size(), d.analysis.prior), (0, None, None));
     assert_eq!((d.analysis.cuped.lookback_days, d.analysis.cuped.gap_minutes), (14, 60));
     assert_eq!((d.spike_limit, d.crossovers), (None, domain::definition::Crossovers::Keep));
     assert_eq!((d.variation_index("treatment"), d.variation_index("none")), (Some(1), None));
@@ -185,10 +263,49 @@ fn the_first_unmarked_metric_is_primary_unless_another_is() {
     );
 }
 
+/// A metric that is to go down cannot go down by all of itself or more.
+#[test]
+fn the_smallest_effect_must_be_possible() {
+    let primary = |direction: &str| json!([{"key": "a", "type": "mean"}, {"key": "b", "type": "mean", "role": "primary", "direction": direction}]);
+    let check = |direction: &str| {
+        let mut json = minimal();
+        json["metrics"] = primary(direction);
+        json["analysis"] = json!({"mde": 1});
+        serde_json::from_str::<Definition>(&json.to_string()).unwrap().checked()
+    };
+    assert!(check("up").is_ok());
+    assert_eq!(check("down").unwrap_err().pointer, "/analysis/mde");
+}
+
+/// As the release before this one stored it.
+#[test]
+fn definitions_stored_by_an_earlier_release_read_as_they_were_meant() {
+    let stored = r#"{"key":"checkout","name":"Checkout","variations":[{"key":"control","name":"control","weight":1.0},
+        {"key":"treatment","name":"treatment","weight":1.0}],"metrics":[{"key":"purchase","type":"mean","direction":"up",
+        "role":"primary","cap":"99.5"}],"attribution":{"window_hours":null,"tolerance_seconds":0},"spike_limit":null,
+        "crossovers":"keep","analysis":{"alpha":0.1,"srm_alpha":0.001,"cuped":{"lookback_days":7,"gap_minutes":60}}}"#;
+    let read: Definition = serde_json::from_str(stored).unwrap();
+    let analysis = Analysis {
+        alpha: 0.1,
+        cuped: Cuped { lookback_days: 7, gap_minutes: 60, covariates: vec![] },
+        ..Analysis::default()
+    };
+    assert_eq!((read.analysis.clone(), read.metrics[0].margin), (analysis, None));
+    assert_eq!(read.clone().checked(), Ok(read));
+}
+
 /// It is stored as its JSON: reading it back and checking it again changes nothing.
 #[test]
 fn the_stored_form_reads_back() {
-    let d = with("/metrics/0/cap", json!("99.5")).unwrap();
+    let everything = json!({
+        "mode": "group_sequential", "alpha": 0.01, "power": 0.9, "mde": 0.02, "srm_alpha": 0.0001, "min_days": 14,
+        "correction": "benjamini_hochberg", "looks": [1000, 2000], "prior": {"mean": 0.001, "stddev": 0.3},
+        "cuped": {"lookback_days": 28, "gap_minutes": 30, "covariates": ["visit"]},
+    });
+    let mut d = with("/analysis", everything).unwrap();
+    d.metrics[0].cap = Some(domain::Decimal(99_500_000));
+    d.metrics[1].role = Some(Role::Guardrail);
+    d.metrics[1].margin = Some(0.015);
     let stored = serde_json::to_string(&d).unwrap();
     let read: Definition = serde_json::from_str(&stored).unwrap();
     assert_eq!(read.clone().checked().unwrap(), d);

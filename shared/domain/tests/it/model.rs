@@ -17,7 +17,7 @@ pub struct Shown {
     metrics: Vec<Sums>,
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 struct Sums {
     converters: I256,
     conversions: I256,
@@ -25,6 +25,10 @@ struct Sums {
     yy: I256,
     denominator: [I256; 3],
     pre: [I256; 3],
+    pre_converters: I256,
+    /// Of each named covariate, and its products with the one before it.
+    named: Vec<[I256; 3]>,
+    crossed: I256,
 }
 
 /// What one user did of one event.
@@ -80,8 +84,10 @@ fn add_user(arm: &mut Shown, d: &Definition, seen: &[(i16, u16, i64)], conversio
     let ends = d.attribution.window_hours.map(|h| exposed + i64::from(h) * 3600 * second);
     let pre_begins = exposed - i64::from(d.analysis.cuped.lookback_days) * 86_400 * second;
     let pre_ends = exposed - i64::from(d.analysis.cuped.gap_minutes) * 60 * second;
-    let used =
+    let measured =
         |name: &str| d.metrics.iter().any(|m| numerator(m) == name || m.denominator.as_deref() == Some(name));
+    let named = &d.analysis.cuped.covariates;
+    let used = |name: &str| measured(name) || named.iter().any(|n| n == name);
 
     let mut did: HashMap<&str, Did> = HashMap::new();
     let mut counted = 0;
@@ -96,7 +102,7 @@ fn add_user(arm: &mut Shown, d: &Definition, seen: &[(i16, u16, i64)], conversio
         } else if ends.is_some_and(|ends| c.at.0 >= ends) {
             arm.heads.after_window += 1;
         } else {
-            counted += 1;
+            counted += u32::from(measured(c.event));
             of.count += 1;
             of.sum += i128::from(c.value.0);
         }
@@ -114,7 +120,7 @@ fn add_user(arm: &mut Shown, d: &Definition, seen: &[(i16, u16, i64)], conversio
     }
     arm.contributing += I256::ONE;
     for (m, sums) in d.metrics.iter().zip(&mut arm.metrics) {
-        sums.add(m, &did);
+        sums.add(m, named, &did);
     }
 }
 
@@ -123,7 +129,7 @@ fn numerator(m: &Metric) -> &str {
 }
 
 impl Sums {
-    fn add(&mut self, m: &Metric, did: &HashMap<&str, Did>) {
+    fn add(&mut self, m: &Metric, named: &[String], did: &HashMap<&str, Did>) {
         let of = |name: &str| did.get(name).copied().unwrap_or_default();
         let n = of(numerator(m));
         let cap = m.cap.map_or(i128::MAX, |c| i128::from(c.0));
@@ -150,15 +156,28 @@ impl Sums {
             sums[1] += x * x;
             sums[2] += x * y;
         }
+        if m.kind == MetricKind::Ratio {
+            return;
+        }
+        self.pre_converters += I256::from(n.pre_count > 0);
+        let values: Vec<I256> = named.iter().map(|name| I256::from(of(name).pre_sum)).collect();
+        self.named.resize(named.len(), Default::default());
+        for (sums, x) in self.named.iter_mut().zip(&values) {
+            *sums = [sums[0] + x, sums[1] + x * x, sums[2] + x * y];
+        }
+        self.crossed += values.windows(2).map(|pair| pair[0] * pair[1]).sum::<I256>();
     }
 }
 
 /// The same view of a row of moments, through the accessors that the analyzer uses.
 pub fn shown(definition: &Definition, plan: &Plan, moments: &Moments) -> Shown {
     let sums = |m: &Metric| {
-        use domain::plan::Feature::One;
+        use domain::plan::Feature::{self, One};
         let f = plan.metric(m);
         let of = |a, b| moments.product(plan, a, b);
+        let names = definition.analysis.cuped.covariates.iter();
+        let event = |name| u16::try_from(plan.event_index(name).unwrap()).unwrap();
+        let named: Vec<_> = names.map(|name| Feature::PreSum(event(name))).collect();
         let beside = |x: Option<_>| x.map_or([I256::ZERO; 3], |x| [of(One, x), of(x, x), of(x, f.outcome)]);
         Sums {
             converters: of(One, f.converted),
@@ -167,6 +186,15 @@ pub fn shown(definition: &Definition, plan: &Plan, moments: &Moments) -> Shown {
             yy: of(f.outcome, f.outcome),
             denominator: beside(f.denominator),
             pre: beside(f.pre),
+            pre_converters: f.pre_converted.map_or(I256::ZERO, |had| of(One, had)),
+            crossed: match (&named[..], m.kind) {
+                ([a, b], MetricKind::Proportion | MetricKind::Mean | MetricKind::Count) => of(*a, *b),
+                _ => I256::ZERO,
+            },
+            named: match (m.kind, moments.contributing(plan) > 0) {
+                (MetricKind::Ratio, _) | (_, false) => Vec::new(),
+                _ => named.iter().map(|x| beside(Some(*x))).collect(),
+            },
         }
     };
     Shown {

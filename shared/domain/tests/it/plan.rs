@@ -46,6 +46,7 @@ fn the_order_of_a_plan_is_frozen() {
         Feature::Sum(2),
         Feature::Converted(2),
         Feature::Count(2),
+        Feature::PreConverted(1),
     ];
     assert_eq!(plan.features, features);
     let products = [
@@ -77,6 +78,8 @@ fn the_order_of_a_plan_is_frozen() {
         (8, 8),
         (9, 9),
         (10, 10),
+        // Behind them what adjusting needs besides.
+        (0, 13),
     ];
     assert_eq!(plan.products, products);
     assert_eq!((plan.window, plan.tolerance), (Some(48 * HOUR), 5_000_000));
@@ -98,6 +101,10 @@ fn every_metric_finds_its_products() {
         ] {
             assert!(plan.product_index(a, b).is_some(), "{}: {a:?} {b:?}", m.key);
         }
+        assert_eq!((f.pre.is_some(), f.pre.is_some()), (f.pre_converted.is_some(), !f.covariates.is_empty()));
+        if let Some(had) = f.pre_converted {
+            assert!(plan.product_index(had, Feature::One).is_some(), "{}: {had:?}", m.key);
+        }
         for other in [f.denominator, f.pre].into_iter().flatten() {
             for (a, b) in [(other, Feature::One), (other, other), (other, f.outcome), (f.outcome, other)] {
                 assert!(plan.product_index(a, b).is_some(), "{}: {a:?} {b:?}", m.key);
@@ -108,13 +115,53 @@ fn every_metric_finds_its_products() {
     assert_eq!((plan.event_index("purchase"), plan.event_index("nothing")), (Some(1), None));
 }
 
+/// Two named covariates: one an event that no metric uses, one a metric's own.
+#[test]
+fn covariates_are_crossed_with_every_metric_and_each_other() {
+    let d = definition::read(json!({
+        "key": "adjusted",
+        "variations": [{"key": "a"}, {"key": "b"}],
+        "metrics": [
+            {"key": "signup", "type": "proportion"},
+            {"key": "revenue", "event": "purchase", "type": "mean", "cap": "10"},
+            {"key": "basket", "type": "ratio", "numerator": "purchase"},
+        ],
+        "analysis": {"cuped": {"covariates": ["visit", "purchase"]}},
+    }));
+    let plan = Plan::new(ExperimentId(1), 1, &d);
+    assert_eq!(plan.events, ["signup", "purchase", "visit"]);
+    let (visits, purchases) = (Feature::PreSum(2), Feature::PreSum(1));
+    let of = |i: usize| plan.metric(&d.metrics[i]);
+    assert_eq!(of(0).covariates, [Feature::PreConverted(0), visits, purchases]);
+    // Its own window is not a covariate twice.
+    assert_eq!(of(1).covariates, [purchases, visits]);
+    assert_eq!((of(2).covariates, of(2).pre_converted), (vec![], None));
+    for f in [of(0), of(1)] {
+        for x in &f.covariates {
+            for other in f.covariates.iter().chain([&Feature::One, &f.outcome]) {
+                assert!(plan.product_index(*x, *other).is_some(), "{x:?} {other:?}");
+            }
+        }
+    }
+    // Without covariates the sums that effects need are the same, in the same places.
+    let plain = Plan::new(ExperimentId(1), 1, &{
+        let mut plain = d.clone();
+        plain.analysis.cuped.covariates.clear();
+        plain
+    });
+    assert!(plan.features.starts_with(&plain.features[..plain.features.len() - 1]));
+    let effects: Vec<_> =
+        plain.products.iter().filter(|p| usize::from(p.1) < plain.features.len() - 1).collect();
+    assert_eq!(plan.products.iter().take(effects.len()).collect::<Vec<_>>(), effects);
+}
+
 fn windowed(window_hours: Option<u32>, tolerance: u32, lookback_days: u32, gap_minutes: u32) -> Plan {
     let mut d: Definition = definition::all_kinds();
     d.attribution.window_hours = window_hours;
     d.attribution.tolerance_seconds = tolerance;
     d.analysis.cuped.lookback_days = lookback_days;
     d.analysis.cuped.gap_minutes = gap_minutes;
-    Plan::new(ExperimentId(1), 1, &d.checked().unwrap())
+    Plan::new(ExperimentId(1), 1, &d)
 }
 
 #[test]

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 pub const USERS: u8 = 4;
-/// Event names; the last is used by no metric.
-pub const NAMES: [&str; 4] = ["signup", "purchase", "profit", "unused"];
+/// Event names; the last two are used by no metric, and the last by nothing.
+pub const NAMES: [&str; 5] = ["signup", "purchase", "profit", "visit", "unused"];
 /// 2026-03-02T00:00:00Z
 const MIDNIGHT: i64 = 1_772_409_600_000_000;
 const SECOND: i64 = 1_000_000;
@@ -56,14 +56,16 @@ fn definition() -> impl Strategy<Value = Definition> {
         select(vec![0, 1, 2, 14]),
         select(vec![0, 60, 1440]),
     );
+    let covariates = proptest::sample::subsequence(vec!["visit".to_owned(), "purchase".to_owned()], 0..=2);
     let filters =
         (select(vec![None, None, Some(1), Some(3)]), select(vec![Crossovers::Keep, Crossovers::Exclude]));
-    (metrics, windows, filters).prop_map(move |(metrics, windows, filters)| {
+    (metrics, windows, covariates, filters).prop_map(move |(metrics, windows, covariates, filters)| {
         let mut d = Definition { metrics, ..all.clone() };
         (d.attribution.window_hours, d.attribution.tolerance_seconds) = (windows.0, windows.1);
         (d.analysis.cuped.lookback_days, d.analysis.cuped.gap_minutes) = (windows.2, windows.3);
+        d.analysis.cuped.covariates = covariates;
         (d.spike_limit, d.crossovers) = filters;
-        d.checked().unwrap()
+        d
     })
 }
 
