@@ -5,15 +5,16 @@
 
 use crate::cache::PartitionCache;
 use crate::chunk::{Chunk, Event};
-use crate::fold::Folding;
-use crate::sort::{Culprits, sort_out};
+use crate::fold::{Folding, Touched};
+use crate::poison;
+use crate::sort::{Culprit, Culprits, sort_out};
 use crate::tally::Tally;
 use domain::{Day, ExperimentId, Overflow, UnitId};
 use foldhash::{HashMap, HashMapExt};
 use queue::reader::{Entry, EntryId};
 use queue::receipts::ReceiptMessage;
 use store::apply::{Advance, ApplyStore, Past};
-use store::{StoreError, WriterRow};
+use store::{ErrorKind, StoreError, WriterRow};
 
 /// What a committed transaction did.
 #[derive(Debug, Default)]
@@ -44,106 +45,174 @@ pub enum ApplyError {
     /// Somebody else moved the position, or the database went back in time: nothing was written.
     #[error("the position of partition {0} is not where this worker left it")]
     Moved(domain::Partition),
+    /// The database refuses something in one of several entries: to be applied one by one.
+    #[error("the database refuses something of these entries")]
+    Refused(#[source] StoreError),
 }
 
 /// Applies `entries` (of one day: `day`) in one transaction. After an error the cache must be dropped.
+///
+/// Events that cannot be applied, because a sum would overflow or because the database refuses them, are
+/// dead-lettered in the transaction of all others. A refusal is believed the second time, with an empty cache, and
+/// then looked into only if `entries` is a single one: otherwise [`ApplyError::Refused`].
 pub async fn apply(
     store: &mut dyn ApplyStore,
     cache: &mut PartitionCache,
     entries: &[Entry],
     day: Day,
 ) -> Result<Applied, ApplyError> {
+    let Some(last) = entries.last() else { return Ok(Applied::default()) };
     let chunk = Chunk::read(entries, &cache.writers);
     let mut culprits = Culprits::new();
+    let mut fresh = false;
     loop {
-        match attempt(store, cache, entries, &chunk, day, &culprits).await? {
-            Ok(applied) => return Ok(applied),
-            Err((event, overflow)) => {
-                store.rollback().await?;
-                let state = store.load(cache.partition).await?;
-                if (&state.position, state.epoch) != (&cache.position, cache.epoch) {
-                    return Err(ApplyError::Moved(cache.partition));
-                }
-                *cache = PartitionCache::new(cache.partition, state);
-                culprits.insert(event, overflow);
+        let trial =
+            Trial { chunk: &chunk, last: last.id, day, culprits: &culprits, before: chunk.events.len() };
+        let refused = match trial.run(store, cache).await {
+            Ok(Ok(written)) => {
+                store.commit().await?;
+                return Ok(written.keep(&chunk, cache));
             }
+            Ok(Err((event, overflow))) => {
+                culprits.insert(event, Culprit::Overflow(overflow));
+                restart(store, cache).await?;
+                fresh = true;
+                continue;
+            }
+            Err(ApplyError::Store(error)) if error.kind() == ErrorKind::Data => error,
+            Err(error) => return Err(error),
+        };
+        restart(store, cache).await?;
+        if !fresh {
+            fresh = true;
+            continue;
         }
+        if entries.len() > 1 {
+            return Err(ApplyError::Refused(refused));
+        }
+        let found = poison::first_refused(store, cache, &chunk, last.id, day, &mut culprits).await?;
+        // Not an event's fault: for whoever operates the database.
+        let Some(event) = found else { return Err(refused.into()) };
+        poison::condemn(&chunk, event, &refused, &mut culprits);
     }
 }
 
-/// One try. The inner error names an event that cannot be folded: the transaction is still open.
-async fn attempt<'a>(
+/// Gives the transaction up and begins anew with an empty cache, if the partition still stands where we left it.
+pub(crate) async fn restart(
     store: &mut dyn ApplyStore,
     cache: &mut PartitionCache,
-    entries: &'a [Entry],
-    chunk: &Chunk<'a>,
-    day: Day,
-    culprits: &Culprits,
-) -> Result<Result<Applied, (usize, Overflow)>, ApplyError> {
-    let Some(last) = entries.last() else { return Ok(Ok(Applied::default())) };
-    let advance = Advance {
-        partition: cache.partition,
-        epoch: cache.epoch,
-        from: cache.position.clone(),
-        to: last.id.to_string(),
-        day,
-        accepted: chunk.accepted,
-        lost: chunk.lost,
-        rewinds: last.id <= crate::source::position(&cache.position),
-    };
-    cache.bound_experiments();
-    let mut folding = Folding::new(chunk, day);
-    let missing = folding.take_from(&mut cache.units);
-    let loaded = store.begin(&advance, &missing).await?.ok_or(ApplyError::Moved(cache.partition))?;
-    folding.loaded(loaded);
-    learn(store, cache, chunk, &folding).await?;
-
-    let mut tally = Tally::new(chunk);
-    let plan = sort_out(cache, chunk, culprits, &mut tally);
-    let history_of = folding.history_needed(cache, &plan.fates);
-    let (past, outcomes) = store.record(day, &history_of, &plan.conversions).await?;
-    drop(history_of);
-    let past = by_unit(past);
-    if let Err(culprit) = folding.run(cache, &plan, &outcomes, &past, &mut tally) {
-        return Ok(Err(culprit));
+) -> Result<(), ApplyError> {
+    store.rollback().await?;
+    let state = store.load(cache.partition).await?;
+    if (&state.position, state.epoch) != (&cache.position, cache.epoch) {
+        return Err(ApplyError::Moved(cache.partition));
     }
-    let moments = match folding.moments(cache) {
-        Ok(moments) => moments,
-        Err((unit, overflow)) => {
-            let of_unit = |(i, e): &(usize, &Event<'_>)| e.unit == unit && !culprits.contains_key(i);
-            let last = chunk.events.iter().enumerate().rfind(of_unit);
-            return Ok(Err((last.map_or(0, |(i, _)| i), overflow)));
+    *cache = PartitionCache::new(cache.partition, state);
+    Ok(())
+}
+
+/// One try of a chunk: everything but the commit.
+#[derive(Clone, Copy)]
+pub(crate) struct Trial<'t, 'a> {
+    pub chunk: &'t Chunk<'a>,
+    /// The last entry.
+    pub last: EntryId,
+    pub day: Day,
+    pub culprits: &'t Culprits,
+    /// Only events before this one are applied; fewer than all to find out who is refused.
+    pub before: usize,
+}
+
+/// A chunk that is written and not committed.
+pub(crate) struct Written<'t, 'a> {
+    advance: Advance,
+    folding: Folding<'t, 'a>,
+    moments: Touched,
+    tally: Tally<'a>,
+    forgotten: Vec<uuid::Uuid>,
+}
+
+impl<'t, 'a> Trial<'t, 'a> {
+    /// The inner error names an event that cannot be folded: the transaction is still open.
+    pub async fn run(
+        self,
+        store: &mut dyn ApplyStore,
+        cache: &mut PartitionCache,
+    ) -> Result<Result<Written<'t, 'a>, (usize, Overflow)>, ApplyError> {
+        let Trial { chunk, last, day, culprits, before } = self;
+        let advance = Advance {
+            partition: cache.partition,
+            epoch: cache.epoch,
+            from: cache.position.clone(),
+            to: last.to_string(),
+            day,
+            accepted: chunk.accepted,
+            lost: chunk.lost,
+            rewinds: last <= crate::source::position(&cache.position),
+        };
+        cache.bound_experiments();
+        let mut folding = Folding::new(chunk, day);
+        let missing = folding.take_from(&mut cache.units);
+        let loaded = store.begin(&advance, &missing).await?.ok_or(ApplyError::Moved(cache.partition))?;
+        folding.loaded(loaded);
+        learn(store, cache, chunk, &folding).await?;
+
+        let mut tally = Tally::new(chunk);
+        let plan = sort_out(cache, chunk, culprits, before, &mut tally);
+        let history_of = folding.history_needed(cache, &plan.fates);
+        let (past, outcomes) = store.record(day, &history_of, &plan.conversions).await?;
+        drop(history_of);
+        let past = by_unit(past);
+        if let Err(culprit) = folding.run(cache, &plan, &outcomes, &past, &mut tally) {
+            return Ok(Err(culprit));
         }
-    };
-    let mut changes = folding.changes(cache, &moments);
-    changes.counters = tally.counters();
-    changes.receipts = tally.receipts(chunk);
-    changes.dead_letters = std::mem::take(&mut tally.dead_letters);
-    changes.writers = chunk.writers.values().copied().collect();
-    changes.forgotten = cache.silent_writers(last.id.ms);
-    changes.forgotten.retain(|w| !chunk.writers.contains_key(w));
-    store.finish(&advance, &changes).await?;
-
-    let forgotten = changes.forgotten;
-    folding.keep(cache);
-    for (key, moments) in moments {
-        cache.moments.insert(key, crate::cache::Kept { moments, stored: true });
+        let moments = match folding.moments(cache) {
+            Ok(moments) => moments,
+            Err((unit, overflow)) => {
+                let of_unit = |(i, e): &(usize, &Event<'_>)| e.unit == unit && !culprits.contains_key(i);
+                let last = chunk.events.iter().enumerate().take(before).rfind(of_unit);
+                return Ok(Err((last.map_or(0, |(i, _)| i), overflow)));
+            }
+        };
+        let mut changes = folding.changes(cache, &moments);
+        changes.counters = tally.counters();
+        changes.receipts = tally.receipts(chunk);
+        changes.dead_letters = std::mem::take(&mut tally.dead_letters);
+        changes.writers = chunk.writers.values().copied().collect();
+        changes.forgotten = cache.silent_writers(last.ms);
+        changes.forgotten.retain(|w| !chunk.writers.contains_key(w));
+        store.write(&advance, &changes).await?;
+        let forgotten = std::mem::take(&mut changes.forgotten);
+        drop(changes);
+        Ok(Ok(Written { advance, folding, moments, tally, forgotten }))
     }
-    cache.position = advance.to;
-    cache.epoch += i64::from(advance.rewinds);
-    cache.day = day;
-    cache.writers.retain(|id, _| !forgotten.contains(id));
-    cache.writers.extend(chunk.writers.iter().map(|(id, row)| (*id, *row)));
-    Ok(Ok(Applied {
-        position: last.id,
-        events: chunk.accepted - chunk.lost,
-        totals: tally.totals,
-        resent: chunk.resent,
-        lost: chunk.lost,
-        writers: chunk.writers.values().map(|w| (w.writer, w.total)).collect(),
-        forgotten,
-        receipts: tally.messages(chunk),
-    }))
+}
+
+impl<'a> Written<'_, 'a> {
+    /// After the commit: what is remembered, and what is told.
+    fn keep(self, chunk: &Chunk<'a>, cache: &mut PartitionCache) -> Applied {
+        let Written { advance, folding, moments, tally, forgotten } = self;
+        folding.keep(cache);
+        for (key, moments) in moments {
+            cache.moments.insert(key, crate::cache::Kept { moments, stored: true });
+        }
+        let position = crate::source::position(&advance.to);
+        cache.position = advance.to;
+        cache.epoch += i64::from(advance.rewinds);
+        cache.day = advance.day;
+        cache.writers.retain(|id, _| !forgotten.contains(id));
+        cache.writers.extend(chunk.writers.iter().map(|(id, row)| (*id, *row)));
+        Applied {
+            position,
+            events: chunk.accepted - chunk.lost,
+            totals: tally.totals,
+            resent: chunk.resent,
+            lost: chunk.lost,
+            writers: chunk.writers.values().map(|w| (w.writer, w.total)).collect(),
+            forgotten,
+            receipts: tally.messages(chunk),
+        }
+    }
 }
 
 /// Reads the plans and last moments of experiments met for the first time.

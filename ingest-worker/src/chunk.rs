@@ -127,8 +127,20 @@ impl<'a> Chunk<'a> {
         for part in frame::split(&entry.payload) {
             match part {
                 Ok(frame) => {
-                    found += u64::from(frame.events());
-                    self.read_groups(entry, frame);
+                    let events = u64::from(frame.events());
+                    found += events;
+                    if is_name(frame.tenant) && is_name(frame.request_id) {
+                        self.read_groups(entry, frame);
+                    } else {
+                        self.unreadable.push(Unreadable {
+                            entry,
+                            frame: None,
+                            reason: "malformed_frame",
+                            detail: "tenant or request id is empty or holds a control character".to_owned(),
+                            events,
+                            bytes: entry.payload.as_ref().into(),
+                        });
+                    }
                 }
                 Err(BadFrame { bytes, events, error }) => {
                     // Without a sound header the writer's totals still say how many were in there.
@@ -178,6 +190,11 @@ impl<'a> Chunk<'a> {
         let frame = self.frame(event);
         event.kind.occurred_given().map_or(frame.received_at, |t| t.plus(frame.clock_shift))
     }
+}
+
+/// Counters and receipts are kept under it.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.chars().any(char::is_control)
 }
 
 /// Control events are written by later releases only; met here, they are kept and not applied.

@@ -224,12 +224,13 @@ impl Session<'_> {
             ahead.push(found.ahead);
         }
         let mut rest = entries.as_slice();
+        let mut max_events = self.lane.config.max_events;
         while !rest.is_empty() {
             if stop.is_cancelled() {
                 return Ok(true);
             }
             self.lane.progress.busy();
-            let (taken, day) = one_transaction(rest, held.cache.day, self.lane.config.max_events);
+            let (taken, day) = one_transaction(rest, held.cache.day, max_events);
             let (now, later) = rest.split_at(taken);
             let begun = Instant::now();
             let transaction = apply::apply(&mut *self.store, &mut held.cache, now, day);
@@ -243,6 +244,12 @@ impl Session<'_> {
                     self.lane.metrics.failed("moved");
                     tracing::warn!(%partition, "the position was moved by somebody else; reading from where it is");
                     return Ok(false);
+                }
+                Err(ApplyError::Refused(error)) => {
+                    self.lane.metrics.failed("data");
+                    tracing::warn!(%partition, %error, "something is refused: applying entry by entry");
+                    max_events = 0;
+                    continue;
                 }
                 Err(ApplyError::Store(error)) => return Err(error.into()),
             }

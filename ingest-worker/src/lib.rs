@@ -14,6 +14,7 @@ pub mod chunk;
 mod fold;
 mod lane;
 mod metrics;
+mod poison;
 mod report;
 mod sort;
 mod source;

@@ -9,8 +9,16 @@ use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use std::borrow::Cow;
 use store::apply::{NewConversion, Outcome};
 
-/// Events that cannot be folded, by index in the chunk, with what overflowed.
-pub type Culprits = HashMap<usize, Overflow>;
+/// Events that cannot be applied, by index in the chunk.
+pub type Culprits = HashMap<usize, Culprit>;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Culprit {
+    /// A sum would leave its range.
+    Overflow(Overflow),
+    /// The database refuses a value; in the words of [`store::StoreError`], which hold none.
+    Refused(String),
+}
 
 /// The events of a chunk, each with its fate.
 pub struct Sorted<'a> {
@@ -22,7 +30,7 @@ pub struct Sorted<'a> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// Already counted: dead-lettered or discarded.
+    /// Already counted, as dead-lettered or discarded, or left out of this try.
     Settled,
     Exposure,
     /// Index into [`Sorted::conversions`]; `first` of its key in this chunk.
@@ -32,18 +40,35 @@ pub enum Fate {
     },
 }
 
+impl Culprit {
+    /// Reason and detail of its dead letter.
+    fn told(&self) -> (&'static str, String) {
+        match self {
+            Culprit::Overflow(overflow) => ("overflow", overflow.to_string()),
+            Culprit::Refused(error) => ("refused", error.clone()),
+        }
+    }
+}
+
+/// Events from `before` on are left out.
 pub fn sort_out<'a>(
     cache: &PartitionCache,
     chunk: &Chunk<'a>,
     culprits: &Culprits,
+    before: usize,
     tally: &mut Tally<'a>,
 ) -> Sorted<'a> {
     let mut fates = Vec::with_capacity(chunk.events.len());
     let mut conversions: Vec<NewConversion<'a>> = Vec::new();
     let mut rows: HashMap<(UnitId, ExperimentId, Cow<'a, str>), usize> = HashMap::new();
     for (i, event) in chunk.events.iter().enumerate() {
-        if let Some(overflow) = culprits.get(&i) {
-            tally.dead(chunk, event, "overflow", overflow.to_string());
+        if i >= before {
+            fates.push(Fate::Settled);
+            continue;
+        }
+        if let Some(culprit) = culprits.get(&i) {
+            let (reason, detail) = culprit.told();
+            tally.dead(chunk, event, reason, detail);
             fates.push(Fate::Settled);
             continue;
         }

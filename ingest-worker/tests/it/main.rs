@@ -3,4 +3,5 @@
 
 mod apply;
 mod crash;
+mod poison;
 mod rig;

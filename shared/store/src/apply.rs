@@ -1,8 +1,9 @@
 //! The port of the apply transaction: what the worker needs from a database.
 //!
-//! One connection, one transaction at a time, three calls: [`ApplyStore::begin`], [`ApplyStore::record`],
-//! [`ApplyStore::finish`]. After any error, and after `begin` answered `None`, nothing was written; the caller
-//! drops its cache. An error of `finish` may hide a commit: the position tells, because the next `begin` fails.
+//! One connection, one transaction at a time, four calls: [`ApplyStore::begin`], [`ApplyStore::record`],
+//! [`ApplyStore::write`], [`ApplyStore::commit`]. After any error, and after `begin` answered `None`, nothing was
+//! written; the caller drops its cache. An error of `commit` may hide a commit: the position tells, because the next
+//! `begin` fails.
 
 use crate::{ArmRow, Experiment, MomentsKey, StoreError, WriterRow};
 use async_trait::async_trait;
@@ -174,8 +175,10 @@ pub trait ApplyStore: Send {
         conversions: &[NewConversion<'_>],
     ) -> Result<(Vec<Past>, Vec<Outcome>), StoreError>;
 
-    /// Writes the rest and commits.
-    async fn finish(&mut self, advance: &Advance, changes: &Changes<'_>) -> Result<(), StoreError>;
+    /// Writes the rest.
+    async fn write(&mut self, advance: &Advance, changes: &Changes<'_>) -> Result<(), StoreError>;
+
+    async fn commit(&mut self) -> Result<(), StoreError>;
 
     /// Gives the transaction up.
     async fn rollback(&mut self) -> Result<(), StoreError>;

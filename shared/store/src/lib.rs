@@ -2,7 +2,7 @@
 //!
 //! The part of one event's journey told here: the worker opens a transaction that moves its partition's position
 //! ([`apply::ApplyStore::begin`]), learns which conversions are new ([`apply::ApplyStore::record`]), folds, and
-//! hands the result over to be written and committed ([`apply::ApplyStore::finish`]). From then on the analyzer
+//! hands the result over ([`apply::ApplyStore::write`]) and commits. From then on the analyzer
 //! reads it through [`Store`].
 //!
 //! SQL lives in `.sql` files beside the code of its adapter, the schema in `migrations/`.

@@ -158,9 +158,12 @@ impl ApplyStore for PgApply {
         Ok((past, outcomes))
     }
 
-    async fn finish(&mut self, a: &Advance, changes: &Changes<'_>) -> Result<(), StoreError> {
+    async fn write(&mut self, a: &Advance, changes: &Changes<'_>) -> Result<(), StoreError> {
         let partition = sql_partition(a.partition)?;
-        changes::write(&self.client, &self.sql, changes, partition, PgDay(a.day)).await?;
+        changes::write(&self.client, &self.sql, changes, partition, PgDay(a.day)).await
+    }
+
+    async fn commit(&mut self) -> Result<(), StoreError> {
         Ok(self.client.batch_execute("COMMIT").await?)
     }
 
