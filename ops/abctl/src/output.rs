@@ -1,6 +1,8 @@
 //! What people and scripts read: results on standard output, progress on standard error.
 
+use crate::table::{Align, Cell, Table};
 use crate::verify::Report;
+use anstyle::AnsiColor;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
@@ -32,34 +34,21 @@ pub fn text(text: &str) -> io::Result<()> {
 
 /// A table with a row per partition, and the line that scripts look for last.
 pub fn books(books: &Books) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    let row = |out: &mut io::StdoutLock<'_>, cells: [String; 9]| {
-        let line: String = cells.iter().map(|c| format!("{c:>13}")).collect();
-        writeln!(out, "{}", line.trim_end())
-    };
-    let heads = [
-        "partition",
-        "received",
-        "recorded",
-        "deduplicated",
-        "dead",
-        "discarded",
-        "in flight",
-        "lost",
-        "closes",
-    ];
-    row(&mut out, heads.map(str::to_owned))?;
+    let heads = ["received", "recorded", "deduplicated", "dead", "discarded", "in flight", "lost"];
+    let mut table = Table::new([("partition", Align::Right)]);
+    heads.into_iter().for_each(|head| table.column(head, Align::Right));
+    table.column("closes", Align::Left);
     for (partition, b) in &books.partitions {
         let numbers =
             [b.received, b.recorded, b.deduplicated, b.dead_lettered, b.discarded, b.in_flight, b.lost];
-        let mut cells = std::array::from_fn(|i| {
-            i.checked_sub(1).and_then(|i| numbers.get(i)).map(i64::to_string).unwrap_or_default()
-        });
-        cells[0] = partition.to_string();
-        cells[8] = if b.closes() { "yes".into() } else { "NO".into() };
-        row(&mut out, cells)?;
+        let closes = match b.closes() {
+            true => Cell::from("yes"),
+            false => Cell::from("NO").styled(AnsiColor::Red.on_default().bold()),
+        };
+        let numbers = numbers.iter().map(|n| Cell::from(n.to_string()));
+        table.row(std::iter::once(Cell::from(partition.to_string())).chain(numbers).chain([closes]));
     }
-    writeln!(out, "{}", books.total)
+    text(&format!("{}{}\n", table.render(0), books.total))
 }
 
 pub fn verified(report: &Report) -> io::Result<()> {

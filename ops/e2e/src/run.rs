@@ -4,13 +4,11 @@ use crate::deployment::Deployment;
 use crate::{ADMIN_TOKEN, API_TOKEN};
 use abctl::api::Api;
 use abctl::simulate::answers::Answer;
-use abctl::simulate::check::Checker;
-use abctl::simulate::lane::Plot;
 use abctl::simulate::script::Habits;
-use abctl::simulate::send::{Manner, Progress};
+use abctl::simulate::send::Progress;
+use abctl::simulate::trial::Trial;
 use abctl::simulate::world::World;
 use abctl::simulate::{Outcome, Simulation, create_experiments};
-use abctl::verify::{self, Report};
 use anyhow::{Context, Result};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -22,36 +20,19 @@ pub const SETTLE: Duration = Duration::from_secs(120);
 /// Between two looks at the books while waiting.
 const POLL_EVERY: Duration = Duration::from_millis(50);
 
-const DAY_MS: i64 = 86_400_000;
-
 /// A varied run of `events` events, checked row by row.
 pub fn varied(events: u64, seed: u64) -> Simulation {
-    simulation(World::varied("sim-"), Habits::varied(), events, seed, true)
+    Simulation::varied(now_ms(), events, seed)
 }
 
 /// The mixed load that speeds are measured with, in large batches.
 pub fn plain(events: u64, seed: u64) -> Simulation {
-    let mut simulation = simulation(World::plain("sim-"), Habits::plain(), events, seed, false);
+    let mut simulation = varied(events, seed);
+    let plot = &mut simulation.plot;
+    (plot.world, plot.habits, plot.keep_rows) = (Arc::new(World::plain("sim-")), Habits::plain(), false);
     simulation.manner.batch = 1_000;
     simulation.lanes = 8;
     simulation
-}
-
-fn simulation(world: World, habits: Habits, events: u64, seed: u64, keep_rows: bool) -> Simulation {
-    let now = now_ms();
-    let plot = Plot {
-        world: Arc::new(world),
-        habits,
-        seed,
-        start: (now / DAY_MS - 8) * DAY_MS,
-        now,
-        prefix: "sim-".into(),
-        tenant: "default".into(),
-        keep_rows,
-    };
-    let (patience, timeout) = (Duration::from_secs(120), Duration::from_secs(30));
-    let manner = Manner { batch: 500, wait: None, rate: None, patience, timeout };
-    Simulation { plot, events, lanes: 4, manner }
 }
 
 #[allow(clippy::disallowed_methods)] // the one place that reads the clock
@@ -85,39 +66,12 @@ pub async fn faults(
     outcome: &Outcome,
 ) -> Result<(Books, Vec<String>)> {
     let books = settled(system).await.context("read the books")?;
-    let (total, expected) = (books.total, outcome.oracle.total());
-    // A request that was retried after a lost answer may have been accepted twice.
-    let exact = outcome.answers.retries == 0;
-    let mut found = Vec::new();
-    let mut hold = |what: &str, holds: bool| {
-        if !holds {
-            found.push(format!("{what}: {total}; {:?}; expected {expected:?}", outcome.answers));
-        }
-    };
-    hold("the books close in every partition", books.are_good());
-    hold("nothing is in flight", total.in_flight == 0);
-    hold("nothing is dead or discarded", total.dead_lettered == 0 && total.discarded == 0);
-    hold("acknowledged as sent", outcome.answers.received == expected.sent);
-    hold("recorded as expected", u64::try_from(total.recorded) == Ok(expected.recorded()));
-    let (received, sent) = (u64::try_from(total.received)?, outcome.answers.received);
-    hold("received as acknowledged", if exact { received == sent } else { received >= sent });
-    let (tenant, world) = (&simulation.plot.tenant, &simulation.plot.world);
-    let checker = Checker { store: system.store(), tenant, world, exact };
-    found.extend(checker.differences(&outcome.oracle, system.partitions()).await?);
-    for report in verify_all(system, simulation).await? {
-        found.extend(report.differences.iter().map(|d| format!("verify {}: {d:?}", report.experiment)));
-    }
+    let (_, found) = trial(system, simulation, outcome).faults(&books).await?;
     Ok((books, found))
 }
 
-/// `verify` of every experiment of the simulation.
-pub async fn verify_all(system: &dyn Deployment, simulation: &Simulation) -> Result<Vec<Report>> {
-    let mut reports = Vec::new();
-    for experiment in &simulation.plot.world.experiments {
-        let (store, partitions) = (system.store(), system.partitions());
-        reports.push(verify::verify(store, partitions, &simulation.plot.tenant, &experiment.key).await?);
-    }
-    Ok(reports)
+pub fn trial<'a>(system: &'a dyn Deployment, simulation: &'a Simulation, outcome: &'a Outcome) -> Trial<'a> {
+    Trial { simulation, outcome, store: system.store(), partitions: system.partitions() }
 }
 
 /// The analyzer's answers to every experiment of the simulation.

@@ -9,11 +9,13 @@ pub mod oracle;
 pub mod rng;
 pub mod script;
 pub mod send;
+pub mod trial;
 pub mod world;
 
 use crate::client::{Client, HttpError};
 use lane::{Lane, Plot};
 use oracle::Oracle;
+use script::Habits;
 use send::{Answers, Manner, Progress, SendError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,7 +50,27 @@ pub enum SimulateError {
     Lane(#[from] tokio::task::JoinError),
 }
 
+const DAY_MS: i64 = 86_400_000;
+
 impl Simulation {
+    /// Everything that can happen, in tenant `default`, with every row known to the oracle. `now` in unix
+    /// milliseconds; times begin at a midnight, so that the same run on the same day sends the same bytes.
+    pub fn varied(now: i64, events: u64, seed: u64) -> Simulation {
+        let plot = Plot {
+            world: Arc::new(World::varied("sim-")),
+            habits: Habits::varied(),
+            seed,
+            start: (now / DAY_MS - 8) * DAY_MS,
+            now,
+            prefix: "sim-".into(),
+            tenant: "default".into(),
+            keep_rows: true,
+        };
+        let (patience, timeout) = (Duration::from_secs(120), Duration::from_secs(30));
+        let manner = Manner { batch: 500, wait: None, rate: None, patience, timeout };
+        Simulation { plot, events, lanes: 4, manner }
+    }
+
     /// Sends all events to the gateway at `url`.
     pub async fn run(
         &self,

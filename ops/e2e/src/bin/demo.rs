@@ -40,11 +40,12 @@ async fn demo() -> Result<Vec<String>> {
         }
     });
     let outcome = run::send(&system, &simulation, progress).await?;
-    let (books, mut differences) = run::faults(&system, &simulation, &outcome).await?;
+    let books = run::settled(&system).await?;
+    let (reports, mut differences) = run::trial(&system, &simulation, &outcome).faults(&books).await?;
     let answers = run::answers(&system, &simulation, &outcome).await?;
     differences.extend(answers.iter().flat_map(|answer| answer.differences.clone()));
     anstream::println!("\n{}", simulation.plot.world.pages(&answers));
-    for report in run::verify_all(&system, &simulation).await? {
+    for report in reports {
         let abctl::verify::Report { experiment, rows, units, conversions, differences } = report;
         let verdict = if differences.is_empty() { "equal" } else { "DIFFERENT" };
         println!("verify {experiment}: {verdict} (rows={rows}, units={units}, conversions={conversions})");
