@@ -3,15 +3,16 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test e2e demo bench check deny clean
+.PHONY: help setup build test e2e demo-services demo bench check deny clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## Install what the machine lacks: PostgreSQL, Redis, a C compiler (nothing to do = no output)
 	@sh ops/setup.sh
 
-build: setup ## Build all programs, in target/debug
+build: ## Build all programs, in target/debug; takes a C compiler, no server
+	@sh ops/setup.sh c
 	$(CARGO) build --locked --workspace --bins
 
 # Always the whole workspace: naming one package would build its libraries anew with other features.
@@ -25,7 +26,9 @@ e2e: setup ## Run the end-to-end tests only
 	$(CARGO) build --locked --workspace --bins --test '*'
 	$(CARGO) test --locked --workspace --test e2e
 
-demo: setup ## Run the whole pipeline as separate processes and show its results (200,000 events)
+demo: demo-services
+
+demo-services: setup ## Run three tiers, PostgreSQL and Redis as separate processes and show the results of 200,000 events
 	$(CARGO) build --locked --workspace --bins
 	@$(CARGO) run --locked --quiet --bin demo
 

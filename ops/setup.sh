@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what building and testing need and this machine lacks. Silent, quick and without network when all is
 # there. Servers are installed for tests to start their own: none is left running or started at boot.
+# Usage: sh ops/setup.sh [postgresql] [redis] [c]; without a word, all three. Building takes c only.
 set -eu
 
 OLDEST_POSTGRESQL=15
@@ -39,9 +40,9 @@ has_redis() {
 }
 
 missing() {
-    has_postgresql || printf ' postgresql'
-    has_redis || printf ' redis'
-    has_c || printf ' c'
+    for what in $wanted; do
+        "has_$what" || printf ' %s' "$what"
+    done
 }
 
 by_hand() {
@@ -102,6 +103,13 @@ install_redis() {
     if [ $fresh = yes ]; then not_at_boot redis-server; fi
 }
 
+wanted=${*:-postgresql redis c}
+for what in $wanted; do
+    case $what in
+    postgresql | redis | c) ;;
+    *) fail "$what is none of: postgresql redis c" ;;
+    esac
+done
 has_cargo || fail "cargo not found: install Rust as https://rustup.rs says, then try again"
 lacking=$(missing)
 [ -n "$lacking" ] || exit 0

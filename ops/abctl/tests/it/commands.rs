@@ -4,6 +4,7 @@ use crate::deployment::{ADMIN_TOKEN, API_TOKEN, Deployment, READ_TOKEN, abctl};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 use testkit::http::Client;
 
 const TWO: [&str; 6] =
@@ -289,6 +290,26 @@ fn what_is_not_an_answer_of_ours_is_told() {
         let url = canned(answer);
         let line = abctl(&["experiments", "show", "x"], &[("AB_URL", &url)], None).failed(1);
         assert!(line.ends_with(wanted) || line.contains(wanted), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_has_seen_enough_is_no_failure() {
+    let deployment = Deployment::start().await;
+    deployment.abctl(&create("checkout", &[])).ok();
+    for arguments in
+        [["experiments", "list"].as_slice(), &["results", "checkout"], &["results", "checkout", "--json"]]
+    {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(testkit::bin("abctl").unwrap());
+        command.env_clear().args(arguments).stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
+        command.env("AB_URL", &deployment.url).env("AB_ADMIN_TOKEN", ADMIN_TOKEN);
+        let output = command.output().unwrap();
+        assert_eq!(
+            (output.status.code(), String::from_utf8(output.stderr).unwrap()),
+            (Some(0), String::new())
+        );
     }
 }
 

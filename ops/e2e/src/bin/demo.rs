@@ -1,4 +1,4 @@
-//! `make demo`: the whole pipeline once, on private servers, held against what must come out.
+//! `make demo-services`: the whole pipeline once, on private servers, held against what must come out.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
