@@ -38,6 +38,7 @@ codes! {
     InvalidBody = "invalid_body", 422, "The body is not an object with the list of items the route takes.";
     EmptyBatch = "empty_batch", 422, "The list of items is empty.";
     BatchTooLarge = "batch_too_large", 422, "The list has more items than AB_MAX_BATCH_EVENTS.";
+    TooManyEvents = "too_many_events", 413, "The batch of an SDK has more events than AB_MAX_BATCH_EVENTS.";
     InvalidSentAt = "invalid_sent_at", 422, "`sent_at` or X-Sent-At is not an instant.";
     InvalidIdempotencyHeader = "invalid_idempotency_header", 422,
         "Idempotency-Key is not 1 to 255 visible ASCII characters.";
@@ -64,6 +65,7 @@ codes! {
     OccurredInFuture = "occurred_in_future", 422, "`occurred_at` is further ahead than AB_MAX_FUTURE_SKEW.";
     OccurredTooLongAgo = "occurred_too_long_ago", 422, "`occurred_at` is older than AB_MAX_EVENT_AGE.";
     InvalidProperties = "invalid_properties", 422, "`properties` is larger than 8 KiB.";
+    EventIgnored = "event_ignored", 422, "An SDK's event that is neither an exposure nor a conversion.";
     UnusedMetric = "unused_metric", 422, "With strict=true: no plan uses this metric.";
 
     UnknownExperiment = "unknown_experiment", 404, "The tenant has no such experiment.";

@@ -1,4 +1,4 @@
-//! The routes, and what happens to one request: admitted, read, judged, written, answered.
+//! What happens to one request: admitted, read, judged, written, answered.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -11,20 +11,22 @@ use queue::catalogue::{Catalogue, Entry, Unavailable};
 use queue::frame::FrameError;
 use queue::producer::{Outgoing, Producer, SendError};
 use queue::receipts::Receipts;
-use service::auth::Scopes;
-use service::http::{Access, App, Found, ItemErrors, Method, Payload, Problem, Request, Response, Route};
+use service::http::{App, Found, Method, Payload, Problem, Request, Response};
 use service::settings::Ingest;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Accepted, item_errors, nothing_accepted};
-use crate::body::{self, Fault, Form, Item, Refusal, Shape, What};
+use crate::body::{self, Fault, Form, Item, Parsed, Refusal, Shape, What};
 use crate::clock::{self, Clock};
 use crate::codes::Code;
-use crate::frames::{self, Common, Slot};
+use crate::frames::{self, Common};
 use crate::judge::{Judge, Targets, check_open};
-use crate::options::{Options, Reply};
+use crate::options::{Options, Quorum, Reply};
+use crate::routes::{self, Events, Handler};
+use crate::sdks::{Sdk, Terms, cloudevents};
 use crate::stats::Stats;
+use crate::tally::Tally;
 
 /// Time from a request's whole body to its answer, waiting for the commit not included.
 pub const BUDGET: Duration = Duration::from_secs(5);
@@ -45,30 +47,20 @@ pub struct Gateway {
     pub(crate) draining: CancellationToken,
 }
 
-/// A route with its path parameter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Handler {
-    shape: Shape,
-    /// Key or number of the experiment in the path.
-    experiment: Option<String>,
-}
-
 impl App for Gateway {
     type Handler = Handler;
-    const CLASSES: &'static [&'static str] =
-        &["events", "conversions", "experiment_exposures", "experiment_conversions"];
+    const CLASSES: &'static [&'static str] = routes::CLASSES;
 
     fn find(&self, method: &Method, path: &str) -> Found<Handler> {
-        let Some((handler, class)) = route(path) else { return Found::NotFound };
-        if method != Method::POST {
-            return Found::MethodNotAllowed("POST");
-        }
-        let access = Access::Key { any_of: Scopes::EVENTS.union(Scopes::INGEST), beacon: true };
-        Found::Route(Route { handler, class, access })
+        routes::find(method, path)
     }
 
     async fn handle(&self, handler: Handler, request: Request) -> Result<Response, Problem> {
-        self.ingest(&handler, request).await.map_err(|rejection| {
+        let answered = match &handler {
+            Handler::Events(route) => self.ingest(route, request).await,
+            Handler::Sdk(sdk) => self.ingest_of_sdk(*sdk, request).await,
+        };
+        answered.map_err(|rejection| {
             match &rejection {
                 Rejection::Whole(refusal) => self.stats.rejected(refusal.code),
                 Rejection::Items { faults, .. } => self.stats.rejected_items(faults),
@@ -77,24 +69,6 @@ impl App for Gateway {
             rejection.into_problem()
         })
     }
-}
-
-fn route(path: &str) -> Option<(Handler, &'static str)> {
-    let rest = path.strip_prefix("/api/v1/")?;
-    let top = |shape| Handler { shape, experiment: None };
-    match rest {
-        "events" => return Some((top(Shape::Events), "events")),
-        "conversions" => return Some((top(Shape::Conversions), "conversions")),
-        _ => {}
-    }
-    let (experiment, list) = rest.strip_prefix("experiments/")?.split_once('/')?;
-    let (shape, class) = match list {
-        "exposures" => (Shape::Exposures, "experiment_exposures"),
-        "conversions" => (Shape::Conversions, "experiment_conversions"),
-        _ => return None,
-    };
-    let handler = Handler { shape, experiment: Some(experiment.to_owned()) };
-    (!experiment.is_empty()).then_some((handler, class))
 }
 
 /// Why nothing of a request was accepted.
@@ -132,46 +106,101 @@ impl From<Problem> for Rejection {
     }
 }
 
+/// A request's items, as its body had them.
+struct Sent<'a> {
+    parsed: Parsed<'a>,
+    shape: Shape,
+    /// Of the list in pointers; empty = there is none.
+    list: &'static str,
+    /// The experiment in the path.
+    named: Option<Arc<Entry>>,
+}
+
 /// A request turned into frames. Holds nothing of its body: a client may wait long for its answer.
 struct Prepared {
     batch: BatchId,
     frames: Vec<Outgoing>,
     received_at: Timestamp,
     tally: Tally,
-    /// `None` when the request was all or nothing.
-    rejected: Option<ItemErrors>,
+    /// Of the items that were not accepted.
+    faults: Vec<(u32, Fault)>,
 }
 
 impl Gateway {
-    async fn ingest(&self, handler: &Handler, mut request: Request) -> Result<Response, Rejection> {
+    async fn ingest(&self, route: &Events, mut request: Request) -> Result<Response, Rejection> {
         self.admit()?;
-        let options = Options::read(&request, handler.shape, self.rules.default_wait)?;
-        let form = match request.payload()? {
-            Payload::Json => Form::Json,
-            Payload::NdJson => Form::NdJson,
-        };
+        let options = Options::read(&request, route.shape, self.rules.default_wait)?;
+        let payload = request.payload().or_else(|problem| match route.cloudevents {
+            // Of a binary event it is the data's, which may have none.
+            true => Ok(Payload::Json),
+            false => Err(problem),
+        })?;
         let body = request.read_body().await?;
         let deadline = Instant::now() + BUDGET;
-        let prepared = self.prepare(handler, &request, &options, form, &body, deadline).await?;
+        let (sent, received_at) = self.take_apart(route, &request, payload, &body, deadline).await?;
+        let list = sent.list;
+        let prepared = self.prepare(&request, &options, sent, received_at, deadline).await?;
         drop(body);
-        self.write(&request, &options, prepared, deadline).await
+        self.write(&request, &options, prepared, list, deadline).await
     }
 
-    /// From the body to frames, or to what is wrong with it.
+    /// The same for an SDK that is not ours.
+    async fn ingest_of_sdk(&self, sdk: Sdk, mut request: Request) -> Result<Response, Rejection> {
+        self.admit()?;
+        let options = Options::of_sdk(&request)?;
+        let body = request.read_body().await?;
+        let (deadline, received_at) = (Instant::now() + BUDGET, clock::now());
+        let text = body::text(&body)?;
+        let parsed = sdk.decode(request.headers(), text, self.terms(&request))?;
+        let total = parsed.total();
+        let sent = Sent { parsed, shape: Shape::Events, list: "", named: None };
+        let prepared = self.prepare(&request, &options, sent, received_at, deadline).await?;
+        let answer = sdk.answer(text, total, &prepared.faults)?;
+        self.send(prepared.frames, &prepared.tally, request.id(), deadline).await?;
+        Ok(answer)
+    }
+
+    fn terms<'t>(&'t self, request: &'t Request) -> Terms<'t> {
+        let tenant = request.principal().tenant.as_ref();
+        Terms { tenant, values: &self.rules.sdk_values, max_events: self.rules.max_batch_events }
+    }
+
+    /// A body of one of our own routes.
+    async fn take_apart<'a>(
+        &self,
+        route: &Events,
+        request: &'a Request,
+        payload: Payload,
+        body: &'a [u8],
+        deadline: Instant,
+    ) -> Result<(Sent<'a>, Timestamp), Rejection> {
+        let (shape, received_at) = (route.shape, clock::now());
+        let tenant = request.principal().tenant.as_ref();
+        let named = within(deadline, self.named_experiment(tenant, route)).await?;
+        if route.cloudevents {
+            let parsed = cloudevents::decode(body::text(body)?, request.headers(), self.terms(request))?;
+            return Ok((Sent { parsed, shape, list: "", named }, received_at));
+        }
+        let (form, list) = match payload {
+            Payload::Json => (Form::Json, shape.list()),
+            Payload::NdJson => (Form::NdJson, ""),
+        };
+        let parsed = body::parse(body, shape, form, self.rules.max_batch_events)?;
+        Ok((Sent { parsed, shape, list, named }, received_at))
+    }
+
+    /// From items to frames, or to what is wrong with them.
     async fn prepare(
         &self,
-        handler: &Handler,
         request: &Request,
         options: &Options,
-        form: Form,
-        body: &[u8],
+        sent: Sent<'_>,
+        received_at: Timestamp,
         deadline: Instant,
     ) -> Result<Prepared, Rejection> {
-        let (shape, received_at) = (handler.shape, clock::now());
+        let Sent { mut parsed, shape, list, named } = sent;
         let tenant = request.principal().tenant.as_ref();
-        let named = within(deadline, self.named_experiment(tenant, handler)).await?;
         let experiment = named.as_ref().map_or(ExperimentId::NONE, |entry| entry.id);
-        let mut parsed = body::parse(body, shape, form, self.rules.max_batch_events)?;
         let (sent, mut faults) = (parsed.total(), std::mem::take(&mut parsed.faults));
         let items = &parsed.items;
         let clock = Clock::new(&self.rules, received_at, parsed.sent_at.or(options.sent_at));
@@ -183,8 +212,12 @@ impl Gateway {
         let judge = Judge { tenant, partitions: self.partitions, clock, targets, strict };
         let slots = judge.slots(items, &mut faults);
 
-        let list = if form == Form::Json { shape.list() } else { "" };
-        if !faults.is_empty() && (!options.partial || slots.is_empty()) {
+        let too_few = match options.quorum {
+            Quorum::All => !faults.is_empty(),
+            Quorum::One => !faults.is_empty() && slots.is_empty(),
+            Quorum::None => false,
+        };
+        if too_few {
             return Err(Rejection::Items { faults, list, sent });
         }
         self.stats.rejected_items(&faults);
@@ -201,8 +234,7 @@ impl Gateway {
         let common = Common { batch, tenant, request_id, traceparent, receipt };
         let tally = Tally::of(items, &slots, &clock);
         let frames = frames::encode(common, &clock, items, slots).map_err(|error| unwritable(&error))?;
-        let rejected = options.partial.then(|| item_errors(&faults, list));
-        Ok(Prepared { batch, frames, received_at, tally, rejected })
+        Ok(Prepared { batch, frames, received_at, tally, faults })
     }
 
     /// Whether there is room for anything at all.
@@ -218,12 +250,12 @@ impl Gateway {
     }
 
     /// The experiment in the path, if the route has one.
-    async fn named_experiment(&self, tenant: &str, handler: &Handler) -> Result<Option<Arc<Entry>>, Refusal> {
-        let Some(name) = &handler.experiment else { return Ok(None) };
+    async fn named_experiment(&self, tenant: &str, route: &Events) -> Result<Option<Arc<Entry>>, Refusal> {
+        let Some(name) = &route.experiment else { return Ok(None) };
         let Some(entry) = self.lookup(tenant, name).await? else {
             return Err(Refusal::new(Code::UnknownExperiment, "there is no such experiment"));
         };
-        check_open(&entry, handler.shape == Shape::Exposures)
+        check_open(&entry, route.shape == Shape::Exposures)
             .map_err(|(code, detail)| Refusal::new(code, detail))?;
         Ok(Some(entry))
     }
@@ -280,17 +312,19 @@ impl Gateway {
         request: &Request,
         options: &Options,
         prepared: Prepared,
+        list: &str,
         deadline: Instant,
     ) -> Result<Response, Rejection> {
-        let Prepared { batch, frames, received_at, tally, rejected } = prepared;
+        let Prepared { batch, frames, received_at, tally, faults } = prepared;
+        let rejected = (options.quorum == Quorum::One).then(|| item_errors(&faults, list));
+        drop(faults);
         let request_id = request.id();
         let parts = u16::try_from(frames.len()).unwrap_or(u16::MAX);
         let waiter = match options.reply {
             Reply::Wait { .. } => Some(self.receipts.expect(batch, request_id, parts)),
             Reply::Queued | Reply::Async => None,
         };
-        self.producer.send(frames, deadline).await.map_err(|error| unsent(&error, request_id))?;
-        tally.count(&self.stats);
+        self.send(frames, &tally, request_id, deadline).await?;
 
         let (received, keyless, rejected) = (tally.events, tally.keyless, rejected.as_ref());
         let answer = Accepted { batch, request_id, received, keyless, parts, received_at, rejected };
@@ -305,41 +339,18 @@ impl Gateway {
         }
         Ok(answer.queued(options.reply, self.rules.results_url.as_deref())?)
     }
-}
 
-/// What the accepted items of one request add to the counters.
-#[derive(Debug, Clone, Copy, Default)]
-struct Tally {
-    events: usize,
-    exposures: u64,
-    keyless: u32,
-    rounded: u64,
-    shifted: u64,
-}
-
-impl Tally {
-    fn of(items: &[Item<'_>], slots: &[Slot], clock: &Clock) -> Tally {
-        let mut tally = Tally { events: slots.len(), ..Tally::default() };
-        for slot in slots {
-            let item = &items[slot.position as usize];
-            match &item.what {
-                What::Exposure(_) => tally.exposures += 1,
-                What::Conversion { rounded, .. } => {
-                    tally.keyless += u32::from(item.key.is_none());
-                    tally.rounded += u64::from(*rounded);
-                }
-            }
-            tally.shifted += u64::from(clock.shift != 0 && item.occurred_given.is_some());
-        }
-        tally
-    }
-
-    fn count(&self, stats: &Stats) {
-        stats.exposures.inc_by(self.exposures);
-        stats.conversions.inc_by((self.events as u64).saturating_sub(self.exposures));
-        stats.keyless.inc_by(self.keyless.into());
-        stats.rounded.inc_by(self.rounded);
-        stats.clock_corrected.inc_by(self.shifted);
+    /// Ends when every frame is durable, and counts what was accepted.
+    async fn send(
+        &self,
+        frames: Vec<Outgoing>,
+        tally: &Tally,
+        request_id: &str,
+        deadline: Instant,
+    ) -> Result<(), Refusal> {
+        self.producer.send(frames, deadline).await.map_err(|error| unsent(&error, request_id))?;
+        tally.count(&self.stats);
+        Ok(())
     }
 }
 

@@ -106,13 +106,23 @@ pub fn check_open(entry: &Entry, exposures: bool) -> Result<(), (Code, &'static 
 }
 
 fn exposure(variation: &Variation<'_>, entry: &Entry) -> Result<i16, Fault> {
+    let keyed = |key: &str| entry.variations.iter().position(|known| known == key);
     let (field, index) = match variation {
-        Variation::Index(index) => {
-            ("variation_index", usize::try_from(*index).ok().filter(|index| *index < entry.variations.len()))
+        Variation::Index(index) => ("variation_index", usize::try_from(*index).ok()),
+        Variation::Key(key) => ("variation", keyed(key)),
+        Variation::Named(name) => {
+            let decimal = || name.bytes().all(|b| b.is_ascii_digit()).then(|| name.parse().ok())?;
+            ("variation", keyed(name).or_else(decimal))
         }
-        Variation::Key(key) => ("variation", entry.variations.iter().position(|known| known == key)),
+        Variation::Flag(on) => {
+            let name = if *on { "true" } else { "false" };
+            let detail = "a flag that is on or off puts the user into no variation of this experiment";
+            let index = keyed(name).ok_or_else(|| Fault::item(Code::EventIgnored, detail))?;
+            ("variation", Some(index))
+        }
     };
     index
+        .filter(|index| *index < entry.variations.len())
         .and_then(|index| i16::try_from(index).ok())
         .ok_or_else(|| Fault::field(Code::UnknownVariation, field, "the experiment has no such variation"))
 }

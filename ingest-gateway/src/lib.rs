@@ -1,8 +1,8 @@
 //! The ingest gateway: events over HTTP in, durable frames in the queue out. It has no database.
 //!
-//! **The part of one event's journey told here.** A request arrives at one of four routes ([`gateway`]). Is there
-//! room, and what does the client ask for ([`options`])? Its body is taken apart in one pass ([`body`]); each item
-//! is judged by the clock ([`clock`]) and by its experiment in the catalogue ([`judge`]): unknown, archived,
+//! **The part of one event's journey told here.** A request arrives at a route of ours or at one that an SDK of
+//! somebody else's knows ([`routes`], [`gateway`]). Is there room, and what does the client ask for ([`options`])? Its
+//! body is taken apart ([`body`], [`sdks`]) into the same items, whoever sent it; each item is judged by the clock ([`clock`]) and by its experiment in the catalogue ([`judge`]): unknown, archived,
 //! draft, no such variation. What is left becomes one frame per partition ([`frames`]), keyless conversions named
 //! by batch id and index. The frames go to the queue's ordered writers, and the client is told ([`answer`]) when
 //! every one of them is fsynced: 202, or, when it asked to wait, 200 with the totals of the commit.
@@ -19,8 +19,11 @@ pub mod frames;
 pub mod gateway;
 pub mod judge;
 pub mod options;
+pub mod routes;
+pub mod sdks;
 mod startup;
 mod stats;
+mod tally;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -23,10 +23,19 @@ pub enum Reply {
     Wait { limit: Duration, asked: Option<u32> },
 }
 
+/// How many items of a request must be good for it to be accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quorum {
+    All,
+    /// `partial=true`.
+    One,
+    /// What SDKs that are not ours send.
+    None,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Good items are accepted although others are not.
-    pub partial: bool,
+    pub quorum: Quorum,
     /// Metrics that no plan uses are refused.
     pub strict: bool,
     pub idempotency_key: Option<String>,
@@ -40,7 +49,7 @@ impl Options {
         let headers = request.headers();
         // `/events` is what SDKs with queues of their own send: one bad event must not hold up the others.
         let mut options = Options {
-            partial: shape == Shape::Events,
+            quorum: if shape == Shape::Events { Quorum::One } else { Quorum::All },
             strict: false,
             idempotency_key: idempotency_key(headers)?,
             sent_at: sent_at(headers)?,
@@ -48,7 +57,8 @@ impl Options {
         };
         for (name, value) in request.query_params() {
             match name.as_ref() {
-                "partial" => options.partial = flag(&name, &value)?,
+                "partial" if flag(&name, &value)? => options.quorum = Quorum::One,
+                "partial" => options.quorum = Quorum::All,
                 "strict" => options.strict = flag(&name, &value)?,
                 other => {
                     let shown: String = other.chars().take(64).collect();
@@ -57,11 +67,23 @@ impl Options {
                 }
             }
         }
-        if shape == Shape::Events && !options.partial {
+        if shape == Shape::Events && options.quorum == Quorum::All {
             let detail = "events of this route are always judged one by one: partial=false is not possible";
             return Err(Refusal::new(Code::InvalidQueryParameter, detail));
         }
         Ok(options)
+    }
+
+    /// Of an SDK that is not ours. Its query parameters and preferences are not for us.
+    pub fn of_sdk(request: &Request) -> Result<Options, Refusal> {
+        let headers = request.headers();
+        Ok(Options {
+            quorum: Quorum::None,
+            strict: false,
+            idempotency_key: idempotency_key(headers)?,
+            sent_at: sent_at(headers)?,
+            reply: Reply::Queued,
+        })
     }
 }
 
@@ -88,17 +110,21 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     }
 }
 
-/// RFC 3339, or unix seconds or milliseconds.
 fn sent_at(headers: &HeaderMap) -> Result<Option<Timestamp>, Refusal> {
     let Some(value) = headers.get("x-sent-at") else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default().trim();
-    match Timestamp::parse(text).or_else(|| Timestamp::from_unix_number(text)) {
+    match value.to_str().ok().and_then(instant) {
         Some(instant) => Ok(Some(instant)),
         None => {
             let detail = "X-Sent-At is neither RFC 3339 nor unix seconds or milliseconds";
             Err(Refusal::new(Code::InvalidSentAt, detail))
         }
     }
+}
+
+/// RFC 3339, or unix seconds or milliseconds.
+pub fn instant(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    Timestamp::parse(text).or_else(|| Timestamp::from_unix_number(text))
 }
 
 /// RFC 7240: the first of equal preferences counts; unknown and unreadable ones are ignored.

@@ -12,7 +12,7 @@ use crate::codes::Code;
 
 /// A field of an item: its name and its JSON text without surrounding white space.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Raw<'a> {
+pub(crate) struct Raw<'a> {
     pub name: &'static str,
     pub json: &'a str,
 }

@@ -48,6 +48,10 @@ pub enum What<'a> {
 pub enum Variation<'a> {
     Index(i64),
     Key(Cow<'a, str>),
+    /// As SDKs that are not ours have it: a key, or else an index in decimal.
+    Named(Cow<'a, str>),
+    /// What a feature flag answered.
+    Flag(bool),
 }
 
 #[derive(Clone, Copy)]
@@ -279,7 +283,7 @@ impl<'de> Visitor<'de> for ItemSeed<'_> {
 }
 
 /// A field's name, borrowed from the body unless it holds escapes.
-pub(super) struct Name;
+pub(crate) struct Name;
 
 impl<'de> DeserializeSeed<'de> for Name {
     type Value = Cow<'de, str>;

@@ -11,6 +11,8 @@ mod item;
 use domain::Timestamp;
 
 pub use fault::{Fault, Refusal};
+pub(crate) use field::Raw;
+pub(crate) use item::Name;
 pub use item::{Item, Variation, What};
 
 use crate::codes::Code;
@@ -62,7 +64,7 @@ impl<'a> Parsed<'a> {
         self.items.len() + self.faults.len()
     }
 
-    fn push(&mut self, index: u32, item: Result<Item<'a>, Fault>) {
+    pub(crate) fn push(&mut self, index: u32, item: Result<Item<'a>, Fault>) {
         match item {
             Ok(item) => self.items.push(item),
             Err(fault) => self.faults.push((index, fault)),
@@ -70,16 +72,14 @@ impl<'a> Parsed<'a> {
     }
 
     /// Index of the next item; the limit on items keeps it far below `u32::MAX`.
-    fn next_index(&self) -> u32 {
+    pub(crate) fn next_index(&self) -> u32 {
         u32::try_from(self.total()).unwrap_or(u32::MAX)
     }
 }
 
 /// Takes a body of 1 to `max_items` items apart.
 pub fn parse(body: &[u8], shape: Shape, form: Form, max_items: usize) -> Result<Parsed<'_>, Refusal> {
-    let text = std::str::from_utf8(body).map_err(|e| {
-        Refusal::new(Code::InvalidUtf8, format!("not UTF-8 from byte {} on", e.valid_up_to()))
-    })?;
+    let text = text(body)?;
     let parsed = match form {
         Form::Json => envelope::parse(text, shape, max_items)?,
         Form::NdJson => parse_lines(text, shape, max_items)?,
@@ -88,6 +88,11 @@ pub fn parse(body: &[u8], shape: Shape, form: Form, max_items: usize) -> Result<
         return Err(Refusal::new(Code::EmptyBatch, "the batch holds no items"));
     }
     Ok(parsed)
+}
+
+pub(crate) fn text(body: &[u8]) -> Result<&str, Refusal> {
+    std::str::from_utf8(body)
+        .map_err(|e| Refusal::new(Code::InvalidUtf8, format!("not UTF-8 from byte {} on", e.valid_up_to())))
 }
 
 fn parse_lines(text: &str, shape: Shape, max_items: usize) -> Result<Parsed<'_>, Refusal> {
@@ -121,7 +126,7 @@ fn too_many(total: usize, max_items: usize) -> Refusal {
 }
 
 /// Refuses nesting beyond the kit's limit, also in text that turns out not to be JSON.
-fn check_depth(text: &str) -> Result<(), Refusal> {
+pub(crate) fn check_depth(text: &str) -> Result<(), Refusal> {
     service::http::check_depth(text.as_bytes()).map_err(|_| {
         Refusal::new(Code::JsonTooDeep, format!("the JSON is nested deeper than {MAX_DEPTH} levels"))
     })

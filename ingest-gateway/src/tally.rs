@@ -1,0 +1,40 @@
+use crate::body::{Item, What};
+use crate::clock::Clock;
+use crate::frames::Slot;
+use crate::stats::Stats;
+
+/// What the accepted items of one request add to the counters.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tally {
+    pub events: usize,
+    exposures: u64,
+    pub keyless: u32,
+    rounded: u64,
+    shifted: u64,
+}
+
+impl Tally {
+    pub fn of(items: &[Item<'_>], slots: &[Slot], clock: &Clock) -> Tally {
+        let mut tally = Tally { events: slots.len(), ..Tally::default() };
+        for slot in slots {
+            let item = &items[slot.position as usize];
+            match &item.what {
+                What::Exposure(_) => tally.exposures += 1,
+                What::Conversion { rounded, .. } => {
+                    tally.keyless += u32::from(item.key.is_none());
+                    tally.rounded += u64::from(*rounded);
+                }
+            }
+            tally.shifted += u64::from(clock.shift != 0 && item.occurred_given.is_some());
+        }
+        tally
+    }
+
+    pub fn count(&self, stats: &Stats) {
+        stats.exposures.inc_by(self.exposures);
+        stats.conversions.inc_by((self.events as u64).saturating_sub(self.exposures));
+        stats.keyless.inc_by(self.keyless.into());
+        stats.rounded.inc_by(self.rounded);
+        stats.clock_corrected.inc_by(self.shifted);
+    }
+}
