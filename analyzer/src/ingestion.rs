@@ -7,7 +7,8 @@ use store::{Counter, Experiment};
 
 use crate::answer::{self, Parameters, storage, tagged};
 use crate::app::Analyzer;
-use crate::live_stats::{DataQuality, Subject, arms_of, unanswerable};
+use crate::arms::arms_of;
+use crate::live_stats::{DataQuality, Subject, unanswerable};
 
 /// Events that named this experiment, by fate; the first five are disjoint.
 #[derive(Debug, Serialize)]

@@ -10,11 +10,13 @@
 mod accounting;
 mod answer;
 mod app;
+pub mod arms;
 mod batches;
 mod catalogue;
 mod experiments;
 mod ingestion;
 pub mod live_stats;
+pub mod metric;
 mod start;
 pub mod stats;
 

@@ -13,14 +13,19 @@ pub enum Measure {
     Relative,
 }
 
-/// A point estimate with its variance.
+/// A point estimate with its variance: what every test and interval starts from, however it was estimated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Effect {
+    pub measure: Measure,
     pub estimate: f64,
     /// Variance of the estimate, > 0.
     pub variance: f64,
     /// Welch-Satterthwaite degrees of freedom, >= 1. From the absolute variances also for a relative effect.
     pub dof: f64,
+    /// Users of control and treatment.
+    pub users: [u64; 2],
+    /// The control's mean, unadjusted: what "relative" refers to.
+    pub baseline: f64,
     pub flags: Vec<Flag>,
 }
 
@@ -51,18 +56,21 @@ pub fn effect(pair: &Pair, measure: Measure) -> Result<Effect, Undefined> {
     if measure == Measure::Relative && baseline.abs() < 2.0 * a.sqrt() {
         flags.push(Flag::UnstableBaseline);
     }
+    let users = [pair.control.n, pair.treatment.n];
     Ok(Effect {
+        measure,
         estimate: finite(estimate)?,
         variance: finite(variance)?,
-        dof: finite(welch_dof(pair))?,
+        dof: welch_dof([a, b], users)?,
+        users,
+        baseline,
         flags,
     })
 }
 
-/// (a + b)^2 / (a^2/(n_A-1) + b^2/(n_B-1)), written with shares of the total so that tiny variances do not underflow.
-fn welch_dof(pair: &Pair) -> f64 {
-    let (a, b) = (pair.control.mean_variance(), pair.treatment.mean_variance());
+/// (a + b)^2 / (a^2/(n_A-1) + b^2/(n_B-1)) from the variances of two means, written with shares of the total so that
+/// tiny variances do not underflow.
+pub(super) fn welch_dof([a, b]: [f64; 2], [n_a, n_b]: [u64; 2]) -> Result<f64, Undefined> {
     let (share_a, share_b) = (a / (a + b), b / (a + b));
-    let (n_a, n_b) = (pair.control.n as f64, pair.treatment.n as f64);
-    1.0 / (share_a * share_a / (n_a - 1.0) + share_b * share_b / (n_b - 1.0))
+    finite(1.0 / (share_a * share_a / (n_a as f64 - 1.0) + share_b * share_b / (n_b as f64 - 1.0)))
 }

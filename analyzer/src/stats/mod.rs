@@ -8,12 +8,17 @@
 //! - [`ratio`]: the same for a ratio of two sums
 //! - [`effect`]: absolute and relative effect with its variance
 //! - [`welch`]: Welch's t test on an effect
+//! - [`fieller`]: interval of a relative effect with an unstable baseline
+//! - [`small_counts`]: proportions with few conversions
 //! - [`srm`]: sample ratio mismatch
-//! - [`special`]: tails and quantiles of the distributions used
+//! - [`normal`], [`special`]: tails and quantiles of the distributions used
 
 pub mod arms;
 pub mod effect;
+pub mod fieller;
+pub mod normal;
 pub mod ratio;
+pub mod small_counts;
 pub mod special;
 pub mod srm;
 pub mod welch;
@@ -32,6 +37,8 @@ pub enum Undefined {
     ZeroBaseline,
     #[error("an arm's denominators sum to zero")]
     ZeroDenominator,
+    #[error("the control's mean does not differ from zero, so the relative effect could be anything")]
+    Unbounded,
     #[error("fewer than two arms have a weight")]
     TooFewArms,
     #[error("the sums are beyond the range of exact arithmetic")]

@@ -2,8 +2,7 @@
 
 use super::{
     Alpha, Flag, Undefined,
-    arms::Pair,
-    effect::{Measure, effect},
+    effect::Effect,
     finite,
     special::{StudentT, exp_positive},
 };
@@ -30,9 +29,9 @@ pub struct TTest {
     pub flags: Vec<Flag>,
 }
 
-/// Tests `pair`'s treatment against its control.
-pub fn welch(pair: &Pair, measure: Measure, alpha: Alpha) -> Result<TTest, Undefined> {
-    let effect = effect(pair, measure)?;
+/// Tests an effect against "none". Assumes nearly normal means; for few conversions see [`super::small_counts`]. Valid
+/// for one look, at a size that was planned: p falls below any level sooner or later if one looks often enough.
+pub fn welch(effect: &Effect, alpha: Alpha) -> Result<TTest, Undefined> {
     let standard_error = effect.variance.sqrt();
     let t = finite(effect.estimate / standard_error)?;
     let distribution = StudentT::new(effect.dof)?;
@@ -56,6 +55,6 @@ pub fn welch(pair: &Pair, measure: Measure, alpha: Alpha) -> Result<TTest, Undef
         ci: [finite(at - two_sided)?, finite(at + two_sided)?],
         lower_bound: finite(at - one_sided)?,
         upper_bound: finite(at + one_sided)?,
-        flags: effect.flags,
+        flags: effect.flags.clone(),
     })
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use store::Experiment;
 
 use crate::rig::{Rig, code, two_arms};
-use crate::stats_vectors::{assert_close, load, scaled};
+use crate::vectors::{assert_close, load, scaled};
 
 const DAY: Day = Day(20_513);
 
@@ -278,4 +278,42 @@ async fn users_where_none_belong_are_a_certain_mismatch() {
     rig.moments(&e, 0, 2, DAY, &moments(&e.plan(), 1, &[])).await;
     let srm = rig.ok("/api/v1/experiments/weights/live-stats").await["srm"].clone();
     assert_eq!(srm, json!({"status": "mismatch_certain", "mismatch": true}));
+}
+
+#[tokio::test]
+async fn few_conversions_are_read_by_exact_methods() {
+    let rig = Rig::start().await;
+    let e = rig.running(&two_arms("rare")).await;
+    let arm = |users, converters: u32| {
+        let converted = Feature::Converted(0);
+        let n = I256::from(converters);
+        moments(&e.plan(), users, &[(Feature::One, converted, n), (converted, converted, n)])
+    };
+    rig.moments(&e, 0, 0, DAY, &arm(40, 0)).await;
+    rig.moments(&e, 0, 1, DAY, &arm(60, 0)).await;
+    let comparison = || async {
+        rig.ok("/api/v1/experiments/rare/live-stats").await["metrics"][0]["comparisons"][0].clone()
+    };
+    // Nobody converted: Welch has nothing to go by, the exact methods do.
+    let nobody = comparison().await;
+    assert_eq!(nobody["absolute"], json!({"status": "undefined", "reason": "zero_variance"}));
+    let small = &nobody["small_counts"];
+    assert_eq!(
+        (&small["status"], &small["p_value"], &small["pooled_z"]),
+        (&json!("ok"), &json!(1.0), &json!(null))
+    );
+    assert!((number(&small["ci"][0]) + 0.087_621_601_197_286_68).abs() < 1e-11);
+    // A control that does not differ from zero: no bounded relative interval.
+    rig.moments(&e, 0, 0, Day(DAY.0 + 1), &arm(60, 2)).await;
+    rig.moments(&e, 0, 1, Day(DAY.0 + 1), &arm(60, 6)).await;
+    let few = comparison().await;
+    assert_eq!(few["relative"]["flags"], json!(["low_data", "unstable_baseline"]));
+    assert_eq!(few["relative"]["fieller_ci"], json!(null));
+    assert_eq!(few["small_counts"]["status"], "ok");
+    // Enough of them: only the usual methods.
+    rig.moments(&e, 0, 0, Day(DAY.0 + 2), &arm(10_000, 1000)).await;
+    rig.moments(&e, 0, 1, Day(DAY.0 + 2), &arm(10_000, 1100)).await;
+    let many = comparison().await;
+    assert_eq!(many["small_counts"], json!(null));
+    assert!((number(&many["relative"]["fieller_ci"][1]) - 0.1932).abs() < 1e-3);
 }

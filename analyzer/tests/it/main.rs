@@ -4,6 +4,14 @@ mod experiments;
 mod fates;
 mod live;
 mod rig;
+mod small_counts;
 mod starting;
 mod stats_properties;
-mod stats_vectors;
+mod vectors;
+
+use proptest::test_runner::Config;
+
+/// Failures print their input; nothing is written beside the sources.
+fn cases(cases: u32) -> Config {
+    Config { cases, failure_persistence: None, ..Config::default() }
+}

@@ -3,7 +3,7 @@
 use analyzer::stats::{
     Alpha, Flag, Undefined,
     arms::{ArmMoments, Pair, ProportionArm, Scale},
-    effect::Measure,
+    effect::{Measure, effect},
     ratio::RatioArm,
     srm::{Srm, SrmArm, srm},
     welch::{TTest, welch},
@@ -29,7 +29,11 @@ fn alpha() -> Alpha {
 }
 
 fn test_means(a: &[i64], b: &[i64], measure: Measure) -> Result<TTest, Undefined> {
-    welch(&Pair::of_means(&arm_of(a), &arm_of(b))?, measure, alpha())
+    tested(&Pair::of_means(&arm_of(a), &arm_of(b))?, measure)
+}
+
+fn tested(pair: &Pair, measure: Measure) -> Result<TTest, Undefined> {
+    welch(&effect(pair, measure)?, alpha())
 }
 
 fn close(a: f64, b: f64) -> bool {
@@ -64,6 +68,8 @@ fn values() -> impl Strategy<Value = Vec<i64>> {
 }
 
 proptest! {
+    #![proptest_config(crate::cases(500))]
+
     #[test]
     fn swapping_arms_mirrors_the_absolute_effect(a in values(), b in values()) {
         match (test_means(&a, &b, Measure::Absolute), test_means(&b, &a, Measure::Absolute)) {
@@ -163,7 +169,7 @@ proptest! {
 }
 
 fn reason(pair: Result<Pair, Undefined>, measure: Measure) -> Undefined {
-    pair.and_then(|p| welch(&p, measure, alpha())).unwrap_err()
+    pair.and_then(|p| tested(&p, measure)).unwrap_err()
 }
 
 #[test]
@@ -225,7 +231,7 @@ fn a_ratio_to_one_per_user_is_the_mean() {
 #[test]
 fn a_zero_baseline_leaves_the_absolute_effect() {
     let pair = Pair::of_proportions(&proportion(1000, 0), &proportion(1000, 7)).unwrap();
-    let test = welch(&pair, Measure::Absolute, alpha()).unwrap();
+    let test = tested(&pair, Measure::Absolute).unwrap();
     assert_eq!(test.effect, 0.007);
     assert_eq!(test.flags, [Flag::LowData]);
     assert!(close(test.dof, 999.0));
@@ -243,11 +249,11 @@ fn a_baseline_near_zero_is_flagged() {
 #[test]
 fn no_effect_is_p_one_and_a_huge_one_is_not_zero() {
     let same = Pair::of_proportions(&proportion(2000, 240), &proportion(2000, 240)).unwrap();
-    let test = welch(&same, Measure::Relative, alpha()).unwrap();
+    let test = tested(&same, Measure::Relative).unwrap();
     assert_eq!((test.p_value, test.ln_p_value, test.p_value_greater, test.t_statistic), (1.0, 0.0, 0.5, 0.0));
     let far =
         Pair::of_proportions(&proportion(10_000_000, 1_000_000), &proportion(10_000_000, 9_000_000)).unwrap();
-    let test = welch(&far, Measure::Absolute, alpha()).unwrap();
+    let test = tested(&far, Measure::Absolute).unwrap();
     assert!(test.p_value > 0.0 && test.ln_p_value < -1e6, "{test:?}");
 }
 

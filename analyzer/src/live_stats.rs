@@ -2,19 +2,18 @@
 //!
 //! Reads the last moments rows only. [`LiveStats::of`] is pure: rows in, answer out.
 
-mod metric;
-
 use domain::contribution::Heads;
-use domain::{Day, ExperimentId, Moments, Overflow, Plan};
+use domain::{Day, ExperimentId, Plan};
 use serde::Serialize;
 use service::http::{Problem, Request, Response};
 use store::{ArmRow, Experiment};
 
 use crate::answer::{self, Parameters, storage, tagged};
 use crate::app::Analyzer;
+use crate::arms::{Unanswerable, arms_of};
+use crate::metric::MetricView;
 use crate::stats::srm::{ChiSquare, Srm, SrmArm, srm};
 use crate::stats::{Alpha, Undefined};
-use metric::MetricView;
 
 /// The answer of `GET .../live-stats`. Numbers are finite or null with a reason.
 #[derive(Debug, Serialize)]
@@ -71,17 +70,6 @@ pub enum SrmView {
     Undefined { reason: Undefined },
 }
 
-/// The stored rows do not fit the stored experiment.
-#[derive(Debug, thiserror::Error)]
-pub enum Unanswerable {
-    #[error(transparent)]
-    Overflow(#[from] Overflow),
-    #[error("the experiment has rows of a variation {0} it does not have")]
-    Variation(i16),
-    #[error("the experiment's error levels are not between 0 and 1")]
-    Alpha,
-}
-
 pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<Response, Problem> {
     let as_of = Parameters::of(request, &["as_of"])?.as_of()?;
     let experiment = answer::experiment(&*app.store, request, reference).await?;
@@ -93,17 +81,6 @@ pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<R
 pub(crate) fn unanswerable(error: &Unanswerable) -> Problem {
     tracing::error!(%error, "the stored moments cannot be answered from");
     Problem::internal().retryable(false)
-}
-
-/// The sums of each arm over partitions, strata and phases. The holdout (variation -1) is no arm.
-pub(crate) fn arms_of(experiment: &Experiment, rows: &[ArmRow]) -> Result<Vec<Moments>, Unanswerable> {
-    let mut arms = vec![Moments::default(); experiment.definition.variations.len()];
-    for row in rows.iter().filter(|row| row.key.variation >= 0) {
-        let variation = row.key.variation;
-        let arm = usize::try_from(variation).ok().and_then(|v| arms.get_mut(v));
-        arm.ok_or(Unanswerable::Variation(variation))?.add(&row.moments)?;
-    }
-    Ok(arms)
 }
 
 impl<'a> LiveStats<'a> {

@@ -1,0 +1,90 @@
+//! From an arm's moments to the exact sums its metric's statistics take.
+
+use domain::definition::MetricKind;
+use domain::plan::{Feature, MetricFeatures};
+use domain::{Moments, Plan};
+use ethnum::I256;
+
+use crate::stats::Undefined;
+use crate::stats::arms::{ArmMoments, Pair, ProportionArm, Scale};
+use crate::stats::ratio::RatioArm;
+
+/// One arm, as one metric sees it.
+#[derive(Debug, Clone, Copy)]
+pub enum Sums {
+    Proportion(ProportionArm),
+    Mean(ArmMoments),
+    Ratio(RatioArm),
+}
+
+impl Sums {
+    pub fn of(kind: MetricKind, f: &MetricFeatures, plan: &Plan, arm: &Moments) -> Result<Sums, Undefined> {
+        let product = |a, b| arm.product(plan, a, b);
+        let (y, n) = (f.outcome, whole(arm.contributing(plan))?);
+        Ok(match (kind, f.denominator) {
+            (MetricKind::Proportion, _) => {
+                Sums::Proportion(ProportionArm { n, converters: whole(product(Feature::One, y))? })
+            }
+            (_, Some(d)) => Sums::Ratio(RatioArm {
+                n,
+                numerator: product(Feature::One, y),
+                numerator_sq: product(y, y),
+                denominator: product(Feature::One, d),
+                denominator_sq: product(d, d),
+                product: product(y, d),
+                numerator_scale: scale(y),
+                denominator_scale: scale(d),
+            }),
+            (_, None) => Sums::Mean(ArmMoments {
+                n,
+                sum: product(Feature::One, y),
+                sum_sq: product(y, y),
+                scale: scale(y),
+            }),
+        })
+    }
+
+    /// Of the per-user outcome; of a ratio the ratio.
+    pub fn mean(&self) -> Result<f64, Undefined> {
+        match self {
+            Sums::Proportion(arm) => arm.rate(),
+            Sums::Mean(arm) => arm.mean(),
+            Sums::Ratio(arm) => arm.ratio(),
+        }
+    }
+
+    /// Of one user.
+    pub fn variance(&self) -> Result<f64, Undefined> {
+        match self {
+            Sums::Proportion(arm) => arm.variance(),
+            Sums::Mean(arm) => arm.variance(),
+            Sums::Ratio(arm) => arm.variance(),
+        }
+    }
+
+    pub fn pair(control: &Sums, treatment: &Sums) -> Result<Pair, Undefined> {
+        match (control, treatment) {
+            (Sums::Proportion(a), Sums::Proportion(b)) => Pair::of_proportions(a, b),
+            (Sums::Mean(a), Sums::Mean(b)) => Pair::of_means(a, b),
+            (Sums::Ratio(a), Sums::Ratio(b)) => Pair::of_ratios(a, b),
+            _ => Err(Undefined::Inconsistent),
+        }
+    }
+}
+
+/// Sums that count something are not negative.
+fn whole(value: I256) -> Result<u64, Undefined> {
+    u64::try_from(value).map_err(|_| Undefined::Inconsistent)
+}
+
+pub fn scale(feature: Feature) -> Scale {
+    match feature {
+        Feature::Sum(_) | Feature::CappedSum(..) | Feature::PreSum(_) => Scale::Millionths,
+        Feature::One
+        | Feature::Converted(_)
+        | Feature::Count(_)
+        | Feature::CappedCount(..)
+        | Feature::PreConverted(_)
+        | Feature::PreCount(_) => Scale::Ones,
+    }
+}
