@@ -1,5 +1,6 @@
 //! What one arm did, as shown.
 
+use domain::definition::Metric;
 use domain::plan::{Feature, MetricFeatures};
 use domain::{Moments, Plan};
 use ethnum::I256;
@@ -34,11 +35,12 @@ pub struct MetricArm {
 impl MetricArm {
     pub fn of(
         variation_index: usize,
+        metric: &Metric,
         features: &MetricFeatures,
         plan: &Plan,
         arm: &Moments,
-        sums: &Result<Sums, Undefined>,
     ) -> MetricArm {
+        let sums = Sums::of(metric.kind, features, plan, arm);
         let sum_of = |f| arm.product(plan, Feature::One, f);
         let count = |value: I256| u64::try_from(value).ok();
         let text = |f| decimal(sum_of(f), scale(f));

@@ -1,17 +1,20 @@
 //! One metric of an answer: each arm's sums, and each treatment against the control.
 
+pub mod adjusted;
 pub mod arm;
 pub mod comparison;
+pub mod contrast;
+pub mod reading;
 pub mod sums;
 
 use domain::definition::{Direction, Metric, MetricKind, Role, Variation};
 use domain::{Moments, Plan};
 use serde::Serialize;
 
-use crate::stats::{Alpha, Undefined};
+use crate::stats::Alpha;
 use arm::MetricArm;
 use comparison::Comparison;
-use sums::Sums;
+use contrast::Contrast;
 
 #[derive(Debug, Serialize)]
 pub struct MetricView<'a> {
@@ -34,20 +37,24 @@ impl<'a> MetricView<'a> {
         arms: &[Moments],
         alpha: Alpha,
     ) -> MetricView<'a> {
-        let features = plan.metric(metric);
-        let sums: Vec<_> = arms.iter().map(|arm| Sums::of(metric.kind, &features, plan, arm)).collect();
-        let control = sums.first().copied().unwrap_or(Err(Undefined::TooFewArms));
-        let shown = arms.iter().zip(&sums).enumerate();
-        let comparisons = variations.iter().zip(&sums).enumerate().skip(1);
+        let features = &plan.metric(metric);
+        let comparisons = arms.split_first().map_or_else(Vec::new, |(control, treatments)| {
+            let pairs = variations.iter().enumerate().skip(1).zip(treatments);
+            pairs
+                .map(|((i, variation), treatment)| {
+                    let contrast = Contrast { metric, features, plan, control, treatment };
+                    Comparison::of((i, &variation.key), contrast, alpha)
+                })
+                .collect()
+        });
+        let shown = arms.iter().enumerate();
         MetricView {
             key: &metric.key,
             kind: metric.kind,
             role: metric.role,
             direction: metric.direction,
-            arms: shown.map(|(i, (arm, sums))| MetricArm::of(i, &features, plan, arm, sums)).collect(),
-            comparisons: comparisons
-                .map(|(i, (variation, sums))| Comparison::of((i, &variation.key), control, *sums, alpha))
-                .collect(),
+            arms: shown.map(|(i, arm)| MetricArm::of(i, metric, features, plan, arm)).collect(),
+            comparisons,
         }
     }
 }

@@ -7,6 +7,7 @@ use ethnum::I256;
 
 use crate::stats::Undefined;
 use crate::stats::arms::{ArmMoments, Pair, ProportionArm, Scale};
+use crate::stats::cuped::Columns;
 use crate::stats::ratio::RatioArm;
 
 /// One arm, as one metric sees it.
@@ -72,8 +73,20 @@ impl Sums {
     }
 }
 
+/// The outcome and what it is adjusted by, of one arm.
+pub fn columns(f: &MetricFeatures, plan: &Plan, arm: &Moments) -> Result<Columns, Undefined> {
+    let all: Vec<Feature> = std::iter::once(f.outcome).chain(f.covariates.iter().copied()).collect();
+    let row = |i: usize| all.iter().take(i + 1).map(|other| arm.product(plan, all[i], *other)).collect();
+    Ok(Columns {
+        n: whole(arm.contributing(plan))?,
+        scales: all.iter().map(|feature| scale(*feature)).collect(),
+        sums: all.iter().map(|feature| arm.product(plan, Feature::One, *feature)).collect(),
+        products: (0..all.len()).map(row).collect(),
+    })
+}
+
 /// Sums that count something are not negative.
-fn whole(value: I256) -> Result<u64, Undefined> {
+pub fn whole(value: I256) -> Result<u64, Undefined> {
     u64::try_from(value).map_err(|_| Undefined::Inconsistent)
 }
 

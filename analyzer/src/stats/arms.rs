@@ -156,7 +156,7 @@ impl Pair {
 }
 
 /// (S_B n_A - S_A n_B) / (n_A n_B), exact up to the division.
-fn mean_difference((s_a, n_a): (I256, u64), (s_b, n_b): (I256, u64)) -> Result<f64, Undefined> {
+pub(super) fn mean_difference((s_a, n_a): (I256, u64), (s_b, n_b): (I256, u64)) -> Result<f64, Undefined> {
     let treatment = s_b.checked_mul(I256::from(n_a)).ok_or(Undefined::OutOfRange)?;
     let control = s_a.checked_mul(I256::from(n_b)).ok_or(Undefined::OutOfRange)?;
     let numerator = treatment.checked_sub(control).ok_or(Undefined::OutOfRange)?;

@@ -49,13 +49,6 @@ pub fn effect(pair: &Pair, measure: Measure) -> Result<Effect, Undefined> {
     if variance == 0.0 {
         return Err(Undefined::ZeroVariance);
     }
-    let mut flags = Vec::new();
-    if pair.control.low_data || pair.treatment.low_data {
-        flags.push(Flag::LowData);
-    }
-    if measure == Measure::Relative && baseline.abs() < 2.0 * a.sqrt() {
-        flags.push(Flag::UnstableBaseline);
-    }
     let users = [pair.control.n, pair.treatment.n];
     Ok(Effect {
         measure,
@@ -64,8 +57,19 @@ pub fn effect(pair: &Pair, measure: Measure) -> Result<Effect, Undefined> {
         dof: welch_dof([a, b], users)?,
         users,
         baseline,
-        flags,
+        flags: flags_of(pair, measure),
     })
+}
+
+pub(super) fn flags_of(pair: &Pair, measure: Measure) -> Vec<Flag> {
+    let mut flags = Vec::new();
+    if pair.control.low_data || pair.treatment.low_data {
+        flags.push(Flag::LowData);
+    }
+    if measure == Measure::Relative && pair.control.mean.abs() < 2.0 * pair.control.mean_variance().sqrt() {
+        flags.push(Flag::UnstableBaseline);
+    }
+    flags
 }
 
 /// (a + b)^2 / (a^2/(n_A-1) + b^2/(n_B-1)) from the variances of two means, written with shares of the total so that

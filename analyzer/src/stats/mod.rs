@@ -7,6 +7,7 @@
 //! - [`arms`]: means, variances and differences from exact sums
 //! - [`ratio`]: the same for a ratio of two sums
 //! - [`effect`]: absolute and relative effect with its variance
+//! - [`cuped`]: the same, adjusted by what users did before the exposure
 //! - [`welch`]: Welch's t test on an effect
 //! - [`fieller`]: interval of a relative effect with an unstable baseline
 //! - [`small_counts`]: proportions with few conversions
@@ -14,6 +15,7 @@
 //! - [`normal`], [`special`]: tails and quantiles of the distributions used
 
 pub mod arms;
+pub mod cuped;
 pub mod effect;
 pub mod fieller;
 pub mod normal;

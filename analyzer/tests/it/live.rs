@@ -308,12 +308,50 @@ async fn few_conversions_are_read_by_exact_methods() {
     rig.moments(&e, 0, 1, Day(DAY.0 + 1), &arm(60, 6)).await;
     let few = comparison().await;
     assert_eq!(few["relative"]["flags"], json!(["low_data", "unstable_baseline"]));
-    assert_eq!(few["relative"]["fieller_ci"], json!(null));
+    assert_eq!(few["fieller"], json!({"status": "undefined", "reason": "unbounded"}));
     assert_eq!(few["small_counts"]["status"], "ok");
     // Enough of them: only the usual methods.
     rig.moments(&e, 0, 0, Day(DAY.0 + 2), &arm(10_000, 1000)).await;
     rig.moments(&e, 0, 1, Day(DAY.0 + 2), &arm(10_000, 1100)).await;
     let many = comparison().await;
     assert_eq!(many["small_counts"], json!(null));
-    assert!((number(&many["relative"]["fieller_ci"][1]) - 0.1932).abs() < 1e-3);
+    assert!((number(&many["fieller"]["ci"][1]) - 0.1932).abs() < 1e-3);
+}
+
+#[tokio::test]
+async fn the_time_before_the_exposure_adjusts_the_answer() {
+    let rig = Rig::start().await;
+    let mut definition = two_arms("adjusted");
+    definition["metrics"] = json!([
+        {"key": "revenue", "type": "mean"}, {"key": "basket", "type": "ratio", "numerator": "revenue"},
+        {"key": "visits", "type": "count"},
+    ]);
+    let e = rig.running(&definition).await;
+    let (sum, pre, had) = (Feature::Sum(0), Feature::PreSum(0), Feature::PreConverted(0));
+    // The reference case cuped-rho_07.
+    for (variation, users, y, yy, x, xx, xy) in [
+        (0, 2000, "19974.43", "207350.4101", "19917.11", "206220.6973", "204286.067"),
+        (1, 2100, "21130.3", "220979.8646", "20924.69", "216878.5355", "216446.039"),
+    ] {
+        let text = |text: &str, digits| scaled(&json!(text), digits);
+        let sums = [
+            (Feature::One, sum, text(y, 6)),
+            (sum, sum, text(yy, 12)),
+            (Feature::One, pre, text(x, 6)),
+            (pre, pre, text(xx, 12)),
+            (sum, pre, text(xy, 12)),
+            (Feature::One, had, I256::from(users * 3 / 4)),
+        ];
+        store_arm(&rig, &e, variation, &moments(&e.plan(), users, &sums)).await;
+    }
+    let answer = rig.ok("/api/v1/experiments/adjusted/live-stats").await;
+    let of = |metric: usize| answer["metrics"][metric]["comparisons"][0]["cuped"].clone();
+    let revenue = of(0);
+    assert_eq!((&revenue["status"], &revenue["coverage"]), (&json!("ok"), &json!(0.75)));
+    assert_eq!(revenue["covariates"][0]["event"], "revenue");
+    assert!((number(&revenue["covariates"][0]["theta"]) - 0.693_286_454_580_161_1).abs() < 1e-8);
+    assert!((number(&revenue["relative"]["p_value"]) - 0.114_635_145_616_603_08).abs() < 1e-8);
+    assert!(number(&revenue["variance_reduction"]) > 0.4);
+    assert_eq!(of(1), json!({"status": "unavailable", "reason": "ratio"}));
+    assert_eq!(of(2), json!({"status": "unavailable", "reason": "no_history"}));
 }

@@ -1,8 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cuped;
 mod experiments;
 mod fates;
 mod live;
+mod random;
 mod rig;
 mod small_counts;
 mod starting;

@@ -1,0 +1,38 @@
+//! A treatment against the control on one metric, before any method is chosen.
+
+use domain::definition::Metric;
+use domain::plan::MetricFeatures;
+use domain::{Moments, Plan};
+
+use super::reading::Effects;
+use super::sums::Sums;
+use crate::stats::Undefined;
+use crate::stats::arms::Pair;
+use crate::stats::effect::effect;
+
+#[derive(Clone, Copy)]
+pub struct Contrast<'a> {
+    pub metric: &'a Metric,
+    pub features: &'a MetricFeatures,
+    pub plan: &'a Plan,
+    pub control: &'a Moments,
+    pub treatment: &'a Moments,
+}
+
+impl Contrast<'_> {
+    /// Control and treatment.
+    pub fn sums(&self) -> Result<[Sums; 2], Undefined> {
+        let of = |arm| Sums::of(self.metric.kind, self.features, self.plan, arm);
+        Ok([of(self.control)?, of(self.treatment)?])
+    }
+
+    pub fn pair(&self) -> Result<Pair, Undefined> {
+        let [control, treatment] = self.sums()?;
+        Sums::pair(&control, &treatment)
+    }
+
+    pub fn unadjusted(&self) -> Effects {
+        let pair = self.pair();
+        Effects::of(|measure| effect(&pair?, measure))
+    }
+}
