@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test e2e demo-services demo bench check deny clean
+.PHONY: help setup build test e2e demo-services demo sdks bench check deny clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,10 @@ demo: demo-services
 demo-services: setup ## Run three tiers, PostgreSQL and Redis as separate processes and show the results of 200,000 events
 	$(CARGO) build --locked --workspace --bins
 	@$(CARGO) run --locked --quiet --bin demo
+
+sdks: setup ## Run real SDKs, unmodified, while the gateway is killed (installs them from PyPI and npm: network)
+	$(CARGO) build --locked --workspace --bins
+	@CARGO='$(CARGO)' sh ops/clients/real/run.sh
 
 bench: setup ## Measure speed against the machine's own ceilings (release build, takes minutes)
 	$(CARGO) build --locked --release --workspace --bins

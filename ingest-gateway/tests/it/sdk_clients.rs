@@ -44,10 +44,10 @@ const RECORDED: [Recorded; 12] = [
     recorded!("posthog-python-v1", "1", 1.0),
     recorded!("posthog-node", "1", 1.0),
     recorded!("posthog-node-v1", "1", 1.0),
-    recorded!("growthbook-python", "1", 1.0),
-    recorded!("growthbook-node", "1", 1.0),
-    recorded!("cloudevents-python", "1" "2" "3", 0.0),
-    recorded!("cloudevents-node", "1" "2" "3", 0.0),
+    recorded!("growthbook-python", "1" "2", 1.0),
+    recorded!("growthbook-node", "1" "2", 1.0),
+    recorded!("cloudevents-python", "1" "2" "3" "4", 0.0),
+    recorded!("cloudevents-node", "1" "2" "3" "4", 0.0),
 ];
 
 impl Recorded {

@@ -5,8 +5,7 @@ import { createRequire } from "node:module";
 
 const env = process.env;
 const require = createRequire(`${env.SDK_MODULES}/`);
-const [BASE, KEY, EXPERIMENT, METRIC, PREFIX] =
-  [env.SDK_BASE, env.SDK_KEY, env.SDK_EXPERIMENT, env.SDK_METRIC, env.SDK_PREFIX];
+const { SDK_BASE: BASE, SDK_KEY: KEY, SDK_EXPERIMENT: EXPERIMENT, SDK_METRIC: METRIC, SDK_PREFIX: PREFIX } = env;
 const USERS = Number(env.SDK_USERS);
 const PAUSE = Number(env.SDK_PAUSE_MS ?? 0);
 const VARIATIONS = ["control", "treatment"];
@@ -16,12 +15,24 @@ const givenUp = [];
 const gaveUp = (error) => givenUp.push(String(error?.message ?? error?.reason ?? error));
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-async function* plan() {
+async function* numbers() {
   for (let i = 0; i < USERS; i++) {
     if (i % 50 === 0) await sleep(PAUSE);
+    yield i;
+  }
+}
+
+async function see(view, other) {
+  for await (const i of numbers()) {
+    await view(`${PREFIX}-${i}`, i % 2);
+    if (i % OTHER_EVERY === 0) other(`${PREFIX}-${i}`);
+  }
+}
+
+async function act(perform) {
+  for await (const i of numbers()) {
     const j = (i * i) % USERS;
-    const cents = ((i * 37) % 1000) + 50 * (j % 2);
-    yield [`${PREFIX}-${i}`, i % 2, `${PREFIX}-${j}`, cents / 100, i % OTHER_EVERY === 0, i];
+    await perform(`${PREFIX}-${j}`, (((i * 37) % 1000) + 50 * (j % 2)) / 100);
   }
 }
 
@@ -29,29 +40,28 @@ async function segmentNode() {
   const { Analytics } = require("@segment/analytics-node");
   const client = new Analytics({ writeKey: KEY, host: BASE, flushAt: 50, maxRetries: 10 });
   client.on("error", gaveUp);
-  for await (const [user, variation, buyer, value, other] of plan()) {
-    const properties = { experiment_id: EXPERIMENT, variation_id: VARIATIONS[variation] };
-    client.track({ userId: user, event: "Experiment Viewed", properties });
-    client.track({ userId: buyer, event: METRIC, properties: { revenue: value } });
-    if (other) client.page({ userId: user, name: "Home" });
-  }
+  const track = (userId, event, properties) => void client.track({ userId, event, properties });
+  const view = (user, variation) =>
+    track(user, "Experiment Viewed", { experiment_id: EXPERIMENT, variation_id: VARIATIONS[variation] });
+  await see(view, (userId) => client.page({ userId, name: "Home" }));
+  await act((user, value) => track(user, METRIC, { revenue: value }));
   await client.closeAndFlush();
 }
 
 async function rudderNode() {
   const Analytics = require("@rudderstack/rudder-sdk-node");
   const client = new Analytics(KEY, { dataPlaneUrl: BASE, flushAt: 50, flushInterval: 100, logLevel: "none" });
-  const under = [];
-  const track = (message) =>
-    under.push(new Promise((resolve) => client.track(message, (error) => resolve(error && gaveUp(error)))));
-  for await (const [user, variation, buyer, value, other] of plan()) {
-    const properties = { experiment_id: EXPERIMENT, variation_id: VARIATIONS[variation] };
-    track({ userId: user, event: "Experiment Viewed", properties });
-    track({ userId: buyer, event: METRIC, properties: { revenue: value } });
-    if (other) client.identify({ userId: user, traits: { plan: "pro" } });
-  }
+  const outcomes = [];
+  const track = (userId, event, properties) => {
+    const done = (resolve) => client.track({ userId, event, properties }, (error) => resolve(error && gaveUp(error)));
+    outcomes.push(new Promise(done));
+  };
+  const view = (user, variation) =>
+    track(user, "Experiment Viewed", { experiment_id: EXPERIMENT, variation_id: VARIATIONS[variation] });
+  await see(view, (userId) => client.identify({ userId, traits: { plan: "pro" } }));
+  await act((user, value) => track(user, METRIC, { revenue: value }));
   await client.flush();
-  await Promise.all(under);
+  await Promise.all(outcomes);
 }
 
 // The mode comes from POSTHOG_CAPTURE_MODE.
@@ -59,12 +69,12 @@ async function posthogNode() {
   const { PostHog } = require("posthog-node");
   const client = new PostHog(KEY, { host: BASE, flushAt: 100, maxQueueSize: 100_000 });
   client.on("error", gaveUp);
-  for await (const [user, variation, buyer, value, other] of plan()) {
+  const view = (distinctId, variation) => {
     const properties = { $feature_flag: EXPERIMENT, $feature_flag_response: VARIATIONS[variation] };
-    client.capture({ distinctId: user, event: "$feature_flag_called", properties });
-    client.capture({ distinctId: buyer, event: METRIC, properties: { value } });
-    if (other) client.identify({ distinctId: user, properties: { plan: "pro" } });
-  }
+    client.capture({ distinctId, event: "$feature_flag_called", properties });
+  };
+  await see(view, (distinctId) => client.identify({ distinctId, properties: { plan: "pro" } }));
+  await act((distinctId, value) => client.capture({ distinctId, event: METRIC, properties: { value } }));
   await client.shutdown(120_000);
 }
 
@@ -72,40 +82,48 @@ async function growthbookNode() {
   const { GrowthBook } = require("@growthbook/growthbook");
   const { growthbookTrackingPlugin } = require("@growthbook/growthbook/plugins");
   // The plugin keeps to itself how its requests went.
-  const done = { answered: 0, failed_requests: 0 };
+  let [answered, under] = [0, 0];
   const { fetch } = globalThis;
   globalThis.fetch = async (url, options) => {
+    under++;
     try {
       const answer = await fetch(url, options);
-      if (answer.ok) done.answered += JSON.parse(options.body).length;
-      else done.failed_requests++;
+      if (answer.ok) answered += JSON.parse(options.body).length;
       return answer;
-    } catch (error) {
-      done.failed_requests++;
-      throw error;
+    } finally {
+      under--;
     }
   };
   console.error = () => {};
-  const run = async (conversions) => {
+  const book = () => {
     const plugin = growthbookTrackingPlugin({ ingestorHost: BASE, queueFlushInterval: 20 });
-    const book = new GrowthBook({ clientKey: KEY, plugins: [plugin] });
-    for await (const [user, variation, buyer, value, other] of plan()) {
-      await book.setAttributes({ id: user });
-      book.run({ key: EXPERIMENT, variations: VARIATIONS, weights: [1 - variation, variation] });
-      if (conversions) {
-        await book.setAttributes({ id: buyer });
-        book.logEvent(METRIC, { value });
-      }
-      if (other) book.evalFeature(`none-${user}`);
-    }
-    book.destroy();
-    await sleep(1000);
+    return new GrowthBook({ clientKey: KEY, plugins: [plugin] });
   };
-  await run(true);
-  const { answered } = done;
+  const sent = async (book) => {
+    book.destroy();
+    do await sleep(50);
+    while (under > 0);
+  };
+  const seeWith = async (book, other) => {
+    const view = async (id, variation) => {
+      await book.setAttributes({ id });
+      book.run({ key: EXPERIMENT, variations: VARIATIONS, weights: [1 - variation, variation] });
+    };
+    await see(view, other);
+    await sent(book);
+  };
+  const first = book();
+  await seeWith(first, (user) => first.evalFeature(`none-${user}`));
   // What the gateway's end swallowed is never sent again: users come back, as they do.
-  if (env.SDK_AGAIN) await run(false);
-  return { ...done, answered };
+  if (env.SDK_AGAIN) await seeWith(book(), () => {});
+  answered = 0;
+  const last = book();
+  await act(async (id, value) => {
+    await last.setAttributes({ id });
+    last.logEvent(METRIC, { value });
+  });
+  await sent(last);
+  return { acknowledged: answered };
 }
 
 async function cloudeventsNode() {
@@ -124,23 +142,30 @@ async function cloudeventsNode() {
     }
     gaveUp("no answer");
   };
-  const event = (i, kind, subject, data) =>
-    new CloudEvent({ id: `${PREFIX}-${kind}-${i}`, source: "/shop", type: `com.example.${kind}`, subject, data });
-  let waiting = [];
-  for await (const [user, variation, buyer, value, , i] of plan()) {
-    const seen = event(i, "exposure", user, { experiment: EXPERIMENT, variation: VARIATIONS[variation] });
-    const did = event(i, "conversion", buyer, { metric: METRIC, value });
-    if (i % 100 === 0) {
-      // One by one, in both forms; the package has no batch form, so the others are put together by hand.
-      for (const message of [HTTP.structured(seen), HTTP.binary(did)]) await post(message.headers, message.body);
+  let [waiting, made] = [[], 0];
+  const flush = async () => {
+    if (waiting.length === 0) return;
+    await post({ "content-type": "application/cloudevents-batch+json" }, JSON.stringify(waiting));
+    waiting = [];
+  };
+  const send = async (form, kind, subject, data) => {
+    const event = new CloudEvent({ id: `${PREFIX}-${made}`, source: "/shop", type: `com.example.${kind}`, subject, data });
+    if (made++ % 100 === 0) {
+      const message = form(event);
+      await post(message.headers, message.body);
     } else {
-      waiting.push(seen, did);
+      // The package has no batch form: one is put together by hand.
+      waiting.push(event);
     }
-    if (waiting.length >= 100 || (i === USERS - 1 && waiting.length)) {
-      await post({ "content-type": "application/cloudevents-batch+json" }, JSON.stringify(waiting));
-      waiting = [];
-    }
-  }
+    if (waiting.length === 100) await flush();
+  };
+  const view = (user, variation) =>
+    send(HTTP.structured, "exposure", user, { experiment: EXPERIMENT, variation: VARIATIONS[variation] });
+  await see(view, () => {});
+  await flush();
+  made = 100 * USERS;
+  await act((user, value) => send(HTTP.binary, "conversion", user, { metric: METRIC, value }));
+  await flush();
 }
 
 const CLIENTS = {
@@ -151,6 +176,9 @@ const CLIENTS = {
   "growthbook-node": growthbookNode,
   "cloudevents-node": cloudeventsNode,
 };
+
+// As in a server: posthog-node's waits for another attempt keep no process alive.
+setInterval(() => {}, 1000);
 
 const name = process.argv[2];
 const more = (await CLIENTS[name]()) ?? {};

@@ -1,8 +1,8 @@
 """The real Python clients, unmodified, sending a known set of events: `python clients.py CLIENT`.
 
-What is sent is a function of SDK_USERS and SDK_PREFIX alone, told by `plan`; ops/e2e/src/sdks/plan.rs has the same.
+What is sent is a function of SDK_USERS and SDK_PREFIX alone, told by `send`; ops/e2e/src/sdks/plan.rs has the same.
 Prints one line of JSON: `sent` (distinct exposures and conversions), `ignored` (other events), and for a client that
-gives nothing an id `acknowledged` (conversions answered with 200). A client that gives an event up fails the run.
+gives events no ids `acknowledged` (conversions it saw answered with 200). A client that gives an event up fails the run.
 """
 
 import json
@@ -19,8 +19,10 @@ EXPERIMENT = os.environ["SDK_EXPERIMENT"]
 METRIC = os.environ["SDK_METRIC"]
 PREFIX = os.environ["SDK_PREFIX"]
 USERS = int(os.environ["SDK_USERS"])
-# Between two groups of 50 users, so that what happens to the gateway falls among the events.
+# Between two groups of 50 events, so that what happens to the gateway falls among them.
 PAUSE = int(os.environ.get("SDK_PAUSE_MS", "0")) / 1000
+# Clients that never send twice see every user once more.
+AGAIN = bool(os.environ.get("SDK_AGAIN"))
 VARIATIONS = ["control", "treatment"]
 # Every so many users one event that is neither exposure nor conversion.
 OTHER_EVERY = 100
@@ -28,14 +30,26 @@ OTHER_EVERY = 100
 given_up = []
 
 
-def plan():
-    """(user, variation, user who converts, value, other): one exposure and one conversion for each."""
+def numbers():
     for i in range(USERS):
         if i % 50 == 0:
             time.sleep(PAUSE)
+        yield i
+
+
+def see(view, other):
+    """Every user sees a variation, every second one the treatment."""
+    for i in numbers():
+        view(f"{PREFIX}-{i}", i % 2)
+        if i % OTHER_EVERY == 0:
+            other(f"{PREFIX}-{i}")
+
+
+def act(do):
+    """As many conversions as users: some have several, some none."""
+    for i in numbers():
         j = i * i % USERS
-        cents = i * 37 % 1000 + 50 * (j % 2)
-        yield f"{PREFIX}-{i}", i % 2, f"{PREFIX}-{j}", cents / 100, i % OTHER_EVERY == 0
+        do(f"{PREFIX}-{j}", (i * 37 % 1000 + 50 * (j % 2)) / 100)
 
 
 def gave_up(error, events):
@@ -49,12 +63,12 @@ def accepted(result):
 
 
 def segment(client):
-    for user, variation, buyer, value, other in plan():
-        viewed = {"experiment_id": EXPERIMENT, "variation_id": VARIATIONS[variation]}
-        accepted(client.track(user, "Experiment Viewed", viewed))
-        accepted(client.track(buyer, METRIC, {"revenue": value}))
-        if other:
-            accepted(client.identify(user, {"plan": "pro"}))
+    def view(user, variation):
+        properties = {"experiment_id": EXPERIMENT, "variation_id": VARIATIONS[variation]}
+        accepted(client.track(user, "Experiment Viewed", properties))
+
+    see(view, lambda user: accepted(client.identify(user, {"plan": "pro"})))
+    act(lambda user, value: accepted(client.track(user, METRIC, {"revenue": value})))
     client.flush()
     client.join()
 
@@ -74,13 +88,14 @@ def rudder_python():
 def posthog_python(mode):
     from posthog import Posthog
 
-    client = Posthog(KEY, host=BASE, on_error=gave_up, capture_mode=mode, max_queue_size=100_000)
-    for user, variation, buyer, value, other in plan():
-        called = {"$feature_flag": EXPERIMENT, "$feature_flag_response": VARIATIONS[variation]}
-        accepted(client.capture("$feature_flag_called", distinct_id=user, properties=called))
-        accepted(client.capture(METRIC, distinct_id=buyer, properties={"value": value}))
-        if other:
-            accepted(client.set(distinct_id=user, properties={"plan": "pro"}))
+    client = Posthog(KEY, host=BASE, on_error=gave_up, capture_mode=mode)
+
+    def view(user, variation):
+        properties = {"$feature_flag": EXPERIMENT, "$feature_flag_response": VARIATIONS[variation]}
+        accepted(client.capture("$feature_flag_called", distinct_id=user, properties=properties))
+
+    see(view, lambda user: accepted(client.set(distinct_id=user, properties={"plan": "pro"})))
+    act(lambda user, value: accepted(client.capture(METRIC, distinct_id=user, properties={"value": value})))
     client.flush()
     client.shutdown()
 
@@ -89,45 +104,54 @@ def growthbook_python():
     from growthbook import Experiment, GrowthBook
     from growthbook.plugins import GrowthBookTrackingPlugin
 
-    # The plugin sends in threads of its own and only its log says how that went.
-    done, lock = {"sent": 0, "failed": 0}, threading.Lock()
+    # The plugin sends in threads of its own, and only its log says how that went.
+    answered, lock = [0], threading.Lock()
 
     class Outcomes(logging.Handler):
         def emit(self, record):
             with lock:
                 if record.msg.startswith("Sent "):
-                    done["sent"] += record.args[0]
-                elif "HTTP" in record.msg or "Failed to send" in record.msg:
-                    done["failed"] += 1
+                    answered[0] += record.args[0]
 
     log = logging.getLogger("growthbook.plugins.growthbook_tracking")
     log.setLevel(logging.DEBUG)
     log.propagate = False
     log.addHandler(Outcomes())
 
-    def run(plugin, conversions):
-        book = GrowthBook(client_key=KEY, api_host=BASE, features={"none": {"defaultValue": 0}}, plugins=[plugin])
-        for user, variation, buyer, value, other in plan():
+    def book(**options):
+        options = {"ingestor_host": BASE, "batch_size": 50, "batch_timeout": 0.2, **options}
+        plugin = GrowthBookTrackingPlugin(**options)
+        return GrowthBook(client_key=KEY, api_host=BASE, features={"none": {"defaultValue": 0}}, plugins=[plugin])
+
+    def see_with(book, other):
+        def view(user, variation):
             book.set_attributes({"id": user})
             book.run(Experiment(key=EXPERIMENT, variations=VARIATIONS, weights=[1 - variation, variation]))
-            if conversions:
-                book.set_attributes({"id": buyer})
-                book.log_event(METRIC, {"value": value})
-            if other:
-                book.eval_feature("none")
+
+        see(view, other)
+        sent(book)
+
+    def sent(book):
         book.destroy()
-        # The last batch is in a thread that nobody joins.
+        # The last batch is in a thread that nobody else joins.
         for thread in threading.enumerate():
             if thread is not threading.current_thread() and not isinstance(thread, threading.Timer):
                 thread.join(30)
 
-    options = {"ingestor_host": BASE, "batch_size": 50, "batch_timeout": 0.2}
-    run(GrowthBookTrackingPlugin(**options), True)
-    answered = done["sent"]
-    if os.environ.get("SDK_AGAIN"):
-        # What the gateway's end swallowed is never sent again: users come back, as they do.
-        run(GrowthBookTrackingPlugin(track_feature_evaluated=False, **options), False)
-    return {"answered": answered, "failed_requests": done["failed"]}
+    first = book()
+    see_with(first, lambda _: first.eval_feature("none"))
+    if AGAIN:
+        see_with(book(track_feature_evaluated=False), lambda _: None)
+    answered[0] = 0
+    last = book()
+
+    def do(user, value):
+        last.set_attributes({"id": user})
+        last.log_event(METRIC, {"value": value})
+
+    act(do)
+    sent(last)
+    return {"acknowledged": answered[0]}
 
 
 def cloudevents_python():
@@ -136,11 +160,12 @@ def cloudevents_python():
     from cloudevents.core.v1.event import CloudEvent
 
     session = requests.Session()
+    session.headers["Authorization"] = f"Bearer {KEY}"
 
     def post(headers, body):
-        for attempt in range(100):
+        """The package sends nothing itself."""
+        for _ in range(100):
             try:
-                headers = {**headers, "Authorization": f"Bearer {KEY}"}
                 answer = session.post(f"{BASE}/api/v1/cloudevents", data=body, headers=headers, timeout=15)
                 if answer.status_code < 300:
                     return
@@ -151,25 +176,35 @@ def cloudevents_python():
             time.sleep(0.1)
         gave_up("no answer", [body])
 
-    def event(i, kind, user, data):
-        attributes = {"id": f"{PREFIX}-{kind}-{i}", "source": "/shop", "type": f"com.example.{kind}", "subject": user}
-        attributes |= {"specversion": "1.0", "time": datetime.now(timezone.utc)}
-        return CloudEvent(attributes, data)
+    waiting, made = [], [0]
 
-    waiting = []
-    for i, (user, variation, buyer, value, _) in enumerate(plan()):
-        seen = event(i, "exposure", user, {"experiment": EXPERIMENT, "variation": VARIATIONS[variation]})
-        did = event(i, "conversion", buyer, {"metric": METRIC, "value": value})
-        if i % 100 == 0:
-            # One by one, in both forms; the package has no batch form, so the others are put together by hand.
-            for message in (to_structured_event(seen), to_binary_event(did)):
-                post(message.headers, message.body)
+    def send(to_message, kind, user, data):
+        attributes = {"id": f"{PREFIX}-{made[0]}", "source": "/shop", "type": f"com.example.{kind}", "subject": user}
+        attributes |= {"specversion": "1.0", "time": datetime.now(timezone.utc)}
+        message = to_message(CloudEvent(attributes, data))
+        if made[0] % 100 == 0:
+            post(message.headers, message.body)
         else:
-            waiting += [to_structured_event(seen).body, to_structured_event(did).body]
-        if len(waiting) >= 100 or (i == USERS - 1 and waiting):
-            batch = b"[" + b",".join(waiting) + b"]"
-            post({"Content-Type": "application/cloudevents-batch+json"}, batch)
-            waiting = []
+            # The package has no batch form: one is put together by hand.
+            waiting.append(to_structured_event(CloudEvent(attributes, data)).body)
+        made[0] += 1
+        if len(waiting) == 100:
+            flush()
+
+    def flush():
+        if waiting:
+            post({"Content-Type": "application/cloudevents-batch+json"}, b"[" + b",".join(waiting) + b"]")
+            waiting.clear()
+
+    def view(user, variation):
+        data = {"experiment": EXPERIMENT, "variation": VARIATIONS[variation]}
+        send(to_structured_event, "exposure", user, data)
+
+    see(view, lambda _: None)
+    flush()
+    made[0] = 100 * USERS
+    act(lambda user, value: send(to_binary_event, "conversion", user, {"metric": METRIC, "value": value}))
+    flush()
 
 
 CLIENTS = {

@@ -6,6 +6,7 @@
 
 mod deployment;
 pub mod run;
+pub mod sdks;
 pub mod system;
 
 pub use deployment::Deployment;
