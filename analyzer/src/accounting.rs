@@ -8,9 +8,10 @@ use domain::{ExperimentId, Partition};
 use serde::Serialize;
 use service::auth::Scopes;
 use service::http::{Problem, Request, Response};
+use service::logs::causes;
 use store::{Book, Books, Counter, Sent};
 
-use crate::answer::{Parameters, chain, storage, tagged};
+use crate::answer::{Parameters, storage, tagged};
 use crate::app::Analyzer;
 use crate::ingestion::total;
 
@@ -64,7 +65,7 @@ pub async fn get(app: &Analyzer, request: &Request) -> Result<Response, Problem>
 async fn books(app: &Analyzer) -> Result<Books, Problem> {
     let accounts = app.store.accounting().await.map_err(storage)?;
     let sent = app.queue.sent_totals().await.map_err(|error| {
-        tracing::warn!(error = chain(&error), "the queue did not say what was sent");
+        tracing::warn!(error = causes(&error), "the queue did not say what was sent");
         Problem::unavailable("queue_unavailable", "the queue did not answer: try again", 1)
     })?;
     let sent: Vec<Sent> = sent

@@ -3,6 +3,7 @@
 use domain::Day;
 use service::http::header::{ETAG, HeaderValue, IF_NONE_MATCH};
 use service::http::{Problem, Request, Response, StatusCode};
+use service::logs::causes;
 use store::{ErrorKind, Experiment, Store, StoreError};
 use uuid::Uuid;
 
@@ -87,25 +88,10 @@ pub fn unknown_experiment() -> Problem {
     Problem::not_found("unknown_experiment", "there is no such experiment")
 }
 
-/// The error and its causes in one line, each said once. For logs and refusals, not for clients.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !line.contains(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        cause = error.source();
-    }
-    line
-}
-
 /// The cause goes to the log.
 pub fn storage(error: StoreError) -> Problem {
     let kind = error.kind();
-    let error = chain(&error);
+    let error = causes(&error);
     match kind {
         ErrorKind::Transient => {
             tracing::warn!(error, "the database did not answer");

@@ -78,8 +78,9 @@ impl Analyzer {
 impl App for Analyzer {
     type Handler = Handler;
 
-    const CLASSES: &'static [&'static str] =
-        &["experiments", "ingestion", "live-stats", "batches", "accounting"];
+    fn classes() -> Vec<&'static str> {
+        vec!["experiments", "ingestion", "live-stats", "batches", "accounting"]
+    }
 
     fn find(&self, method: &Method, path: &str) -> Found<Handler> {
         let Ok(found) = self.routes.at(path) else { return Found::NotFound };

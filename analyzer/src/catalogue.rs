@@ -10,12 +10,11 @@ use prometheus::IntCounter;
 use queue::QueueError;
 use queue::catalogue::{Entry, Projection, Reconciled};
 use service::http::Problem;
+use service::logs::causes;
 use service::metrics::Metrics;
 use store::{Experiment, Store, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-
-use crate::answer::chain;
 
 const RECONCILE_EVERY: Duration = Duration::from_secs(30);
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -77,7 +76,7 @@ impl Catalogue {
     }
 
     fn not_written(&self, error: &QueueError) {
-        tracing::warn!(error = chain(error), "the catalogue was not written; reconciling");
+        tracing::warn!(error = causes(error), "the catalogue was not written; reconciling");
         self.failed.inc();
         self.wake.notify_one();
     }
@@ -111,7 +110,7 @@ impl Catalogue {
                 Ok(false) => RETRY_AFTER,
                 Err(error) => {
                     tracing::warn!(
-                        error = chain(&error),
+                        error = causes(&error),
                         "the catalogue could not be reconciled; trying again"
                     );
                     self.failed.inc();

@@ -17,9 +17,11 @@ mod experiments;
 mod ingestion;
 pub mod live_stats;
 pub mod metric;
+mod part;
 mod start;
 pub mod stats;
 
+pub use part::Part;
 pub use start::{run, serve};
 
 /// The program: settings from environment, flags and file, then [`run`].

@@ -49,7 +49,10 @@ pub struct Gateway {
 
 impl App for Gateway {
     type Handler = Handler;
-    const CLASSES: &'static [&'static str] = routes::CLASSES;
+
+    fn classes() -> Vec<&'static str> {
+        routes::CLASSES.to_vec()
+    }
 
     fn find(&self, method: &Method, path: &str) -> Found<Handler> {
         routes::find(method, path)

@@ -19,6 +19,7 @@ pub mod frames;
 pub mod gateway;
 pub mod judge;
 pub mod options;
+mod part;
 pub mod routes;
 pub mod sdks;
 mod startup;
@@ -26,21 +27,14 @@ mod stats;
 mod tally;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use queue::Queue;
 use queue::redis::RedisQueue;
 use service::boot::{Boot, BootError, Listeners};
 use service::health::Health;
 use service::settings::{Refusal, Settings};
-use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
 
-use gateway::Gateway;
-use stats::Stats;
-
-/// What the writers get to end in, once no request waits for them any more.
-const WRITERS_END: Duration = Duration::from_secs(2);
+pub use part::Part;
 
 /// The tier as a process: binds its ports and serves until told to end.
 pub async fn run(boot: Boot) -> Result<(), BootError> {
@@ -52,61 +46,16 @@ pub async fn run(boot: Boot) -> Result<(), BootError> {
 /// The tier on ports that are already bound, until `boot.shutdown` begins and open requests have ended.
 pub async fn serve(boot: Boot, listeners: Listeners, queue: Arc<dyn Queue>) -> Result<(), BootError> {
     startup::check_queue(&boot.settings, &*queue).await?;
-    let gateway = Arc::new(build(&boot, &*queue)?);
-    startup::check_partitions(&boot.settings, &gateway).await?;
-    let watch = AbortOnDropHandle::new(tokio::spawn(startup::watch(Arc::clone(&gateway), queue)));
-    let health = health(&boot, &gateway);
-    let served = listeners.serve(&boot, Arc::clone(&gateway), health).await;
-    if !gateway.producer.drain(Instant::now() + WRITERS_END).await {
-        tracing::warn!(
-            "ended with frames whose writing was not confirmed; their requests were not acknowledged"
-        );
-    }
-    drop(watch);
+    let part = Part::start(&boot, queue).await?;
+    let served = listeners.serve(&boot, part.app(), part.checks(Health::new(&boot.settings))).await;
+    part.end().await;
     served
 }
 
 fn open_queue(settings: &Settings) -> Result<Arc<dyn Queue>, Refusal> {
     let url = settings.redis_url()?.expose();
-    let queue = RedisQueue::new(url, settings.queue.partitions, settings.queue.replicas);
+    let queue = RedisQueue::new(url, settings.partitions()?, settings.queue.replicas);
     Ok(Arc::new(queue.map_err(|error| startup::refuse_redis(&error))?))
-}
-
-fn build(boot: &Boot, queue: &dyn Queue) -> Result<Gateway, BootError> {
-    let settings = &*boot.settings;
-    Ok(Gateway {
-        rules: settings.ingest.clone(),
-        partitions: settings.queue.partitions,
-        backlog_limit: settings.queue.max_events,
-        producer: queue.producer(),
-        receipts: queue.receipts(),
-        catalogue: queue.catalogue(settings.ingest.max_loaded),
-        stats: Stats::new(&boot.metrics).map_err(|error| BootError::failed("register metrics", error))?,
-        draining: boot.shutdown.token(),
-    })
-}
-
-/// Ready means "can answer": a gateway whose Redis blinks answers 503 with `Retry-After` itself, which tells
-/// clients more than a balancer without backends.
-fn health(boot: &Boot, gateway: &Arc<Gateway>) -> Health {
-    let (queue, catalogue) = (Arc::clone(gateway), Arc::clone(gateway));
-    Health::new(&boot.settings)
-        .check("queue", move || {
-            let backlog = queue.producer.backlog();
-            std::future::ready(Ok(match backlog.reachable {
-                true => format!("backlog of {} events", backlog.events),
-                false => "not reachable: requests are answered 503".to_owned(),
-            }))
-        })
-        .check("catalogue", move || {
-            let gateway = Arc::clone(&catalogue);
-            async move {
-                Ok(match gateway.catalogue.check().await {
-                    Ok(()) => "complete".to_owned(),
-                    Err(error) => format!("{error}: requests are answered 503"),
-                })
-            }
-        })
 }
 
 /// The program: settings from environment, flags and file, then [`run`].

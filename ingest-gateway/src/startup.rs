@@ -1,11 +1,11 @@
 //! What has to be true before the tier starts, and what is watched while it runs.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use queue::catalogue::Unavailable;
 use queue::{Queue, QueueError};
+use service::logs::causes;
 use service::settings::{Refusal, Settings};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -65,15 +65,4 @@ pub async fn watch(gateway: Arc<Gateway>, queue: Arc<dyn Queue>) {
 
 pub fn refuse_redis(error: &QueueError) -> Refusal {
     Refusal::new("AB_REDIS_URL", causes(error))
-}
-
-/// The error with all its causes, in one line.
-fn causes(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line = format!("{line}: {error}");
-        cause = error.source();
-    }
-    line
 }

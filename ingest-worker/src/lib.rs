@@ -13,6 +13,7 @@ pub mod cache;
 pub mod chunk;
 mod fold;
 mod lane;
+mod lanes;
 mod metrics;
 mod poison;
 mod report;
@@ -22,6 +23,7 @@ mod start;
 pub mod tally;
 
 pub use lane::{Lane, LaneConfig, Ownership};
+pub use lanes::Lanes;
 pub use metrics::{Progress, WorkerMetrics};
 pub use start::{run, serve};
 

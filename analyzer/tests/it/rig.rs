@@ -54,7 +54,7 @@ impl Rig {
         let boot = Boot::for_testing(settings).unwrap();
         let listeners = Listeners::loopback().await.unwrap();
         let (addr, internal) = (listeners.public_addr().unwrap(), listeners.internal_addr().unwrap());
-        let serving = tokio::spawn(analyzer::serve(boot.clone(), listeners, queue(&redis.url())));
+        let serving = tokio::spawn(analyzer::serve(boot.clone(), listeners));
         let rig = Rig { addr, internal, redis, database, boot, serving, admin: client(addr, "admin-a") };
         // Served only once the schema is there and the catalogue complete.
         assert_eq!(rig.admin.get("/health").await.unwrap().status, 200);

@@ -3,12 +3,12 @@
 use service::boot::{Boot, BootError, Listeners};
 use testkit::{Postgres, Redis};
 
-use crate::rig::{Rig, queue, settings};
+use crate::rig::{Rig, settings};
 
 /// The refusal a start with these settings ends in.
 async fn refusal(database: &str, redis: &str, more: &[(&str, &str)]) -> (String, String) {
     let boot = Boot::for_testing(settings(database, redis, more).await).unwrap();
-    match analyzer::serve(boot, Listeners::loopback().await.unwrap(), queue(redis)).await {
+    match analyzer::serve(boot, Listeners::loopback().await.unwrap()).await {
         Err(BootError::Refused(refusal)) => (refusal.variable, refusal.reason),
         other => panic!("started: {other:?}"),
     }
@@ -74,7 +74,7 @@ async fn a_database_that_goes_away_is_said_and_comes_back() {
     let boot = Boot::for_testing(settings(&server.url_for(&name), &redis.url(), &[]).await).unwrap();
     let listeners = Listeners::loopback().await.unwrap();
     let addr = listeners.public_addr().unwrap();
-    let serving = tokio::spawn(analyzer::serve(boot.clone(), listeners, queue(&redis.url())));
+    let serving = tokio::spawn(analyzer::serve(boot.clone(), listeners));
     let admin = crate::rig::client(addr, "admin-a");
     assert_eq!(admin.get("/api/v1/experiments").await.unwrap().status, 200);
     server.stop().await.unwrap();

@@ -1,8 +1,36 @@
 //! `abctl accounting`: in which column every accepted event ended.
 
+use crate::cli::duration;
+use crate::output;
+use anyhow::Result;
+use clap::Args;
 use queue::{Queue, QueueError};
+use service::settings::Settings;
 use std::time::{Duration, Instant};
 use store::{Books, Sent, Store, StoreError};
+
+/// Show in which column every accepted event ended; exit 1 if the books do not close or anything is lost.
+#[derive(Args)]
+pub struct Accounting {
+    /// Wait this long for everything in flight to be applied.
+    #[arg(long, default_value = "0s", value_parser = duration)]
+    wait: Duration,
+}
+
+impl Accounting {
+    /// Whether the books are good.
+    pub async fn run(&self, settings: &Settings, json: bool) -> Result<bool> {
+        let (store, partitions) = backends::connect_store(settings).await?;
+        let queue = backends::open_queue(settings, partitions)?;
+        let books = settled(&*store, &*queue, partitions, self.wait).await?;
+        if json {
+            output::json(&books)?
+        } else {
+            output::books(&books)?
+        }
+        Ok(books.are_good())
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum AccountingError {

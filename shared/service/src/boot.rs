@@ -77,7 +77,16 @@ where
     F: FnOnce(Boot) -> Fut,
     Fut: Future<Output = Result<(), BootError>>,
 {
-    let settings = match Settings::load(tier, env, args) {
+    run_loaded(tier, Settings::load(tier, env, args), tier_main)
+}
+
+/// [`run`] for a program that reads its command line itself.
+pub fn run_loaded<F, Fut>(tier: Tier, settings: Result<Settings, SettingsError>, tier_main: F) -> ExitCode
+where
+    F: FnOnce(Boot) -> Fut,
+    Fut: Future<Output = Result<(), BootError>>,
+{
+    let settings = match settings {
         Ok(settings) => settings,
         Err(error) => return report(tier, &error.into()),
     };
@@ -216,13 +225,13 @@ impl Listeners {
         let address =
             self.public.local_addr().map_err(|error| BootError::failed("read the public address", error))?;
         let health = Arc::new(health.until(boot.shutdown.token()));
-        let kit = |keys, port, classes| {
-            Kit::new(settings, keys, Arc::clone(&health), metrics, port, classes)
+        let kit = |keys, port, classes: Vec<_>| {
+            Kit::new(settings, keys, Arc::clone(&health), metrics, port, &classes)
                 .map_err(|error| BootError::failed("register metrics", error))
         };
-        let public = kit(Arc::clone(&boot.keys), "http", A::CLASSES)?;
-        let internal = kit(Arc::clone(&boot.keys), "internal_http", Internal::CLASSES)?;
-        if let Some(path) = settings.auth.api_keys_file.clone() {
+        let public = kit(Arc::clone(&boot.keys), "http", A::classes())?;
+        let internal = kit(Arc::clone(&boot.keys), "internal_http", Internal::classes())?;
+        for path in boot.keys.files() {
             tokio::spawn(KeysFile::new(Arc::clone(&boot.keys), path).watch(boot.shutdown.token()));
         }
         let watch = Shutdown::manual();

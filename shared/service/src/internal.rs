@@ -11,7 +11,10 @@ pub struct Internal {
 
 impl App for Internal {
     type Handler = ();
-    const CLASSES: &'static [&'static str] = &["metrics"];
+
+    fn classes() -> Vec<&'static str> {
+        vec!["metrics"]
+    }
 
     fn find(&self, method: &Method, path: &str) -> Found<()> {
         match (path, method) {

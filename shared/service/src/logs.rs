@@ -1,6 +1,7 @@
 //! Logs: one JSON object a line on standard error, plain text on a terminal.
 
 use crate::settings::{LogFormat, Telemetry};
+use std::error::Error;
 use std::io::IsTerminal;
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
@@ -17,12 +18,15 @@ pub enum LogError {
 
 /// Sets up the log of the process.
 pub fn init(telemetry: &Telemetry) -> Result<(), LogError> {
+    let terminal = std::io::stderr().is_terminal();
     let json = match telemetry.log_format {
         LogFormat::Json => true,
         LogFormat::Plain => false,
-        LogFormat::Automatic => !std::io::stderr().is_terminal(),
+        LogFormat::Automatic => !terminal,
     };
-    subscriber(&telemetry.log_level, json, std::io::stderr)?.try_init()?;
+    let automatic = if terminal { "warn" } else { "info" };
+    let level = telemetry.log_level.as_deref().unwrap_or(automatic);
+    subscriber(level, json, std::io::stderr)?.try_init()?;
     Ok(())
 }
 
@@ -42,6 +46,21 @@ where
         ),
         false => Box::new(builder.with_ansi(std::io::stderr().is_terminal()).finish()),
     })
+}
+
+/// The error and its causes in one line, each said once. For logs and refusals, not for clients.
+pub fn causes(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !line.contains(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        cause = error.source();
+    }
+    line
 }
 
 /// Syntax of `AB_LOG_LEVEL`.

@@ -3,6 +3,7 @@
 
 pub mod answers;
 pub mod check;
+mod command;
 pub mod expect;
 pub mod lane;
 pub mod oracle;
@@ -11,6 +12,8 @@ pub mod script;
 pub mod send;
 pub mod trial;
 pub mod world;
+
+pub use command::Simulate;
 
 use crate::client::{Client, HttpError};
 use lane::{Lane, Plot};

@@ -9,9 +9,35 @@ pub mod recompute;
 
 pub use read::{RawRows, read_all};
 
+use crate::output;
+use clap::Args;
 use domain::{Overflow, Partition, Plan};
 use recompute::{Days, Difference, Key, Recomputation};
+use service::settings::Settings;
 use store::{Store, StoreError};
+
+/// Recompute every statistic of an experiment from the raw rows; exit 1 if any digit differs.
+#[derive(Args)]
+pub struct Verify {
+    /// Key or id.
+    experiment: String,
+    #[arg(long, default_value = "default")]
+    tenant: String,
+}
+
+impl Verify {
+    /// Whether everything is equal.
+    pub async fn run(&self, settings: &Settings, json: bool) -> anyhow::Result<bool> {
+        let (store, partitions) = backends::connect_store(settings).await?;
+        let report = verify(&*store, partitions, &self.tenant, &self.experiment).await?;
+        if json {
+            output::json(&report)?
+        } else {
+            output::verified(&report)?
+        }
+        Ok(report.differences.is_empty())
+    }
+}
 
 /// What was compared, and what is not equal.
 #[derive(Debug, serde::Serialize)]

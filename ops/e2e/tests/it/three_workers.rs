@@ -5,10 +5,8 @@ use abctl::simulate::rng::Rng;
 use e2e::run::{self};
 use e2e::{Setup, System};
 use ingest_worker::Ownership;
-use queue::redis::RedisQueue;
 use service::boot::{Boot, Listeners};
 use service::settings::{Settings, Tier};
-use std::sync::Arc;
 use std::time::Duration;
 use testkit::{Direction, FaultProxy};
 
@@ -28,7 +26,6 @@ impl Worker {
         let redis = FaultProxy::start(system.redis.addr()).await.unwrap();
         let name = system.database_url.rsplit('/').next().unwrap();
         let redis_url = system.redis.url_at(redis.addr());
-        let queue = Arc::new(RedisQueue::new(&redis_url, system.setup.partitions, 0).unwrap());
         let settings = [
             ("AB_DATABASE_URL", system.postgres.url_at(database.addr(), name)),
             ("AB_REDIS_URL", redis_url),
@@ -40,7 +37,7 @@ impl Worker {
         let boot = Boot::for_testing(Settings::for_testing(Tier::Worker, &settings).unwrap()).unwrap();
         let (listeners, its) = (Listeners::loopback().await.unwrap(), boot.clone());
         let running = tokio::spawn(async move {
-            ingest_worker::serve(its, listeners, queue, Ownership::None).await.unwrap();
+            ingest_worker::serve(its, listeners, Ownership::None).await.unwrap();
         });
         Worker { boot, running, database, redis }
     }

@@ -1,9 +1,10 @@
 use super::Scopes;
-use crate::settings::{Auth, Refusal};
+use crate::settings::{Auth, Refusal, Secret};
 use arc_swap::ArcSwap;
 use foldhash::{HashMap, HashMapExt};
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Whom a key speaks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,12 +33,25 @@ impl Principal {
 type Sha = [u8; 32];
 type Table = HashMap<Sha, Arc<Principal>>;
 
-/// The keys of a process. Replaced as a whole when the keys file changes.
+/// The keys of a process. Replaced as a whole when a file of keys changes.
 #[derive(Debug)]
 pub struct Keys {
     table: ArcSwap<Table>,
-    auth: Auth,
+    sources: Mutex<Sources>,
     strict: bool,
+}
+
+/// Where keys come from, with the content that is in force.
+#[derive(Debug, Clone)]
+struct Sources {
+    auth: Auth,
+    kept: Option<Kept>,
+}
+
+#[derive(Debug, Clone)]
+struct Kept {
+    path: PathBuf,
+    entries: Secret,
 }
 
 /// Keys below this length are refused in production, in characters.
@@ -54,9 +68,16 @@ const EXAMPLE_PREFIXES: &[&str] =
 impl Keys {
     /// `strict` (production) also refuses short keys and known examples.
     pub fn new(auth: &Auth, strict: bool) -> Result<Self, Refusal> {
-        let api_keys = auth.api_keys.as_ref().map_or("", |keys| keys.expose());
-        let table = build(auth, api_keys, strict)?;
-        Ok(Self { table: ArcSwap::from_pointee(table), auth: auth.clone(), strict })
+        let sources = Sources { auth: auth.clone(), kept: None };
+        let table = ArcSwap::from_pointee(build(&sources, strict)?);
+        Ok(Self { table, sources: Mutex::new(sources), strict })
+    }
+
+    /// Adds the keys of a file that the process keeps itself. What it says of a key holds, whatever the settings say:
+    /// whoever exports such a key for a client may start the server in the same shell.
+    pub fn keep(&self, path: &Path, entries: &str) -> Result<(), Refusal> {
+        let kept = Kept { path: path.to_owned(), entries: Secret::new(entries) };
+        self.update(|sources| sources.kept = Some(kept)).map(drop)
     }
 
     /// Whom the key speaks for; `None` for an unknown one.
@@ -77,18 +98,42 @@ impl Keys {
         self.table.load().is_empty()
     }
 
-    /// Takes `text` in place of `AB_API_KEYS`; true when that made a difference. On an error the keys stay as they were.
-    pub fn replace(&self, text: &str) -> Result<bool, Refusal> {
-        let table = build(&self.auth, text, self.strict)?;
-        let changed = **self.table.load() != table;
-        if changed {
+    /// The files that keys were read from.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = sources.kept.as_ref().map(|kept| kept.path.clone());
+        sources.auth.api_keys_file.iter().cloned().chain(kept).collect()
+    }
+
+    /// Takes `entries` in place of what that file held; true when that made a difference. On an error the keys stay as
+    /// they were.
+    pub fn replace(&self, file: &Path, entries: &str) -> Result<bool, Refusal> {
+        self.update(|sources| {
+            if sources.auth.api_keys_file.as_deref() == Some(file) {
+                sources.auth.api_keys = Some(Secret::new(entries));
+            }
+            if let Some(kept) = sources.kept.as_mut().filter(|kept| kept.path == file) {
+                kept.entries = Secret::new(entries);
+            }
+        })
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Sources)) -> Result<bool, Refusal> {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = sources.clone();
+        change(&mut changed);
+        let table = build(&changed, self.strict)?;
+        *sources = changed;
+        let differs = **self.table.load() != table;
+        if differs {
             self.table.store(Arc::new(table));
         }
-        Ok(changed)
+        Ok(differs)
     }
 }
 
-fn build(auth: &Auth, api_keys: &str, strict: bool) -> Result<Table, Refusal> {
+fn build(sources: &Sources, strict: bool) -> Result<Table, Refusal> {
+    let Sources { auth, kept } = sources;
     let mut table = Table::new();
     let sender = Scopes::INGEST.union(Scopes::EVENTS).union(Scopes::READ);
     let tokens = [
@@ -99,24 +144,36 @@ fn build(auth: &Auth, api_keys: &str, strict: bool) -> Result<Table, Refusal> {
     for (variable, token, scopes) in tokens {
         let Some(token) = token else { continue };
         check_key(token.expose(), strict).map_err(|reason| Refusal::new(variable, reason))?;
-        insert(&mut table, variable, digest(token.expose()), DEFAULT_TENANT, scopes)?;
+        insert(&mut table, digest(token.expose()), DEFAULT_TENANT, scopes)
+            .map_err(|reason| Refusal::new(variable, reason))?;
     }
-    let entries = api_keys
-        .split([';', '\n'])
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty() && !entry.starts_with('#'));
-    for (number, entry) in entries.enumerate() {
-        let refuse = |reason: &str| Refusal::new("AB_API_KEYS", format!("entry {}: {reason}", number + 1));
-        let (sha, tenant, scopes) = parse_entry(entry, strict).map_err(|reason| refuse(&reason))?;
-        insert(&mut table, "AB_API_KEYS", sha, tenant, scopes)?;
+    if let Some(entries) = &auth.api_keys {
+        add_entries(&mut table, entries, strict).map_err(|reason| Refusal::new("AB_API_KEYS", reason))?;
+    }
+    if let Some(Kept { path, entries }) = kept {
+        let mut kept = Table::new();
+        add_entries(&mut kept, entries, strict)
+            .map_err(|reason| Refusal::new("AB_DATA", format!("{}: {reason}", path.display())))?;
+        table.extend(kept);
     }
     Ok(table)
 }
 
-fn insert(table: &mut Table, variable: &str, sha: Sha, tenant: &str, scopes: Scopes) -> Result<(), Refusal> {
+fn add_entries(table: &mut Table, entries: &Secret, strict: bool) -> Result<(), String> {
+    let entries = entries.expose().split([';', '\n']).map(str::trim);
+    let entries = entries.filter(|entry| !entry.is_empty() && !entry.starts_with('#'));
+    for (number, entry) in entries.enumerate() {
+        parse_entry(entry, strict)
+            .and_then(|(sha, tenant, scopes)| insert(table, sha, tenant, scopes))
+            .map_err(|reason| format!("entry {}: {reason}", number + 1))?;
+    }
+    Ok(())
+}
+
+fn insert(table: &mut Table, sha: Sha, tenant: &str, scopes: Scopes) -> Result<(), String> {
     let principal = Principal { tenant: Arc::from(tenant), scopes };
     match table.insert(sha, Arc::new(principal)) {
-        Some(_) => Err(Refusal::new(variable, "holds a key that is configured twice")),
+        Some(_) => Err("holds a key that is configured twice".into()),
         None => Ok(()),
     }
 }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 /// How often the keys file is read. It is small, and comparing content also sees the swapped links of Kubernetes.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// The file behind `AB_API_KEYS_FILE`, taken over whenever it changes.
+/// A file of keys ([`Keys::files`]), taken over whenever it changes.
 #[derive(Debug)]
 pub struct KeysFile {
     keys: Arc<Keys>,
@@ -44,7 +44,7 @@ impl KeysFile {
         if self.last.as_ref() == Some(&text) {
             return false;
         }
-        let changed = match self.keys.replace(&text) {
+        let changed = match self.keys.replace(&self.path, &text) {
             Ok(changed) => changed,
             Err(refusal) => {
                 tracing::warn!(%refusal, "keys file refused, keys stay as they are");

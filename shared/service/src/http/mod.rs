@@ -8,6 +8,7 @@
 //! on the wire or decoded (413), JSON too deep (400).
 
 mod body;
+mod both;
 mod cors;
 mod decode;
 mod depth;
@@ -21,6 +22,7 @@ mod response;
 mod server;
 mod stats;
 
+pub use both::Both;
 pub use cors::{CorsOrigins, check_origins};
 pub use depth::{MAX_DEPTH, check_depth};
 pub use key::KeyPlaces;
@@ -43,7 +45,7 @@ pub trait App: Send + Sync + 'static {
     type Handler: Send + 'static;
 
     /// Values of the metrics label `route`; every [`Route::class`] is one of them.
-    const CLASSES: &'static [&'static str];
+    fn classes() -> Vec<&'static str>;
 
     /// The route of a path. `HEAD` arrives as `GET`; `OPTIONS` arrives as itself and should end in
     /// [`Found::MethodNotAllowed`] for a known path. Called before the key is checked, so it must be cheap.
@@ -105,7 +107,10 @@ pub struct NoRoutes;
 
 impl App for NoRoutes {
     type Handler = std::convert::Infallible;
-    const CLASSES: &'static [&'static str] = &[];
+
+    fn classes() -> Vec<&'static str> {
+        Vec::new()
+    }
 
     fn find(&self, _: &Method, _: &str) -> Found<Self::Handler> {
         Found::NotFound

@@ -50,8 +50,8 @@ pub struct Database {
 #[non_exhaustive]
 pub struct Queue {
     pub redis_url: Option<ServiceUrl>,
-    /// Number of streams, fixed for a deployment.
-    pub partitions: u16,
+    /// Number of streams, fixed for a deployment; `None` (tools): as recorded in the database.
+    pub partitions: Option<u16>,
     /// Backlog past which gateways answer 503.
     pub max_events: u64,
     /// How long applied entries stay in the stream.
@@ -89,8 +89,8 @@ pub struct Worker {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Telemetry {
-    /// A level, or directives of `tracing_subscriber::EnvFilter`.
-    pub log_level: String,
+    /// A level, or directives of `tracing_subscriber::EnvFilter`; `None`: `warn` on a terminal, `info` elsewhere.
+    pub log_level: Option<String>,
     pub log_format: LogFormat,
 }
 
@@ -145,11 +145,15 @@ impl Values {
     }
 
     fn number<N: TryFrom<u64>>(&self, name: &'static str) -> Result<N, Refusal> {
+        self.optional_number(name)?.ok_or_else(|| unset(name))
+    }
+
+    fn optional_number<N: TryFrom<u64>>(&self, name: &'static str) -> Result<Option<N>, Refusal> {
         match self.get(name) {
             Some(Value::Number(number)) => {
-                N::try_from(*number).map_err(|_| Refusal::new(name, "is out of range"))
+                N::try_from(*number).map(Some).map_err(|_| Refusal::new(name, "is out of range"))
             }
-            _ => Err(unset(name)),
+            _ => Ok(None),
         }
     }
 
@@ -233,7 +237,7 @@ impl Queue {
     pub(super) fn build(values: &Values) -> Result<Self, Refusal> {
         Ok(Self {
             redis_url: values.url("AB_REDIS_URL"),
-            partitions: values.number("AB_PARTITIONS")?,
+            partitions: values.optional_number("AB_PARTITIONS")?,
             max_events: values.number("AB_QUEUE_MAX_EVENTS")?,
             keep: values.duration("AB_QUEUE_KEEP")?,
             replicas: values.number("AB_QUEUE_REPLICAS")?,
@@ -265,14 +269,14 @@ impl Worker {
 }
 
 impl Telemetry {
-    pub(super) fn build(values: &Values) -> Result<Self, Refusal> {
-        let log_level = values.text("AB_LOG_LEVEL").ok_or_else(|| unset("AB_LOG_LEVEL"))?.to_owned();
+    pub(super) fn build(values: &Values) -> Self {
+        let log_level = values.text("AB_LOG_LEVEL").map(str::to_owned);
         let log_format = match values.text("AB_LOG_FORMAT") {
             Some("json") => LogFormat::Json,
             Some("plain") => LogFormat::Plain,
             _ => LogFormat::Automatic,
         };
-        Ok(Self { log_level, log_format })
+        Self { log_level, log_format }
     }
 }
 

@@ -11,6 +11,7 @@ mod sdk_values;
 mod secret;
 mod sources;
 mod spec;
+mod tier;
 mod value;
 
 pub use error::{Refusal, SettingsError};
@@ -18,15 +19,16 @@ pub use groups::{Auth, Client, Database, Http, Ingest, Lifecycle, LogFormat, Que
 pub use sdk_values::{SdkValue, SdkValues};
 pub use secret::{Secret, ServiceUrl, mask_url};
 pub use sources::{Source, flags};
-pub use spec::Tier;
+pub use tier::Tier;
 pub use value::parse_duration;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{ArgMatches, Command};
 use groups::Values;
 use sources::Merged;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 
 /// All settings of a tier, checked one by one and against each other.
 #[derive(Debug, Clone)]
@@ -37,6 +39,8 @@ pub struct Settings {
     pub environment: String,
     pub http: Http,
     pub auth: Auth,
+    /// `AB_DATA`.
+    pub data: Option<PathBuf>,
     pub database: Database,
     pub queue: Queue,
     pub ingest: Ingest,
@@ -77,16 +81,8 @@ impl Settings {
         env: impl IntoIterator<Item = (String, String)>,
         args: impl IntoIterator<Item = OsString>,
     ) -> Result<Self, SettingsError> {
-        let check = Arg::new("check-config")
-            .long("check-config")
-            .action(ArgAction::SetTrue)
-            .help("check the settings, print them, exit 0 or 2");
-        let command =
-            Command::new(tier.name()).version(env!("CARGO_PKG_VERSION")).args(flags(tier)).arg(check);
-        let matches = command.try_get_matches_from(args)?;
-        let mut settings = Self::from_matches(tier, env, &matches)?;
-        settings.check_only = matches.get_flag("check-config");
-        Ok(settings)
+        let command = Command::new(tier.name()).version(env!("CARGO_PKG_VERSION")).args(flags(tier));
+        Self::from_matches(tier, env, &command.try_get_matches_from(args)?)
     }
 
     /// The same from a command of the caller's own, to which [`flags`] were added.
@@ -96,7 +92,8 @@ impl Settings {
         matches: &ArgMatches,
     ) -> Result<Self, SettingsError> {
         let env: HashMap<String, String> = env.into_iter().collect();
-        let settings = Self::build(tier, sources::merge(tier, env, matches)?)?;
+        let mut settings = Self::build(tier, sources::merge(tier, env, matches)?)?;
+        settings.check_only = tier.serves() && matches.get_flag(sources::CHECK_ONLY);
         production::check(&settings)?;
         Ok(settings)
     }
@@ -123,10 +120,11 @@ impl Settings {
             environment,
             http: Http::build(&values)?,
             auth: Auth::build(&values, keys_file),
+            data: values.text("AB_DATA").map(PathBuf::from),
             database: Database::build(&values)?,
             queue: Queue::build(&values)?,
             worker: Worker::build(&values)?,
-            telemetry: Telemetry::build(&values)?,
+            telemetry: Telemetry::build(&values),
             lifecycle: Lifecycle::build(&values, &ingest)?,
             client: Client::build(&values),
             ingest,
@@ -140,6 +138,11 @@ impl Settings {
     /// True for `AB_ENV=production` and `prod`.
     pub fn is_production(&self) -> bool {
         production::is_production(&self.environment)
+    }
+
+    /// `AB_PARTITIONS`, or the refusal that names it; unset for tools only.
+    pub fn partitions(&self) -> Result<u16, Refusal> {
+        self.queue.partitions.ok_or_else(|| Refusal::new("AB_PARTITIONS", "must be set"))
     }
 
     /// `AB_REDIS_URL`, or the refusal that names it.

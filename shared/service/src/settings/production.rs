@@ -1,6 +1,6 @@
 //! What a tier needs before it starts, and what production refuses on top of it.
 
-use super::{Refusal, Settings, Tier, mask_url};
+use super::{Refusal, Settings, Source, Tier};
 use crate::auth::{Keys, Scopes};
 
 pub fn is_production(environment: &str) -> bool {
@@ -8,31 +8,45 @@ pub fn is_production(environment: &str) -> bool {
 }
 
 pub fn check(settings: &Settings) -> Result<(), Refusal> {
-    if settings.tier != Tier::Tool {
-        settings.redis_url()?;
+    match settings.tier {
+        Tier::Gateway => {
+            settings.redis_url()?;
+        }
+        Tier::Worker | Tier::Analyzer => {
+            settings.redis_url()?;
+            settings.database_url()?;
+        }
+        Tier::OneProcess if settings.is_production() => check_one_process(settings)?,
+        Tier::OneProcess | Tier::Tool => {}
     }
-    if matches!(settings.tier, Tier::Worker | Tier::Analyzer) {
-        settings.database_url()?;
+    match settings.tier {
+        Tier::Gateway | Tier::Analyzer | Tier::OneProcess => check_keys(settings),
+        Tier::Worker | Tier::Tool => Ok(()),
     }
-    let production = settings.is_production();
-    if production {
-        check_database(settings)?;
-    }
-    if matches!(settings.tier, Tier::Gateway | Tier::Analyzer) {
-        check_keys(settings)?;
-    }
-    Ok(())
 }
 
-/// Nothing falls back to a lesser store.
-fn check_database(settings: &Settings) -> Result<(), Refusal> {
-    match &settings.database.url {
-        Some(url) if !matches!(url.scheme(), "postgres" | "postgresql") => Err(Refusal::new(
+/// Nothing falls back to a lesser store or queue, and no key comes from anywhere but the settings.
+fn check_one_process(settings: &Settings) -> Result<(), Refusal> {
+    let given = |name| settings.effective().iter().any(|s| s.name == name && s.source != Source::Default);
+    let (variable, reason) = if settings.database.url.is_none() {
+        (
             "AB_DATABASE_URL",
-            format!("production needs postgres:// or postgresql://, not {}", mask_url(url.expose())),
-        )),
-        _ => Ok(()),
-    }
+            "production needs PostgreSQL, postgres://..; SQLite is for trials, laptops, small teams",
+        )
+    } else if settings.queue.redis_url.is_none() {
+        (
+            "AB_REDIS_URL",
+            "production needs Redis, redis://..; the queue in the process is for trials, laptops, small teams",
+        )
+    } else if given("AB_DATA") {
+        (
+            "AB_DATA",
+            "production keeps neither database nor keys in a directory; give its file of keys as AB_API_KEYS_FILE",
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::new(variable, reason))
 }
 
 fn check_keys(settings: &Settings) -> Result<(), Refusal> {

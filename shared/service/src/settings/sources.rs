@@ -1,8 +1,9 @@
 //! Where values come from, and which one wins: flag, settings file, environment, `PORT`, default.
 
 use super::error::{Refusal, SettingsError};
-use super::spec::{REPLACED, SPECS, Spec, Tier};
-use clap::{Arg, ArgMatches};
+use super::spec::{REPLACED, SPECS, Spec};
+use super::tier::Tier;
+use clap::{Arg, ArgAction, ArgMatches};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -50,9 +51,16 @@ pub struct Merged {
     pub ignored: Vec<String>,
 }
 
-/// Flags of a tier, one for each setting it reads, to be added to its command.
+/// The flag that servers have besides those of their settings.
+pub const CHECK_ONLY: &str = "check-config";
+
+/// Flags of a tier, one for each setting it reads, to be added to its command; of a server, `--check-config` too.
 pub fn flags(tier: Tier) -> Vec<Arg> {
     let flag = |id, long, help: String| Arg::new(id).long(long).help(help).value_name("VALUE");
+    let check = Arg::new(CHECK_ONLY)
+        .long(CHECK_ONLY)
+        .action(ArgAction::SetTrue)
+        .help("check the settings, print them, exit 0 or 2");
     SPECS
         .iter()
         .filter(|spec| spec.read_by(tier))
@@ -62,6 +70,7 @@ pub fn flags(tier: Tier) -> Vec<Arg> {
             let file = spec.file.map(|(id, long)| flag(id, long, format!("file that holds it [{id}]")));
             std::iter::once(plain).chain(file)
         })
+        .chain(tier.serves().then_some(check))
         .collect()
 }
 

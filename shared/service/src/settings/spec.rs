@@ -1,47 +1,9 @@
 //! The table of all settings this release knows. A name that is not in it refuses to start, so a misspelt or
 //! not yet supported setting cannot be taken for one in force.
 
+use super::tier::{ALL, ANALYZER, GATEWAY, ONE_PROCESS, PUBLIC, SERVERS, TOOL, Tier, WORKER};
 use super::value::{self, Kind};
 use std::time::Duration;
-
-/// Which program is reading its settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tier {
-    Gateway,
-    Worker,
-    Analyzer,
-    /// `abctl` and other tools of the operator.
-    Tool,
-}
-
-impl Tier {
-    /// The name in logs, health answers and usage texts.
-    pub fn name(self) -> &'static str {
-        match self {
-            Tier::Gateway => "ingest-gateway",
-            Tier::Worker => "ingest-worker",
-            Tier::Analyzer => "analyzer",
-            Tier::Tool => "abctl",
-        }
-    }
-
-    fn bit(self) -> u8 {
-        match self {
-            Tier::Gateway => GATEWAY,
-            Tier::Worker => WORKER,
-            Tier::Analyzer => ANALYZER,
-            Tier::Tool => TOOL,
-        }
-    }
-}
-
-const GATEWAY: u8 = 1;
-const WORKER: u8 = 2;
-const ANALYZER: u8 = 4;
-const TOOL: u8 = 8;
-const SERVERS: u8 = GATEWAY | WORKER | ANALYZER;
-const PUBLIC: u8 = GATEWAY | ANALYZER;
-const ALL: u8 = SERVERS | TOOL;
 
 /// One setting: variable, flag and key of the settings file (the flag with `_` for `-`).
 #[derive(Debug)]
@@ -63,25 +25,19 @@ pub struct Spec {
 pub enum Preset {
     Unset,
     Same(&'static str),
-    /// Gateway, worker, analyzer, tool.
-    PerTier([&'static str; 4]),
+    PerTier(fn(Tier) -> Option<&'static str>),
 }
 
 impl Spec {
     pub fn read_by(&self, tier: Tier) -> bool {
-        self.tiers & tier.bit() != 0
+        self.tiers & tier.bits() != 0
     }
 
     pub fn default_for(&self, tier: Tier) -> Option<&'static str> {
-        match &self.default {
+        match self.default {
             Preset::Unset => None,
             Preset::Same(text) => Some(text),
-            Preset::PerTier([gateway, worker, analyzer, tool]) => Some(match tier {
-                Tier::Gateway => gateway,
-                Tier::Worker => worker,
-                Tier::Analyzer => analyzer,
-                Tier::Tool => tool,
-            }),
+            Preset::PerTier(of) => of(tier),
         }
     }
 }
@@ -150,7 +106,12 @@ pub static SPECS: &[Spec] = &[
         "port",
         SERVERS,
         Kind::Number(0..=65_535),
-        PerTier(["8008", "8010", "8009", "0"]),
+        PerTier(|tier| match tier {
+            Tier::Gateway | Tier::OneProcess => Some("8008"),
+            Tier::Analyzer => Some("8009"),
+            Tier::Worker => Some("8010"),
+            Tier::Tool => Some("0"),
+        }),
         "public port (0: any free one); PORT is honoured when unset"
     ),
     setting!(
@@ -158,7 +119,12 @@ pub static SPECS: &[Spec] = &[
         "internal-addr",
         SERVERS,
         Kind::Socket,
-        PerTier(["127.0.0.1:9108", "127.0.0.1:9109", "127.0.0.1:9110", "127.0.0.1:0"]),
+        PerTier(|tier| match tier {
+            Tier::Gateway | Tier::OneProcess => Some("127.0.0.1:9108"),
+            Tier::Worker => Some("127.0.0.1:9109"),
+            Tier::Analyzer => Some("127.0.0.1:9110"),
+            Tier::Tool => Some("127.0.0.1:0"),
+        }),
         "address of metrics and health, never on the public port"
     ),
     setting!(
@@ -223,12 +189,20 @@ pub static SPECS: &[Spec] = &[
         "key:tenant:scope,scope;key2:... (sha256:HEX for a key)"
     ),
     // Database
+    setting!(
+        "AB_DATA",
+        "data",
+        ONE_PROCESS | TOOL,
+        Kind::Text(value::any_text),
+        PerTier(|tier| (tier == Tier::OneProcess).then_some("abstream-data")),
+        "directory of abctl up: SQLite database, keys, lock"
+    ),
     secret!(
         "AB_DATABASE_URL",
         "database-url",
         WORKER | ANALYZER | TOOL,
         value::database_url,
-        "postgres:// address"
+        "postgres:// address (abctl up: unset, SQLite in AB_DATA)"
     ),
     setting!(
         "AB_DB_POOL_SIZE",
@@ -239,14 +213,24 @@ pub static SPECS: &[Spec] = &[
         "database connections of this process"
     ),
     // Queue
-    secret!("AB_REDIS_URL", "redis-url", ALL, value::redis_url, "redis:// address of the streams"),
+    secret!(
+        "AB_REDIS_URL",
+        "redis-url",
+        ALL,
+        value::redis_url,
+        "redis:// address of the streams (abctl up: unset, a queue in the process)"
+    ),
     setting!(
         "AB_PARTITIONS",
         "partitions",
         ALL,
         Kind::Number(1..=256),
-        Same("16"),
-        "number of streams; fixed for a deployment"
+        PerTier(|tier| match tier {
+            Tier::Gateway | Tier::Worker | Tier::Analyzer => Some("16"),
+            Tier::OneProcess => Some("1"),
+            Tier::Tool => None,
+        }),
+        "number of streams; fixed for a deployment (tools: unset, as recorded in the database)"
     ),
     setting!(
         "AB_QUEUE_MAX_EVENTS",
@@ -360,8 +344,8 @@ pub static SPECS: &[Spec] = &[
         "log-level",
         ALL,
         Kind::Text(crate::logs::check_level),
-        Same("info"),
-        "error, warn, info, debug, trace, or directives as info,queue=debug"
+        PerTier(|tier| (tier != Tier::OneProcess).then_some("info")),
+        "error, warn, info, debug, trace, or directives as info,queue=debug (abctl up: unset, warn on a terminal, else info)"
     ),
     setting!(
         "AB_LOG_FORMAT",

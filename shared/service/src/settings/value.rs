@@ -82,7 +82,7 @@ pub fn any_text(_: &str) -> Result<(), String> {
 }
 
 pub fn database_url(text: &str) -> Result<(), String> {
-    scheme(text, &["postgres", "postgresql", "sqlite"])
+    scheme(text, &["postgres", "postgresql"])
 }
 
 pub fn redis_url(text: &str) -> Result<(), String> {

@@ -168,3 +168,37 @@ async fn keys_file_is_taken_over_when_it_changes() {
     assert!(!file.look().await);
     assert!(keys.find("third").is_some(), "a missing file leaves the keys as they are");
 }
+
+#[tokio::test]
+async fn a_kept_file_has_the_last_word_on_its_keys() {
+    let path = std::env::temp_dir().join(format!("abstream-kept-{}", uuid::Uuid::new_v4()));
+    let env = [("AB_API_TOKEN", "printed"), ("AB_API_KEYS", "printed-too:shop:read;other:shop:read")];
+    let settings = Settings::for_testing(Tier::OneProcess, &env).unwrap();
+    let keys = Arc::new(Keys::new(&settings.auth, false).unwrap());
+    assert!(keys.files().is_empty());
+    keys.keep(&path, "printed:default:read,admin\nprinted-too:default:events\n").unwrap();
+    assert_eq!(keys.files(), std::slice::from_ref(&path));
+    assert_eq!(keys.find("printed").unwrap().scopes, Scopes::READ.union(Scopes::ADMIN));
+    assert_eq!(&*keys.find("printed-too").unwrap().tenant, "default");
+    assert!(keys.find("other").is_some());
+
+    let mut file = KeysFile::new(Arc::clone(&keys), path.clone());
+    std::fs::write(&path, "third:default:read\n").unwrap();
+    assert!(file.look().await);
+    assert!(keys.find("third").is_some() && keys.find("other").is_some());
+    let token = keys.find("printed").unwrap().scopes;
+    assert!(token.has(Scopes::INGEST), "what the file no longer says is as configured");
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn a_kept_file_with_a_mistake_is_named_without_its_keys() {
+    let settings = Settings::for_testing(Tier::OneProcess, &[]).unwrap();
+    let keys = Keys::new(&settings.auth, false).unwrap();
+    let path = std::path::Path::new("/data/keys");
+    for text in ["topkey", "topkey:shop:fly", "topkey:a:read\ntopkey:b:read"] {
+        let line = keys.keep(path, text).unwrap_err().to_string();
+        assert!(line.starts_with("AB_DATA: /data/keys: entry ") && !line.contains("topkey"), "{line}");
+        assert!(keys.is_empty() && keys.files().is_empty());
+    }
+}

@@ -53,7 +53,10 @@ pub enum Handler {
 
 impl App for TestApp {
     type Handler = Handler;
-    const CLASSES: &'static [&'static str] = &["echo", "other"];
+
+    fn classes() -> Vec<&'static str> {
+        vec!["echo", "other"]
+    }
 
     fn find(&self, method: &Method, path: &str) -> Found<Handler> {
         let events = Access::Key { any_of: Scopes::EVENTS.union(Scopes::INGEST), beacon: true };
@@ -144,7 +147,7 @@ pub async fn start_with(env: &[(&str, &str)], change: Box<dyn FnOnce(&mut Limits
     let health = Arc::new(Health::new(&settings));
     let metrics = Metrics::new();
     let keys = Arc::new(Keys::new(&settings.auth, false).unwrap());
-    let mut kit = Kit::new(&settings, keys, health, &metrics, "http", TestApp::CLASSES).unwrap();
+    let mut kit = Kit::new(&settings, keys, health, &metrics, "http", &TestApp::classes()).unwrap();
     change(&mut kit.limits);
     let app = TestApp { begun: Semaphore::new(0), release: Semaphore::new(0), handled: AtomicUsize::new(0) };
     let (app, shutdown) = (Arc::new(app), Shutdown::manual());

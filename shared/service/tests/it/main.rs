@@ -3,12 +3,14 @@
 mod answers;
 mod bodies;
 mod boot;
+mod both;
 mod cors;
 mod ending;
 mod health;
 mod keys;
 mod kit;
 mod logs;
+mod one_process;
 mod requests;
 mod sdk_keys;
 mod sdk_values;

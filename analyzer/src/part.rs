@@ -1,0 +1,64 @@
+//! The analyzer as a part of a process: the whole of it in this tier, one of three in `abctl up`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use queue::Queue;
+use service::boot::{Boot, BootError};
+use service::logs::causes;
+use store::Store;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::app::Analyzer;
+use crate::catalogue::Catalogue;
+
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+pub struct Part {
+    analyzer: Arc<Analyzer>,
+    reconciler: JoinHandle<()>,
+}
+
+impl Part {
+    /// Brings the catalogue up to date, and keeps it so until the boot's shutdown begins.
+    pub async fn start(boot: &Boot, store: Arc<dyn Store>, queue: Arc<dyn Queue>) -> Result<Part, BootError> {
+        let settings = &boot.settings;
+        let catalogue = Catalogue::new(store.clone(), queue.projection(), &boot.metrics)
+            .map_err(|error| BootError::failed("register metrics", error))?;
+        complete(&catalogue, settings.lifecycle.startup_timeout).await?;
+        let catalogue = Arc::new(catalogue);
+        let analyzer = Analyzer::new(store, catalogue.clone(), queue, settings.partitions()?)
+            .map_err(|error| BootError::failed("build the routes", error))?;
+        let reconciler = tokio::spawn(catalogue.keep_reconciled(boot.shutdown.token()));
+        Ok(Part { analyzer: Arc::new(analyzer), reconciler })
+    }
+
+    pub fn app(&self) -> Arc<Analyzer> {
+        Arc::clone(&self.analyzer)
+    }
+
+    pub async fn end(self) -> Result<(), BootError> {
+        self.reconciler.await.map_err(|error| BootError::failed("keep the catalogue reconciled", error))
+    }
+}
+
+/// Gateways can answer as soon as this has succeeded once.
+async fn complete(catalogue: &Catalogue, patience: Duration) -> Result<(), BootError> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match catalogue.reconcile().await {
+            Ok(true) => return Ok(()),
+            Err(error) if Instant::now() >= deadline => {
+                return Err(BootError::failed("write the catalogue", error));
+            }
+            Err(error) => {
+                tracing::warn!(error = causes(&error), "the catalogue is not written; trying again");
+            }
+            // Another analyzer is writing it: it is complete, or will be in a moment.
+            Ok(false) if Instant::now() >= deadline => return Ok(()),
+            Ok(false) => {}
+        }
+        tokio::time::sleep(RETRY_PAUSE).await;
+    }
+}

@@ -1,0 +1,101 @@
+//! The worker as a part of a process: its lanes, the whole of it in this tier, one of three in `abctl up`.
+
+use crate::lane::{Lane, LaneConfig, Ownership};
+use crate::metrics::{Progress, WorkerMetrics};
+use domain::Partition;
+use queue::Queue;
+use service::boot::{Boot, BootError};
+use service::health::Health;
+use service::shutdown::Shutdown;
+use std::sync::Arc;
+use std::time::Duration;
+use store::Store;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// Lanes of a worker: enough to keep the database busy while a chunk is folded; each is one connection.
+const LANES: u16 = 2;
+
+/// The running lanes of a process.
+pub struct Lanes {
+    ended: JoinHandle<Result<(), BootError>>,
+    progress: Vec<Arc<Progress>>,
+}
+
+impl Lanes {
+    /// Applies until `stop`; the transactions under way are finished.
+    pub fn start(
+        boot: &Boot,
+        store: &Arc<dyn Store>,
+        queue: &Arc<dyn Queue>,
+        ownership: Ownership,
+        stop: CancellationToken,
+    ) -> Result<Lanes, BootError> {
+        let settings = &boot.settings;
+        let metrics =
+            WorkerMetrics::new(&boot.metrics).map_err(|e| BootError::failed("register metrics", e))?;
+        let metrics = Arc::new(metrics);
+        let all = settings.partitions()?;
+        let mut lanes = JoinSet::new();
+        let mut progress = Vec::new();
+        for number in 0..LANES.min(all) {
+            let config = LaneConfig {
+                partitions: (number..all).step_by(usize::from(LANES)).map(Partition).collect(),
+                ownership,
+                max_events: settings.worker.apply_max_events as u64,
+                keep: settings.queue.keep,
+            };
+            let its = Arc::<Progress>::default();
+            progress.push(its.clone());
+            let lane = Lane::new(store.clone(), queue.clone(), config, metrics.clone(), its);
+            lanes.spawn(lane.run(stop.clone()));
+        }
+        let limit = settings.lifecycle.drain_timeout;
+        let ended = tokio::spawn(join(lanes, boot.shutdown.clone(), stop, limit));
+        Ok(Lanes { ended, progress })
+    }
+
+    /// Liveness: whether every lane gets on with its work.
+    pub fn checks(&self, health: Health) -> Health {
+        let progress = self.progress.clone();
+        health.alive_when(move || progress.iter().try_for_each(|lane| lane.alive()))
+    }
+
+    pub async fn ended(self) -> Result<(), BootError> {
+        self.ended.await.map_err(|e| BootError::failed("end the lanes", e))?
+    }
+}
+
+/// Waits for the lanes. One that ends before it is told to has failed, and the process ends with it; those that do not
+/// end in time are dropped, which is safe at any point.
+async fn join(
+    mut lanes: JoinSet<()>,
+    process: Shutdown,
+    stop: CancellationToken,
+    limit: Duration,
+) -> Result<(), BootError> {
+    let overdue = async {
+        stop.cancelled().await;
+        tokio::select! {
+            () = tokio::time::sleep(limit) => {}
+            () = process.aborted() => {}
+        }
+    };
+    tokio::pin!(overdue);
+    loop {
+        tokio::select! {
+            ended = lanes.join_next() => match ended {
+                None => return Ok(()),
+                Some(Ok(())) => {}
+                Some(Err(failed)) => {
+                    process.begin();
+                    return Err(BootError::failed("run a lane", failed));
+                }
+            },
+            () = &mut overdue => break,
+        }
+    }
+    tracing::warn!("a lane did not end in time and is dropped");
+    lanes.shutdown().await;
+    Ok(())
+}

@@ -1,0 +1,76 @@
+use service::health::Health;
+use service::logs::causes;
+use service::settings::{Refusal, Settings};
+use std::sync::Arc;
+use store::{Location, Store, StoreError};
+
+/// A database, and how it is called in a refusal.
+struct Place {
+    location: Location,
+    variable: &'static str,
+    shown: String,
+}
+
+/// Why a tool has no store.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("{shown}")]
+    Failed { shown: String, source: StoreError },
+}
+
+/// Connected, on this release's schema and partition count, and writable; waits for a server that is not there yet.
+/// `pool_size` connections at most, besides those that apply.
+pub async fn open_store(settings: &Settings, pool_size: usize) -> Result<Arc<dyn Store>, Refusal> {
+    let place = place(settings, pool_size)?;
+    let partitions = settings.partitions()?;
+    store::open(&place.location, partitions, settings.lifecycle.startup_timeout).await.map_err(|error| {
+        match error {
+            StoreError::Partitions { .. } => Refusal::new("AB_PARTITIONS", error.to_string()),
+            _ => Refusal::new(place.variable, format!("{}: {}", place.shown, causes(&error))),
+        }
+    })
+}
+
+/// As tools connect: nothing is changed and nothing waited for. With the number of partitions, which is recorded in
+/// the database; `AB_PARTITIONS`, if set, must say the same.
+pub async fn connect_store(settings: &Settings) -> Result<(Arc<dyn Store>, u16), OpenError> {
+    let place = place(settings, settings.database.pool_size)?;
+    let failed = |source| OpenError::Failed { shown: place.shown.clone(), source };
+    let store = store::connect(&place.location).await.map_err(failed)?;
+    let partitions = match settings.queue.partitions {
+        Some(partitions) => partitions,
+        None => store.partitions().await.map_err(failed)?.ok_or_else(|| {
+            Refusal::new(place.variable, format!("{}: no deployment has used it yet", place.shown))
+        })?,
+    };
+    store.check(partitions).await.map_err(failed)?;
+    Ok((store, partitions))
+}
+
+/// Ready while the schema is this release's and a write can be made, and rolled back.
+pub fn watch_database(health: Health, store: Arc<dyn Store>, partitions: u16) -> Health {
+    health.check("database", move || {
+        let store = Arc::clone(&store);
+        async move {
+            let probe = async {
+                store.check(partitions).await?;
+                store.write_probe().await
+            };
+            match probe.await {
+                Ok(()) => Ok("a write was made and rolled back".into()),
+                Err(error) => Err(causes(&error)),
+            }
+        }
+    })
+}
+
+fn place(settings: &Settings, pool_size: usize) -> Result<Place, Refusal> {
+    let url = settings.database_url()?;
+    Ok(Place {
+        location: Location::Postgres { url: url.expose().to_owned(), pool_size },
+        variable: "AB_DATABASE_URL",
+        shown: url.to_string(),
+    })
+}

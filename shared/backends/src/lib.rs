@@ -1,0 +1,26 @@
+//! The store and the queue that the settings name: found, opened, checked, and watched by readiness. One place for
+//! worker, analyzer, `abctl up` and tools; the gateway has no database and opens its queue itself.
+//!
+//! Whatever an operator has to mend is a [`Refusal`] that names the variable.
+
+mod database;
+mod streams;
+
+pub use database::{OpenError, connect_store, watch_database};
+pub use streams::open_queue;
+
+use queue::Queue;
+use service::settings::{Refusal, Settings};
+use std::sync::Arc;
+use store::Store;
+
+/// Both, fit for use, as a server needs them; `pool_size` database connections at most, besides those that apply.
+pub async fn open(
+    settings: &Settings,
+    pool_size: usize,
+) -> Result<(Arc<dyn Store>, Arc<dyn Queue>), Refusal> {
+    let queue = open_queue(settings, settings.partitions()?)?;
+    let store = database::open_store(settings, pool_size).await?;
+    streams::check_queue(settings, &*queue).await?;
+    Ok((store, queue))
+}
