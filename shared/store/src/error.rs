@@ -1,6 +1,8 @@
 //! What can go wrong at the store, sorted by what the caller should do.
 
+use crate::sqlite::faults;
 use domain::codec::CodecError;
+use std::path::PathBuf;
 use tokio_postgres::error::SqlState;
 
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +13,16 @@ pub enum StoreError {
     Pool(#[from] deadpool_postgres::PoolError),
     #[error("the database URL is not usable: {0}")]
     Url(String),
+    #[error("the database file: {}", faults::described(.0))]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("there is no database file {}", .0.display())]
+    NoFile(PathBuf),
+    #[error("the file system of the database file cannot hold a write-ahead log")]
+    NoLog,
+    #[error("the database file was opened for reading only")]
+    OpenedForReading,
+    #[error("no transaction is open")]
+    NoTransaction,
     #[error("migration failed: {0}")]
     Migration(#[from] Box<refinery::Error>),
     #[error("a stored row cannot be read: {0}")]
@@ -34,14 +46,14 @@ pub enum StoreError {
 pub enum ErrorKind {
     /// Try again, with a fresh connection.
     Transient,
-    /// The data itself is refused (SQLSTATE classes 22 and 23): trying again with the same rows cannot help.
+    /// The data itself is refused (SQLSTATE classes 22 and 23, SQLite's constraints): trying again with the same rows cannot help.
     Data,
     /// Somebody has to change something: settings, schema, a damaged row.
     Fatal,
 }
 
 impl StoreError {
-    /// By SQLSTATE and type, never by text.
+    /// By SQLSTATE, SQLite's result code and type, never by text.
     pub fn kind(&self) -> ErrorKind {
         match self {
             StoreError::Database(e) => match e.code() {
@@ -49,8 +61,13 @@ impl StoreError {
                 _ => ErrorKind::Transient,
             },
             StoreError::Pool(_) => ErrorKind::Transient,
+            StoreError::Sqlite(e) => faults::kind(e),
             StoreError::Migration(_)
             | StoreError::Url(_)
+            | StoreError::NoFile(_)
+            | StoreError::NoLog
+            | StoreError::OpenedForReading
+            | StoreError::NoTransaction
             | StoreError::Codec(_)
             | StoreError::Definition(_)
             | StoreError::Corrupt(_)

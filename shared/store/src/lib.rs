@@ -12,8 +12,10 @@ mod books;
 mod error;
 mod location;
 mod model;
+mod numbers;
 mod port;
 pub mod postgres;
+pub mod sqlite;
 
 pub use books::{Accounts, Book, Books, Sent};
 pub use error::{ErrorKind, StoreError};

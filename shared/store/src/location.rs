@@ -1,7 +1,9 @@
 //! Which database, and how it is opened.
 
 use crate::postgres::PgStore;
+use crate::sqlite::SqliteStore;
 use crate::{ErrorKind, Store, StoreError};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -12,18 +14,27 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Clone, PartialEq, Eq)]
 pub enum Location {
     /// `pool_size` connections at most, besides those that apply.
-    Postgres { url: String, pool_size: usize },
+    Postgres {
+        url: String,
+        pool_size: usize,
+    },
+    Sqlite {
+        file: PathBuf,
+    },
 }
 
-/// Connects as tools do: fails if the database cannot be reached now, changes nothing.
+/// Connects as tools do: fails if the database cannot be reached now, changes nothing. A file is opened for reading
+/// only.
 pub async fn connect(location: &Location) -> Result<Arc<dyn Store>, StoreError> {
     match location {
         Location::Postgres { url, pool_size } => Ok(Arc::new(PgStore::connect(url, *pool_size).await?)),
+        Location::Sqlite { file } => Ok(Arc::new(SqliteStore::connect(file).await?)),
     }
 }
 
-/// Connects, waiting up to `patience` for a database that is not there yet, and makes it ready for this release:
-/// schema migrated, partition count agreed, a write made and rolled back.
+/// Connects and makes the database ready for this release: schema migrated, partition count agreed, a write made and
+/// rolled back. A server that is not there yet is waited for up to `patience`; a file is created, and what is wrong
+/// with one is said at once.
 pub async fn open(
     location: &Location,
     partitions: u16,
@@ -32,7 +43,11 @@ pub async fn open(
     let deadline = Instant::now() + patience;
     loop {
         match ready(location, partitions).await {
-            Err(error) if error.kind() == ErrorKind::Transient && Instant::now() < deadline => {
+            Err(error)
+                if matches!(location, Location::Postgres { .. })
+                    && error.kind() == ErrorKind::Transient
+                    && Instant::now() < deadline =>
+            {
                 tracing::warn!(%error, "the database is not ready; trying again");
                 sleep(RETRY_PAUSE).await;
             }
@@ -42,7 +57,10 @@ pub async fn open(
 }
 
 async fn ready(location: &Location, partitions: u16) -> Result<Arc<dyn Store>, StoreError> {
-    let store = connect(location).await?;
+    let store = match location {
+        Location::Sqlite { file } => Arc::new(SqliteStore::open(file)?),
+        Location::Postgres { .. } => connect(location).await?,
+    };
     store.migrate().await?;
     store.check(partitions).await?;
     store.write_probe().await?;

@@ -2,7 +2,8 @@
 
 use super::PgStore;
 use super::rows;
-use super::types::{PgDay, narrow};
+use super::types::PgDay;
+use crate::numbers::narrow;
 use crate::{Accounts, Answers, ArmRow, Counter, Experiment, PartitionAccount, ReceiptPart, StoreError};
 use async_trait::async_trait;
 use domain::{BatchId, Day, ExperimentId, Partition};

@@ -2,12 +2,13 @@
 //! where they do not need each other's answers. The server runs them in the order sent: that of a biased join.
 
 use super::statements::Statements;
-use super::types::{PgDay, PgTime, narrow, to_sql_count, unit_id, uuid};
+use super::types::{PgDay, PgTime, unit_id, uuid};
 use super::{PgStore, changes, parse_url, rows};
 use crate::StoreError;
 use crate::apply::{
     Advance, ApplyStore, Changes, Connect, HistoryOf, Known, NewConversion, Outcome, PartitionState, Past,
 };
+use crate::numbers::{narrow, to_sql_count};
 use async_trait::async_trait;
 use domain::codec::decode_unit;
 use domain::{Day, Decimal, ExperimentId, Partition, Unit, UnitId};

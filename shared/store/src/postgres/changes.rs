@@ -1,8 +1,9 @@
 //! The writing half of the apply transaction: units, moments, counters, receipts, dead letters, writers.
 
 use super::statements::Statements;
-use super::types::{PgDay, narrow, to_sql_count, uuid};
+use super::types::{PgDay, uuid};
 use crate::apply::{Changes, DeadLetter, NewUnit};
+use crate::numbers::{narrow, to_sql_count};
 use crate::{MomentsKey, StoreError, WriterRow};
 use domain::codec::encode_moments;
 use domain::{Moments, UnitId};

@@ -1,7 +1,8 @@
 //! Rows of PostgreSQL as ours.
 
-use super::types::{PgDay, PgTime, narrow, unit_id};
+use super::types::{PgDay, PgTime, unit_id};
 use crate::apply::Past;
+use crate::numbers::narrow;
 use crate::{ArmRow, Experiment, MomentsKey, Status, StoreError, WriterRow};
 use domain::codec::decode_moments;
 use domain::{Decimal, ExperimentId, Partition};

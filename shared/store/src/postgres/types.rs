@@ -65,13 +65,3 @@ pub fn uuid(unit: UnitId) -> Uuid {
 pub fn unit_id(uuid: Uuid) -> UnitId {
     UnitId(uuid.into_bytes())
 }
-
-/// Counts are `bigint` in SQL; none of ours reaches 2^63.
-pub fn to_sql_count(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-/// A stored number that must not be negative or too large for its type.
-pub fn narrow<T: TryFrom<i64>>(n: impl Into<i64>, what: &'static str) -> Result<T, crate::StoreError> {
-    T::try_from(n.into()).map_err(|_| crate::StoreError::Corrupt(what))
-}

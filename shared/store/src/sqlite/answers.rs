@@ -1,0 +1,82 @@
+//! What the analyzer asks: last moments rows, counters, receipts, the books.
+
+use super::SqliteStore;
+use super::rows;
+use crate::{Accounts, Answers, ArmRow, Counter, Experiment, ReceiptPart, StoreError};
+use async_trait::async_trait;
+use domain::{BatchId, Day, ExperimentId};
+use rusqlite::Row;
+
+#[async_trait]
+impl Answers for SqliteStore {
+    async fn answer(&self, experiment: &Experiment, as_of: Option<Day>) -> Result<Vec<ArmRow>, StoreError> {
+        let (id, version) = (experiment.id.0, experiment.plan_version);
+        let day = as_of.map_or(i32::MAX, |d| d.0);
+        self.readers
+            .read(|c| {
+                let mut sql = c.prepare_cached(include_str!("sql/answer.sql"))?;
+                rows::all(&mut sql, &[&id, &version, &day], rows::arm)
+            })
+            .await
+    }
+
+    async fn moments_rows(
+        &self,
+        experiment: ExperimentId,
+        plan_version: u32,
+    ) -> Result<Vec<ArmRow>, StoreError> {
+        self.readers
+            .read(|c| {
+                let mut sql = c.prepare_cached(include_str!("sql/moments_rows.sql"))?;
+                rows::all(&mut sql, &[&experiment.0, &plan_version], rows::arm)
+            })
+            .await
+    }
+
+    async fn counters(
+        &self,
+        tenant: &str,
+        experiment: Option<ExperimentId>,
+    ) -> Result<Vec<Counter>, StoreError> {
+        let counter = |r: &Row<'_>| {
+            let (experiment, variation) = (ExperimentId(r.get(0)?), r.get(1)?);
+            Ok(Counter { experiment, variation, name: r.get(2)?, n: r.get(3)? })
+        };
+        self.readers
+            .read(|c| {
+                let mut sql = c.prepare_cached(include_str!("sql/counters.sql"))?;
+                rows::all(&mut sql, &[&tenant, &experiment.map(|e| e.0)], counter)
+            })
+            .await
+    }
+
+    async fn receipt(
+        &self,
+        tenant: &str,
+        batch: BatchId,
+        request_id: Option<&str>,
+    ) -> Result<Vec<ReceiptPart>, StoreError> {
+        self.readers
+            .read(|c| {
+                let mut sql = c.prepare_cached(include_str!("sql/receipt.sql"))?;
+                rows::all(&mut sql, &[&tenant, &batch.0.as_bytes(), &request_id], rows::receipt_part)
+            })
+            .await
+    }
+
+    async fn accounting(&self) -> Result<Accounts, StoreError> {
+        self.readers
+            .read(|c| {
+                let snapshot = c.unchecked_transaction()?;
+                let mut accounts = snapshot.prepare_cached(include_str!("sql/accounting.sql"))?;
+                let mut writers = snapshot.prepare_cached(include_str!("sql/writers.sql"))?;
+                Ok(Accounts {
+                    partitions: rows::all(&mut accounts, &[], rows::account)?,
+                    writers: rows::all(&mut writers, &[], |r| {
+                        Ok((rows::partition(r, 0)?, rows::writer(r, 1)?))
+                    })?,
+                })
+            })
+            .await
+    }
+}

@@ -1,0 +1,12 @@
+SELECT p.partition, p.position, p.accepted, p.lost,
+       coalesce(c.recorded, 0), coalesce(c.deduplicated, 0), coalesce(c.dead_lettered, 0), coalesce(c.discarded, 0)
+FROM partitions p
+LEFT JOIN (
+    SELECT partition,
+           sum(n) FILTER (WHERE name IN ('exposures', 'conversions')) AS recorded,
+           sum(n) FILTER (WHERE name = 'deduplicated') AS deduplicated,
+           sum(n) FILTER (WHERE name = 'dead_lettered') AS dead_lettered,
+           sum(n) FILTER (WHERE name = 'discarded') AS discarded
+    FROM counters GROUP BY partition
+) c ON c.partition = p.partition
+ORDER BY p.partition

@@ -1,0 +1,3 @@
+SELECT experiment, variation, name, sum(n)
+FROM counters WHERE tenant = ?1 AND (?2 IS NULL OR experiment = ?2)
+GROUP BY experiment, variation, name ORDER BY experiment, variation, name

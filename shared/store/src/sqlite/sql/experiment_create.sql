@@ -1,0 +1,3 @@
+INSERT INTO experiments (tenant, key, definition) VALUES (?1, ?2, ?3)
+ON CONFLICT (tenant, key) DO NOTHING
+RETURNING id, tenant, key, definition, plan_version, revision, status, created_at, started_at, stopped_at

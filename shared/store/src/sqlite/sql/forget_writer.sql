@@ -1,0 +1,1 @@
+DELETE FROM writers WHERE partition = ?1 AND writer = ?2

@@ -1,0 +1,1 @@
+SELECT unit, experiment, metric, value, occurred_at FROM conversions WHERE unit = ?1

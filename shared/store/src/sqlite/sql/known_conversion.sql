@@ -1,0 +1,1 @@
+SELECT metric, value, occurred_given FROM conversions WHERE unit = ?1 AND experiment = ?2 AND key = ?3

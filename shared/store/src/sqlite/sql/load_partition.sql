@@ -1,0 +1,1 @@
+SELECT epoch, position, day FROM partitions WHERE partition = ?1

@@ -1,0 +1,1 @@
+SELECT state FROM units WHERE unit = ?1

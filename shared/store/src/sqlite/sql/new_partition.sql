@@ -1,0 +1,1 @@
+INSERT INTO partitions (partition) VALUES (?1) ON CONFLICT DO NOTHING

@@ -1,0 +1,1 @@
+UPDATE units SET state = ?2 WHERE unit = ?1
