@@ -9,9 +9,19 @@ use store::Actor;
 const PURCHASE: &str = r#"[{"key":"purchase","type":"mean"}]"#;
 const TENANTS: ExperimentId = ExperimentId::NONE;
 
-#[tokio::test]
-async fn a_conversion_counts_once_whatever_comes_first() {
-    let mut rig = Rig::new().await;
+on_both!(
+    a_conversion_counts_once_whatever_comes_first,
+    a_tenants_conversion_counts_in_every_experiment_that_uses_it,
+    an_entry_written_twice_is_skipped,
+    a_missing_entry_is_counted_as_lost,
+    what_cannot_be_read_is_kept_and_does_not_block,
+    events_of_a_deleted_experiment_are_discarded,
+    an_event_that_overflows_is_a_dead_letter_and_the_rest_counts,
+    days_keep_their_rows,
+    a_writer_silent_for_a_day_is_forgotten,
+);
+
+async fn a_conversion_counts_once_whatever_comes_first(mut rig: Rig) {
     let e = rig.experiment("one", PURCHASE).await;
     // Before its exposure, behind it in the same chunk, and again in a later one.
     let first = rig.entry(&[frame(
@@ -43,9 +53,7 @@ async fn a_conversion_counts_once_whatever_comes_first() {
     rig.assert_books(&[&e]).await;
 }
 
-#[tokio::test]
-async fn a_tenants_conversion_counts_in_every_experiment_that_uses_it() {
-    let mut rig = Rig::new().await;
+async fn a_tenants_conversion_counts_in_every_experiment_that_uses_it(mut rig: Rig) {
     let one = rig.experiment("one", PURCHASE).await;
     let two = rig.experiment("two", PURCHASE).await;
     let other = rig.experiment("other", r#"[{"key":"signup","type":"proportion"}]"#).await;
@@ -82,9 +90,7 @@ async fn a_tenants_conversion_counts_in_every_experiment_that_uses_it() {
     rig.assert_books(&[&one, &two, &other, &unused]).await;
 }
 
-#[tokio::test]
-async fn an_entry_written_twice_is_skipped() {
-    let mut rig = Rig::new().await;
+async fn an_entry_written_twice_is_skipped(mut rig: Rig) {
     let e = rig.experiment("one", PURCHASE).await;
     let entry = rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![exposures(&e, &[("u", 0, 0)])])]);
     let mut copy = entry.clone();
@@ -97,9 +103,7 @@ async fn an_entry_written_twice_is_skipped() {
     assert_eq!((account.accepted, account.recorded, account.deduplicated), (1, 1, 0));
 }
 
-#[tokio::test]
-async fn a_missing_entry_is_counted_as_lost() {
-    let mut rig = Rig::new().await;
+async fn a_missing_entry_is_counted_as_lost(mut rig: Rig) {
     let e = rig.experiment("one", PURCHASE).await;
     let first = rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![exposures(&e, &[("u", 0, 0)])])]);
     let _gone =
@@ -112,9 +116,7 @@ async fn a_missing_entry_is_counted_as_lost() {
     rig.assert_books(&[&e]).await;
 }
 
-#[tokio::test]
-async fn what_cannot_be_read_is_kept_and_does_not_block() {
-    let mut rig = Rig::new().await;
+async fn what_cannot_be_read_is_kept_and_does_not_block(mut rig: Rig) {
     let e = rig.experiment("one", PURCHASE).await;
     let good = frame(BatchId(uuid::Uuid::now_v7()), vec![exposures(&e, &[("u", 0, 0)])]);
     let mut damaged = queue::frame::encode(&good).unwrap();
@@ -132,9 +134,8 @@ async fn what_cannot_be_read_is_kept_and_does_not_block() {
     let unsupported = rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![control])]);
     let applied = rig.apply(&[half, garbage, foreign, unsupported]).await.unwrap();
     assert_eq!((applied.totals.recorded, applied.totals.dead_lettered, applied.lost), (1, 5, 0));
-    let reasons =
-        rig.sql.query("SELECT reason, events, length(payload) FROM dead_letters ORDER BY id", &[]).await;
-    let reasons: Vec<(String, i64)> = reasons.unwrap().iter().map(|r| (r.get(0), r.get(1))).collect();
+    let reasons: Vec<(String, i64)> =
+        rig.letters().await.into_iter().map(|letter| (letter.reason, letter.events)).collect();
     let expected = [
         ("undecodable_frame", 1),
         ("undecodable_frame", 3),
@@ -145,9 +146,7 @@ async fn what_cannot_be_read_is_kept_and_does_not_block() {
     rig.assert_books(&[&e]).await;
 }
 
-#[tokio::test]
-async fn events_of_a_deleted_experiment_are_discarded() {
-    let mut rig = Rig::new().await;
+async fn events_of_a_deleted_experiment_are_discarded(mut rig: Rig) {
     let e = rig.experiment("one", PURCHASE).await;
     let before = rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![exposures(&e, &[("u", 0, 0)])])]);
     let after = rig.entry(&[frame(
@@ -167,9 +166,7 @@ async fn events_of_a_deleted_experiment_are_discarded() {
     assert_eq!(rig.count("SELECT count(*) FROM moments").await, 0);
 }
 
-#[tokio::test]
-async fn an_event_that_overflows_is_a_dead_letter_and_the_rest_counts() {
-    let mut rig = Rig::new().await;
+async fn an_event_that_overflows_is_a_dead_letter_and_the_rest_counts(mut rig: Rig) {
     let e = rig.experiment("one", PURCHASE).await;
     let entry =
         rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![exposures(&e, &[("u", 0, 0), ("v", 0, 0)])])]);
@@ -180,9 +177,7 @@ async fn an_event_that_overflows_is_a_dead_letter_and_the_rest_counts() {
     let rows = rig.store.units((id, id), None, 1).await.unwrap();
     let mut unit = rows[0].unit.clone();
     unit.enrollments[0].tallies[0] = full;
-    let state = domain::codec::encode_unit(&unit);
-    let uuid = uuid::Uuid::from_bytes(id.0);
-    rig.sql.execute("UPDATE units SET state = $1 WHERE unit = $2", &[&state, &uuid]).await.unwrap();
+    rig.damage(id, &unit).await;
     rig.forget().await;
     let entry = rig.entry(&[frame(
         BatchId(uuid::Uuid::now_v7()),
@@ -194,9 +189,7 @@ async fn an_event_that_overflows_is_a_dead_letter_and_the_rest_counts() {
     assert_eq!(rig.count("SELECT count(*) FROM dead_letters WHERE reason = 'overflow'").await, 1);
 }
 
-#[tokio::test]
-async fn days_keep_their_rows() {
-    let mut rig = Rig::new().await;
+async fn days_keep_their_rows(mut rig: Rig) {
     let e = rig.experiment("one", PURCHASE).await;
     let monday = rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![exposures(&e, &[("u", 0, 0)])])]);
     rig.next_day();
@@ -213,9 +206,7 @@ async fn days_keep_their_rows() {
     rig.assert_books(&[&e]).await;
 }
 
-#[tokio::test]
-async fn a_writer_silent_for_a_day_is_forgotten() {
-    let mut rig = Rig::new().await;
+async fn a_writer_silent_for_a_day_is_forgotten(mut rig: Rig) {
     let e = rig.experiment("one", PURCHASE).await;
     let old = rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![exposures(&e, &[("u", 0, 0)])])]);
     rig.next_day();

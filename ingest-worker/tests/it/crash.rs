@@ -4,6 +4,7 @@ use crate::rig::{Rig, conversions, exposures, frame};
 use domain::{BatchId, ExperimentId};
 use ingest_worker::apply::ApplyError;
 use queue::reader::Entry;
+use store::apply::ApplyStore;
 
 /// Small deterministic generator (xorshift), so that a failure can be repeated.
 struct Dice(u64);
@@ -60,9 +61,13 @@ fn unapplied<'e>(stream: &'e [Entry], position: &str) -> &'e [Entry] {
     &stream[at..]
 }
 
-#[tokio::test]
-async fn lost_connections_lose_and_double_nothing() {
-    let mut rig = Rig::new().await;
+on_both!(
+    lost_connections_lose_and_double_nothing,
+    of_two_owners_one_is_told_and_reads_again,
+    a_position_that_comes_again_lets_no_stale_owner_in,
+);
+
+async fn lost_connections_lose_and_double_nothing(mut rig: Rig) {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let (stream, experiments) = stream(&mut rig, &mut dice, 400).await;
     let mut crashes = 0;
@@ -114,9 +119,7 @@ async fn drop_after<F: Future>(future: F, polls: u64) -> Option<F::Output> {
     .await
 }
 
-#[tokio::test]
-async fn of_two_owners_one_is_told_and_reads_again() {
-    let mut rig = Rig::new().await;
+async fn of_two_owners_one_is_told_and_reads_again(mut rig: Rig) {
     let mut dice = Dice(7);
     let (stream, experiments) = stream(&mut rig, &mut dice, 120).await;
     let mut other = OtherOwner::new(&rig).await;
@@ -141,9 +144,7 @@ async fn of_two_owners_one_is_told_and_reads_again() {
     rig.assert_books(&experiments.iter().collect::<Vec<_>>()).await;
 }
 
-#[tokio::test]
-async fn a_position_that_comes_again_lets_no_stale_owner_in() {
-    let mut rig = Rig::new().await;
+async fn a_position_that_comes_again_lets_no_stale_owner_in(mut rig: Rig) {
     let mut dice = Dice(11);
     let (stream, experiments) = stream(&mut rig, &mut dice, 30).await;
     let day = stream[0].id.time().day();
@@ -165,7 +166,7 @@ async fn a_position_that_comes_again_lets_no_stale_owner_in() {
 }
 
 struct OtherOwner {
-    store: Box<dyn store::apply::ApplyStore>,
+    store: Box<dyn ApplyStore>,
     cache: ingest_worker::cache::PartitionCache,
 }
 

@@ -1,7 +1,11 @@
-//! The apply transaction against a real PostgreSQL.
+//! The apply transaction against a real database, PostgreSQL and SQLite.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[macro_use]
+mod rig;
 
 mod apply;
 mod crash;
 mod poison;
-mod rig;
+mod tables;
+mod yielding;

@@ -1,8 +1,9 @@
-//! Values that PostgreSQL refuses: their events are dead-lettered, and nothing else.
+//! Values that the database refuses: their events are dead-lettered, and nothing else.
 //!
 //! A gateway lets none of them through; here they come from a writer that is not ours.
 
 use crate::rig::{Rig, TENANT, conversions, exposures, frame};
+use crate::tables::Backend;
 use domain::{BatchId, ExperimentId};
 use ingest_worker::apply::ApplyError;
 use proptest::prelude::*;
@@ -15,11 +16,16 @@ fn batch() -> BatchId {
     BatchId(uuid::Uuid::now_v7())
 }
 
-#[tokio::test]
-async fn only_the_refused_events_are_dead_lettered() {
-    let mut rig = Rig::new().await;
+on_both!(
+    only_the_refused_events_are_dead_lettered,
+    several_entries_are_refused_together_and_applied_one_by_one,
+    a_frame_full_of_refused_events_is_given_up_whole,
+    names_of_a_frame_that_cannot_be_stored_make_it_unreadable,
+);
+
+async fn only_the_refused_events_are_dead_lettered(mut rig: Rig) {
     let e = rig.experiment("one", PURCHASE).await;
-    // PostgreSQL's text holds no NUL: in a user, a key, a metric, first, in the middle and last.
+    // Text in a database holds no NUL: in a user, a key, a metric, first, in the middle and last.
     let entry = rig.entry(&[
         frame(
             batch(),
@@ -49,12 +55,11 @@ async fn only_the_refused_events_are_dead_lettered() {
     assert_eq!(rig.count("SELECT count(*) FROM dead_letters WHERE reason = 'refused'").await, 4);
     assert_eq!(rig.count("SELECT count(*) FROM conversions").await, 2);
     // The payload is kept, the detail names no value.
-    let sql = "SELECT payload, detail FROM dead_letters ORDER BY id";
-    let letters = rig.sql.query(sql, &[]).await.unwrap();
-    for (letter, part) in letters.iter().zip([r"a\u0000", r"d\u0000", r"k\u0000", r"pur\u0000chase"]) {
-        let (payload, detail): (Vec<u8>, String) = (letter.get(0), letter.get(1));
-        assert!(String::from_utf8(payload).unwrap().contains(part), "{part}");
-        assert_eq!(detail, "database: SQLSTATE 22021");
+    let letters = rig.letters().await;
+    for (letter, part) in letters.into_iter().zip([r"a\u0000", r"d\u0000", r"k\u0000", r"pur\u0000chase"]) {
+        assert!(String::from_utf8(letter.payload).unwrap().contains(part), "{part}");
+        let details = ["database: SQLSTATE 22021", "the database file: a text holds a NUL character"];
+        assert!(details.contains(&letter.detail.as_str()), "{}", letter.detail);
     }
     rig.assert_books(&[&e]).await;
 
@@ -64,9 +69,7 @@ async fn only_the_refused_events_are_dead_lettered() {
     rig.assert_books(&[&e]).await;
 }
 
-#[tokio::test]
-async fn several_entries_are_refused_together_and_applied_one_by_one() {
-    let mut rig = Rig::new().await;
+async fn several_entries_are_refused_together_and_applied_one_by_one(mut rig: Rig) {
     let e = rig.experiment("one", PURCHASE).await;
     let entries = [
         rig.entry(&[frame(batch(), vec![exposures(&e, &[("a", 0, 0)])])]),
@@ -83,9 +86,7 @@ async fn several_entries_are_refused_together_and_applied_one_by_one() {
     rig.assert_books(&[&e]).await;
 }
 
-#[tokio::test]
-async fn a_frame_full_of_refused_events_is_given_up_whole() {
-    let mut rig = Rig::new().await;
+async fn a_frame_full_of_refused_events_is_given_up_whole(mut rig: Rig) {
     let e = rig.experiment("one", PURCHASE).await;
     let keys: Vec<String> = (0..300).map(|i| format!("{i}\0")).collect();
     let rows: Vec<_> = keys.iter().map(|k| ("u", "purchase", 1, 5, k.as_str())).collect();
@@ -97,9 +98,7 @@ async fn a_frame_full_of_refused_events_is_given_up_whole() {
     rig.assert_books(&[&e]).await;
 }
 
-#[tokio::test]
-async fn names_of_a_frame_that_cannot_be_stored_make_it_unreadable() {
-    let mut rig = Rig::new().await;
+async fn names_of_a_frame_that_cannot_be_stored_make_it_unreadable(mut rig: Rig) {
     let e = rig.experiment("one", PURCHASE).await;
     let good = || frame(batch(), vec![exposures(&e, &[("a", 0, 0)])]);
     let tenant = format!("{TENANT}\0");
@@ -120,10 +119,13 @@ proptest! {
 
     /// Whichever events are refused: the others are recorded, every one.
     #[test]
-    fn the_search_finds_exactly_the_refused(refused in proptest::collection::vec(proptest::bool::weighted(0.08), 1..60)) {
+    fn the_search_finds_exactly_the_refused(
+        backend in prop_oneof![Just(Backend::Postgres), Just(Backend::Sqlite)],
+        refused in proptest::collection::vec(proptest::bool::weighted(0.08), 1..60),
+    ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut rig = Rig::new().await;
+            let mut rig = Rig::new(backend).await;
             let keys: Vec<String> =
                 refused.iter().enumerate().map(|(i, bad)| if *bad { format!("{i}\0") } else { i.to_string() }).collect();
             // A frame each: none is given up for its neighbours.

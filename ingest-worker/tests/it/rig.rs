@@ -1,15 +1,18 @@
 //! A database of the test's own, experiments in it, and entries as a gateway would write them.
 
+use crate::tables::{self, Backend, Letter, Tables};
+use crate::yielding::Yielding;
+use domain::codec::encode_unit;
 use domain::definition::Definition;
 use domain::event::{Conversion, Exposure, Key};
-use domain::{BatchId, Day, Decimal, ExperimentId, Partition, Timestamp};
+use domain::{BatchId, Day, Decimal, ExperimentId, Partition, Timestamp, Unit, UnitId};
 use ingest_worker::apply::{Applied, ApplyError, apply};
 use ingest_worker::cache::PartitionCache;
 use queue::frame::{Events, Frame, Group, Receipt, encode};
 use queue::reader::{Entry, EntryId};
 use std::sync::Arc;
 use store::apply::ApplyStore;
-use store::{Actor, Created, Experiment, Location, Store};
+use store::{Actor, Created, Experiment, Store};
 use uuid::Uuid;
 
 pub const TENANT: &str = "acme";
@@ -18,9 +21,9 @@ pub const NOON_MS: u64 = 20_000 * 86_400_000 + 43_200_000;
 
 pub struct Rig {
     pub store: Arc<dyn Store>,
-    pub sql: tokio_postgres::Client,
-    pub apply: Box<dyn ApplyStore>,
+    pub apply: Yielding,
     pub cache: PartitionCache,
+    tables: Tables,
     writer: Uuid,
     number: u64,
     total: u64,
@@ -34,15 +37,12 @@ pub fn experiment_of(created: Created) -> Experiment {
 }
 
 impl Rig {
-    pub async fn new() -> Rig {
-        let server = testkit::postgres().await;
-        let database = server.create_database().await.unwrap();
-        let location = Location::Postgres { url: server.url_for(&database), pool_size: 4 };
+    pub async fn new(backend: Backend) -> Rig {
+        let (location, tables) = tables::empty(backend).await;
         let store = store::open(&location, 1, std::time::Duration::from_secs(10)).await.unwrap();
-        let sql = server.connect(&database).await.unwrap();
-        let mut apply = store.connect().await.unwrap();
+        let mut apply = Yielding(store.connect().await.unwrap());
         let cache = PartitionCache::new(Partition(0), apply.load(Partition(0)).await.unwrap());
-        Rig { store, sql, apply, cache, writer: Uuid::new_v4(), number: 0, total: 0, ms: NOON_MS }
+        Rig { store, apply, cache, tables, writer: Uuid::new_v4(), number: 0, total: 0, ms: NOON_MS }
     }
 
     pub async fn experiment(&self, key: &str, metrics: &str) -> Experiment {
@@ -82,12 +82,12 @@ impl Rig {
 
     pub async fn apply(&mut self, entries: &[Entry]) -> Result<Applied, ApplyError> {
         let day = entries.last().unwrap().id.time().day().max(self.cache.day);
-        apply(&mut *self.apply, &mut self.cache, entries, day).await
+        apply(&mut self.apply, &mut self.cache, entries, day).await
     }
 
     /// As after a crash: the connection is lost, and with it whatever it had not committed.
     pub async fn reconnect(&mut self) {
-        self.apply = self.store.connect().await.unwrap();
+        self.apply = Yielding(self.store.connect().await.unwrap());
         self.forget().await;
     }
 
@@ -96,7 +96,16 @@ impl Rig {
     }
 
     pub async fn count(&self, sql: &str) -> i64 {
-        self.sql.query_one(sql, &[]).await.unwrap().get(0)
+        self.tables.count(sql).await
+    }
+
+    pub async fn letters(&self) -> Vec<Letter> {
+        self.tables.letters().await
+    }
+
+    /// Writes a unit's state past the store.
+    pub async fn damage(&self, id: UnitId, unit: &Unit) {
+        self.tables.damage(id, &encode_unit(unit)).await;
     }
 
     /// The sum of a counter over all keys.
@@ -166,4 +175,22 @@ pub fn conversions<'a>(
         };
     let events = Events::Conversions(items.iter().map(conversion).collect());
     Group { experiment, after_stop: false, events }
+}
+
+/// Each test once on either database.
+macro_rules! on_both {
+    ($($test:ident),+ $(,)?) => {
+        mod postgres {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(crate::rig::Rig::new(crate::tables::Backend::Postgres).await).await;
+            })+
+        }
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test(crate::rig::Rig::new(crate::tables::Backend::Sqlite).await).await;
+            })+
+        }
+    };
 }

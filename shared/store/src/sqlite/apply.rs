@@ -2,6 +2,7 @@
 //! in key order, so that a page of a tree is touched once.
 
 use super::connections::{Lease, Writer, blocking};
+use super::text::Text;
 use super::{Holders, SqliteStore, changes, rows};
 use crate::StoreError;
 use crate::apply::{
@@ -126,12 +127,13 @@ impl ApplyStore for SqliteApply {
         })
     }
 
-    async fn finish(&mut self, a: &Advance, changes: &Changes<'_>) -> Result<(), StoreError> {
+    async fn write(&mut self, a: &Advance, changes: &Changes<'_>) -> Result<(), StoreError> {
+        self.step(|c| changes::write(c, changes, a.partition, a.day))
+    }
+
+    async fn commit(&mut self) -> Result<(), StoreError> {
         let lease = self.open.take().ok_or(StoreError::NoTransaction)?;
-        blocking(|| {
-            changes::write(&lease, changes, a.partition, a.day)?;
-            lease.commit()
-        })
+        blocking(|| lease.commit())
     }
 
     async fn rollback(&mut self) -> Result<(), StoreError> {
@@ -199,15 +201,15 @@ fn insert(c: &Connection, day: Day, rows: &[NewConversion<'_>]) -> Result<Vec<Ou
         let inserted = insert.execute((
             r.unit.0,
             r.experiment.0,
-            &r.key,
+            Text(&r.key),
             r.value.0,
             r.occurred_at.0,
             r.received_at.0,
             r.batch.0.as_bytes(),
             day.0,
             r.occurred_given.map(|t| t.0),
-            r.tenant,
-            r.metric,
+            Text(r.tenant),
+            Text(r.metric),
         ))?;
         if inserted == 0 {
             *outcome = known.query_row((r.unit.0, r.experiment.0, &r.key), |row| {

@@ -1,5 +1,6 @@
 //! The writing half of the apply transaction: units, moments, counters, receipts, dead letters, writers.
 
+use super::text::Text;
 use crate::apply::{Changes, Count, DeadLetter, NewReceipt, NewUnit};
 use crate::numbers::to_sql_count;
 use crate::{MomentsKey, StoreError, WriterRow};
@@ -30,7 +31,7 @@ fn insert_units(c: &Connection, units: &[NewUnit<'_>]) -> Result<(), StoreError>
     let mut sorted: Vec<&NewUnit<'_>> = units.iter().collect();
     sorted.sort_unstable_by_key(|u| u.id);
     for u in sorted {
-        sql.execute((u.id.0, u.tenant, u.user_id, &u.state))?;
+        sql.execute((u.id.0, Text(u.tenant), Text(u.user_id), &u.state))?;
     }
     Ok(())
 }
@@ -70,7 +71,7 @@ fn write_moments(
 fn count(c: &Connection, counts: &[Count<'_>], partition: Partition, day: Day) -> Result<(), StoreError> {
     let mut sql = c.prepare_cached(include_str!("sql/count.sql"))?;
     for n in counts {
-        sql.execute((n.tenant, n.experiment.0, partition.0, n.variation, day.0, n.name, n.n))?;
+        sql.execute((Text(n.tenant), n.experiment.0, partition.0, n.variation, day.0, n.name, n.n))?;
     }
     Ok(())
 }
@@ -80,10 +81,10 @@ fn write_receipts(c: &Connection, receipts: &[NewReceipt<'_>]) -> Result<(), Sto
     for r in receipts {
         sql.execute((
             r.batch.0.as_bytes(),
-            r.request_id,
+            Text(r.request_id),
             r.part,
             r.parts,
-            r.tenant,
+            Text(r.tenant),
             to_sql_count(r.recorded),
             to_sql_count(r.deduplicated),
             to_sql_count(r.conflicts),
@@ -101,14 +102,14 @@ fn write_dead_letters(
     let mut sql = c.prepare_cached(include_str!("sql/write_dead_letter.sql"))?;
     for d in letters {
         sql.execute((
-            d.tenant,
+            Text(d.tenant),
             d.experiment.0,
             partition.0,
             &d.entry,
             d.batch.map(|b| b.0.into_bytes()),
-            d.request_id,
+            d.request_id.map(Text),
             d.reason,
-            &d.detail,
+            Text(&d.detail),
             to_sql_count(d.events),
             d.payload.as_ref(),
         ))?;

@@ -7,7 +7,11 @@ use rusqlite::ffi;
 /// By extended result code. What another process, a disk with room again or a remounted file system can put right
 /// is tried again; rows that are refused are refused for ever.
 pub fn kind(error: &Error) -> ErrorKind {
-    let Error::SqliteFailure(failure, _) = error else { return ErrorKind::Fatal };
+    let failure = match error {
+        Error::SqliteFailure(failure, _) => failure,
+        Error::ToSqlConversionFailure(_) => return ErrorKind::Data,
+        _ => return ErrorKind::Fatal,
+    };
     match (failure.extended_code, failure.extended_code & 0xff) {
         (ffi::SQLITE_IOERR_CORRUPTFS | ffi::SQLITE_IOERR_DATA, _) => ErrorKind::Fatal,
         (
@@ -29,8 +33,10 @@ pub fn kind(error: &Error) -> ErrorKind {
 
 /// For people, with the extended code for those who look it up.
 pub fn described(error: &Error) -> String {
-    let Error::SqliteFailure(failure, _) = error else {
-        return "a stored value is not of its type".into();
+    let failure = match error {
+        Error::SqliteFailure(failure, _) => failure,
+        Error::ToSqlConversionFailure(refusal) => return refusal.to_string(),
+        _ => return "a stored value is not of its type".into(),
     };
     let code = failure.extended_code;
     let what = match (code, code & 0xff) {

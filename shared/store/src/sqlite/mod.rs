@@ -12,6 +12,7 @@ mod experiments;
 pub(crate) mod faults;
 mod raw;
 mod rows;
+mod text;
 
 use crate::{StoreError, Upkeep};
 use async_trait::async_trait;
@@ -108,7 +109,7 @@ impl Upkeep for SqliteStore {
         stored.map(|n| n.parse().map_err(|_| StoreError::Corrupt("partitions"))).transpose()
     }
 
-    /// Pages are written to the log and taken back. It notices a file or directory that cannot be written, one that
+    /// Pages are written to the log, then taken back. It notices a file or directory that cannot be written, one that
     /// another process holds, and a full disk where the log has to grow; it does not where the log still has room
     /// from before, which is then where the next small transactions go.
     async fn write_probe(&self) -> Result<(), StoreError> {
