@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::answer::{Parameters, storage, tagged};
 use crate::app::Analyzer;
+use crate::clock::now;
 
 /// Receipts are kept this long; afterwards a claim to have sent something proves nothing. Microseconds.
 const KEPT: i64 = 24 * 3600 * 1_000_000;
@@ -93,11 +94,4 @@ fn recorded(receipt: &Receipt) -> u64 {
 
 fn unknown_batch() -> Problem {
     Problem::not_found("unknown_batch", "there is no receipt of this batch, or no longer")
-}
-
-/// The wall clock.
-#[allow(clippy::disallowed_methods)] // the only reader of the clock in this tier
-fn now() -> Timestamp {
-    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
 }

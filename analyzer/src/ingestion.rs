@@ -7,8 +7,8 @@ use store::{Counter, Experiment};
 
 use crate::answer::{self, Parameters, storage, tagged};
 use crate::app::Analyzer;
-use crate::arms::arms_of;
-use crate::live_stats::{DataQuality, Subject, unanswerable};
+use crate::known::{arms_of, unanswerable};
+use crate::live_stats::{DataQuality, Subject};
 
 /// Events that named this experiment, by fate; the first five are disjoint.
 #[derive(Debug, Serialize)]

@@ -10,11 +10,12 @@
 mod accounting;
 mod answer;
 mod app;
-pub mod arms;
 mod batches;
 mod catalogue;
+mod clock;
 mod experiments;
 mod ingestion;
+pub mod known;
 pub mod live_stats;
 pub mod metric;
 mod part;

@@ -2,15 +2,17 @@
 //!
 //! Reads the last moments rows only. [`LiveStats::of`] is pure: rows in, answer out.
 
+use domain::ExperimentId;
 use domain::contribution::Heads;
-use domain::{Day, ExperimentId, Plan};
+use domain::definition::Mode;
 use serde::Serialize;
 use service::http::{Problem, Request, Response};
-use store::{ArmRow, Experiment};
+use store::Experiment;
 
-use crate::answer::{self, Parameters, storage, tagged};
+use crate::answer::{self, Parameters, tagged};
 use crate::app::Analyzer;
-use crate::arms::{Unanswerable, arms_of};
+use crate::clock;
+use crate::known::Known;
 use crate::metric::MetricView;
 use crate::stats::srm::{ChiSquare, Srm, SrmArm, srm};
 use crate::stats::{Alpha, Undefined};
@@ -21,6 +23,8 @@ pub struct LiveStats<'a> {
     pub experiment: Subject<'a>,
     /// The end of this UTC day; null = now.
     pub as_of: Option<String>,
+    /// Whose verdict counts.
+    pub mode: Mode,
     pub alpha: f64,
     /// Enrolled users of all arms.
     pub users: i64,
@@ -73,31 +77,17 @@ pub enum SrmView {
 pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<Response, Problem> {
     let as_of = Parameters::of(request, &["as_of"])?.as_of()?;
     let experiment = answer::experiment(&*app.store, request, reference).await?;
-    let rows = app.store.answer(&experiment, as_of).await.map_err(storage)?;
-    let answer = LiveStats::of(&experiment, &rows, as_of).map_err(|error| unanswerable(&error))?;
-    tagged(request, &answer)
-}
-
-pub(crate) fn unanswerable(error: &Unanswerable) -> Problem {
-    tracing::error!(%error, "the stored moments cannot be answered from");
-    Problem::internal().retryable(false)
+    let known = Known::read(&*app.store, &experiment, as_of, clock::now()).await?;
+    tagged(request, &LiveStats::of(&known))
 }
 
 impl<'a> LiveStats<'a> {
-    /// From the last row of every key of the experiment.
-    pub fn of(
-        experiment: &'a Experiment,
-        rows: &[ArmRow],
-        as_of: Option<Day>,
-    ) -> Result<LiveStats<'a>, Unanswerable> {
-        let analysis = &experiment.definition.analysis;
-        let level = |value| Alpha::new(value).ok_or(Unanswerable::Alpha);
-        let (alpha, srm_alpha) = (level(analysis.alpha)?, level(analysis.srm_alpha)?);
-        let (plan, moments): (Plan, _) = (experiment.plan(), arms_of(experiment, rows)?);
-        let variations = &experiment.definition.variations;
-        let arms: Vec<ArmView> = variations
+    pub fn of(known: &'a Known<'_>) -> LiveStats<'a> {
+        let definition = &known.experiment.definition;
+        let arms: Vec<ArmView> = definition
+            .variations
             .iter()
-            .zip(&moments)
+            .zip(&known.arms)
             .enumerate()
             .map(|(variation_index, (variation, moments))| ArmView {
                 variation_index,
@@ -108,16 +98,16 @@ impl<'a> LiveStats<'a> {
                 data_quality: DataQuality::of(&moments.heads),
             })
             .collect();
-        let metrics = &experiment.definition.metrics;
-        Ok(LiveStats {
-            experiment: Subject::of(experiment),
-            as_of: as_of.map(|day| day.to_string()),
-            alpha: alpha.get(),
+        LiveStats {
+            experiment: Subject::of(known.experiment),
+            as_of: known.as_of.map(|day| day.to_string()),
+            mode: known.methods.mode,
+            alpha: known.methods.alpha.get(),
             users: arms.iter().map(|arm| arm.users).sum(),
-            srm: sample_ratio(&arms, srm_alpha),
-            metrics: metrics.iter().map(|m| MetricView::of(m, variations, &plan, &moments, alpha)).collect(),
+            srm: sample_ratio(&arms, known.methods.srm_alpha),
+            metrics: definition.metrics.iter().map(|metric| MetricView::of(known, metric)).collect(),
             arms,
-        })
+        }
     }
 }
 

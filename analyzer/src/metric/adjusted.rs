@@ -5,10 +5,11 @@ use domain::plan::Feature;
 use serde::Serialize;
 
 use super::contrast::Contrast;
+use super::methods::Methods;
 use super::reading::{Effects, Readings};
 use super::sums::{columns, whole};
+use crate::stats::Undefined;
 use crate::stats::cuped::{Adjusted, Columns, Divisor, adjust};
-use crate::stats::{Alpha, Undefined};
 
 #[derive(Debug, Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
@@ -79,7 +80,7 @@ impl Contrast<'_> {
         Ok(adjust(&pair, &control, &treatment, divisor)?)
     }
 
-    pub fn cuped(&self, alpha: Alpha) -> Cuped {
+    pub fn cuped(&self, methods: &Methods) -> Cuped {
         let adjusted = match self.adjusted() {
             Ok(adjusted) => adjusted,
             Err(reason) => return Cuped::Unavailable { reason },
@@ -91,7 +92,7 @@ impl Contrast<'_> {
                 .collect(),
             coverage: self.coverage().ok(),
             variance_reduction: adjusted.variance_reduction,
-            readings: Effects::of(|measure| adjusted.effect(measure)).read(alpha),
+            readings: Effects::of(|measure| adjusted.effect(measure)).read(methods),
         }))
     }
 

@@ -1,9 +1,13 @@
 //! One treatment against the control, read by every method that applies.
 
+use domain::Day;
+use domain::definition::Mode;
 use serde::Serialize;
 
 use super::adjusted::Cuped;
 use super::contrast::Contrast;
+use super::looks::PlannedLooks;
+use super::methods::Methods;
 use super::reading::{Reading, Readings};
 use super::sums::Sums;
 use crate::stats::effect::{Measure, effect};
@@ -24,6 +28,9 @@ pub struct Comparison<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub small_counts: Option<Reading<SmallCounts>>,
     pub cuped: Cuped,
+    /// In the mode of that name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_sequential: Option<Reading<PlannedLooks>>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -35,8 +42,10 @@ impl<'a> Comparison<'a> {
     pub fn of(
         (variation_index, key): (usize, &'a str),
         contrast: Contrast<'_>,
-        alpha: Alpha,
+        looks: &[(Day, Contrast<'_>)],
+        methods: &Methods,
     ) -> Comparison<'a> {
+        let alpha = methods.alpha;
         let effects = contrast.unadjusted();
         let few = match &effects.absolute {
             Ok(effect) => effect.flags.contains(&Flag::LowData),
@@ -49,10 +58,12 @@ impl<'a> Comparison<'a> {
         Comparison {
             variation_index,
             key,
-            readings: effects.read(alpha),
+            readings: effects.read(methods),
             fieller: ratio_interval(contrast, alpha).into(),
             small_counts,
-            cuped: contrast.cuped(alpha),
+            cuped: contrast.cuped(methods),
+            group_sequential: (methods.mode == Mode::GroupSequential)
+                .then(|| PlannedLooks::of(looks, &methods.looks, alpha)),
         }
     }
 }

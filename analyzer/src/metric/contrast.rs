@@ -19,7 +19,25 @@ pub struct Contrast<'a> {
     pub treatment: &'a Moments,
 }
 
-impl Contrast<'_> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Estimator {
+    Cuped,
+    Unadjusted,
+}
+
+impl<'a> Contrast<'a> {
+    /// None: there is no such arm.
+    pub fn of(
+        metric: &'a Metric,
+        features: &'a MetricFeatures,
+        plan: &'a Plan,
+        arms: &'a [Moments],
+        treatment: usize,
+    ) -> Option<Contrast<'a>> {
+        Some(Contrast { metric, features, plan, control: arms.first()?, treatment: arms.get(treatment)? })
+    }
+
     /// Control and treatment.
     pub fn sums(&self) -> Result<[Sums; 2], Undefined> {
         let of = |arm| Sums::of(self.metric.kind, self.features, self.plan, arm);
@@ -29,6 +47,14 @@ impl Contrast<'_> {
     pub fn pair(&self) -> Result<Pair, Undefined> {
         let [control, treatment] = self.sums()?;
         Sums::pair(&control, &treatment)
+    }
+
+    /// The effects that verdicts are made of: adjusted where that can be done.
+    pub fn decisive(&self) -> (Estimator, Effects) {
+        match self.adjusted() {
+            Ok(adjusted) => (Estimator::Cuped, Effects::of(|measure| adjusted.effect(measure))),
+            Err(_) => (Estimator::Unadjusted, self.unadjusted()),
+        }
     }
 
     pub fn unadjusted(&self) -> Effects {

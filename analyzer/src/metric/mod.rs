@@ -4,14 +4,16 @@ pub mod adjusted;
 pub mod arm;
 pub mod comparison;
 pub mod contrast;
+pub mod looks;
+pub mod methods;
 pub mod reading;
 pub mod sums;
 
-use domain::definition::{Direction, Metric, MetricKind, Role, Variation};
-use domain::{Moments, Plan};
+use domain::Moments;
+use domain::definition::{Direction, Metric, MetricKind, Role};
 use serde::Serialize;
 
-use crate::stats::Alpha;
+use crate::known::Known;
 use arm::MetricArm;
 use comparison::Comparison;
 use contrast::Contrast;
@@ -29,25 +31,20 @@ pub struct MetricView<'a> {
 }
 
 impl<'a> MetricView<'a> {
-    /// `arms`: one per variation, of the same plan.
-    pub fn of(
-        metric: &'a Metric,
-        variations: &'a [Variation],
-        plan: &Plan,
-        arms: &[Moments],
-        alpha: Alpha,
-    ) -> MetricView<'a> {
+    pub fn of(known: &'a Known<'_>, metric: &'a Metric) -> MetricView<'a> {
+        let plan = &known.plan;
         let features = &plan.metric(metric);
-        let comparisons = arms.split_first().map_or_else(Vec::new, |(control, treatments)| {
-            let pairs = variations.iter().enumerate().skip(1).zip(treatments);
-            pairs
-                .map(|((i, variation), treatment)| {
-                    let contrast = Contrast { metric, features, plan, control, treatment };
-                    Comparison::of((i, &variation.key), contrast, alpha)
-                })
-                .collect()
-        });
-        let shown = arms.iter().enumerate();
+        let variations = known.experiment.definition.variations.iter().enumerate().skip(1);
+        let comparisons = variations
+            .filter_map(|(i, variation)| {
+                let contrast = |arms: &'a [Moments]| Contrast::of(metric, features, plan, arms, i);
+                let looks = known.looks.iter().filter(|look| look.treatment == i);
+                let looks: Vec<_> =
+                    looks.filter_map(|look| Some((look.day, contrast(&look.arms)?))).collect();
+                Some(Comparison::of((i, &variation.key), contrast(&known.arms)?, &looks, &known.methods))
+            })
+            .collect();
+        let shown = known.arms.iter().enumerate();
         MetricView {
             key: &metric.key,
             kind: metric.kind,

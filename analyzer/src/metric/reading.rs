@@ -2,9 +2,11 @@
 
 use serde::Serialize;
 
+use super::methods::Methods;
+use crate::stats::Undefined;
 use crate::stats::effect::{Effect, Measure};
+use crate::stats::sequential::{Sequential, sequential, tuned_to};
 use crate::stats::welch::{TTest, welch};
-use crate::stats::{Alpha, Undefined};
 
 /// Numbers, or why there are none.
 #[derive(Debug, Clone, Serialize)]
@@ -20,10 +22,22 @@ pub struct Effects {
     pub relative: Result<Effect, Undefined>,
 }
 
+/// What each method makes of an effect.
 #[derive(Debug, Serialize)]
 pub struct Readings {
+    /// Welch's test of the difference: for one look, at the planned size.
     pub absolute: Reading<TTest>,
     pub relative: Reading<TTest>,
+    pub sequential: AlwaysValid,
+}
+
+/// For any number of looks.
+#[derive(Debug, Serialize)]
+pub struct AlwaysValid {
+    /// Users of both arms at which the intervals are narrowest.
+    pub tuning: f64,
+    pub absolute: Reading<Sequential>,
+    pub relative: Reading<Sequential>,
 }
 
 impl<T> From<Result<T, Undefined>> for Reading<T> {
@@ -49,10 +63,25 @@ impl Effects {
         Effects { absolute: estimate(Measure::Absolute), relative: estimate(Measure::Relative) }
     }
 
-    pub fn read(&self, alpha: Alpha) -> Readings {
-        let tested = |effect: &Result<Effect, Undefined>| {
-            effect.as_ref().map_err(|reason| *reason).and_then(|effect| welch(effect, alpha)).into()
-        };
-        Readings { absolute: tested(&self.absolute), relative: tested(&self.relative) }
+    pub fn read(&self, methods: &Methods) -> Readings {
+        let Methods { alpha, tuning, .. } = *methods;
+        let rho_squared = tuned_to(tuning, alpha);
+        let [absolute, relative] = [&self.absolute, &self.relative];
+        Readings {
+            absolute: read(absolute, |effect| welch(effect, alpha)),
+            relative: read(relative, |effect| welch(effect, alpha)),
+            sequential: AlwaysValid {
+                tuning,
+                absolute: read(absolute, |effect| sequential(effect, rho_squared, alpha)),
+                relative: read(relative, |effect| sequential(effect, rho_squared, alpha)),
+            },
+        }
     }
+}
+
+fn read<T>(
+    effect: &Result<Effect, Undefined>,
+    method: impl Fn(&Effect) -> Result<T, Undefined>,
+) -> Reading<T> {
+    effect.as_ref().map_err(|reason| *reason).and_then(method).into()
 }

@@ -9,6 +9,8 @@
 //! - [`effect`]: absolute and relative effect with its variance
 //! - [`cuped`]: the same, adjusted by what users did before the exposure
 //! - [`welch`]: Welch's t test on an effect
+//! - [`sequential`]: tests and intervals that hold at every look
+//! - [`group_sequential`]: boundaries at planned looks
 //! - [`fieller`]: interval of a relative effect with an unstable baseline
 //! - [`small_counts`]: proportions with few conversions
 //! - [`srm`]: sample ratio mismatch
@@ -18,8 +20,10 @@ pub mod arms;
 pub mod cuped;
 pub mod effect;
 pub mod fieller;
+pub mod group_sequential;
 pub mod normal;
 pub mod ratio;
+pub mod sequential;
 pub mod small_counts;
 pub mod special;
 pub mod srm;
@@ -41,6 +45,8 @@ pub enum Undefined {
     ZeroDenominator,
     #[error("the control's mean does not differ from zero, so the relative effect could be anything")]
     Unbounded,
+    #[error("an arm has too few users for an answer that holds at every look")]
+    NotEnoughUsers,
     #[error("fewer than two arms have a weight")]
     TooFewArms,
     #[error("the sums are beyond the range of exact arithmetic")]

@@ -185,7 +185,7 @@ const DROP: f64 = 48.0;
 /// Enough for sixteen nodes each to integrate to full precision, at any dof and t (tests compare with 60 digits).
 const PANELS: u32 = 10;
 /// Positive nodes and their weights on [-1, 1].
-const GAUSS_LEGENDRE_16: [(f64, f64); 8] = [
+pub(super) const GAUSS_LEGENDRE_16: [(f64, f64); 8] = [
     (0.989_400_934_991_649_9, 0.027_152_459_411_754_095),
     (0.944_575_023_073_232_6, 0.062_253_523_938_647_89),
     (0.865_631_202_387_831_7, 0.095_158_511_682_492_78),

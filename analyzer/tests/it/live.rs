@@ -355,3 +355,76 @@ async fn the_time_before_the_exposure_adjusts_the_answer() {
     assert_eq!(of(1), json!({"status": "unavailable", "reason": "ratio"}));
     assert_eq!(of(2), json!({"status": "unavailable", "reason": "no_history"}));
 }
+
+/// The reference case sequential-at_tuning, then as planned by the definition.
+#[tokio::test]
+async fn always_valid_answers_stand_beside_the_fixed_ones() {
+    let rig = Rig::start().await;
+    for (key, looks) in [("refreshed", json!([])), ("sized", json!([10_000]))] {
+        let mut definition = two_arms(key);
+        definition["analysis"] = json!({"looks": looks});
+        let e = rig.running(&definition).await;
+        for (variation, converters) in [(0, 250), (1, 300u32)] {
+            let converted = Feature::Converted(0);
+            let arm = moments(&e.plan(), 2500, &[(Feature::One, converted, I256::from(converters))]);
+            rig.moments(&e, 0, variation, DAY, &arm).await;
+        }
+        let answer = rig.ok(&format!("/api/v1/experiments/{key}/live-stats")).await;
+        assert_eq!(answer["mode"], "sequential");
+        let comparison = &answer["metrics"][0]["comparisons"][0];
+        let (sequential, tuning) = (&comparison["sequential"], number(&comparison["sequential"]["tuning"]));
+        let p = number(&sequential["relative"]["p_value"]);
+        match key {
+            "refreshed" => assert!(tuning == 5000.0 && (p - 0.452_528_530_463_307_27).abs() < 1e-7),
+            _ => assert!(tuning == 10_000.0 && (p - 0.408).abs() < 1e-3),
+        }
+        assert!(p > number(&comparison["relative"]["p_value"]));
+        assert_eq!(comparison["group_sequential"], json!(null));
+    }
+}
+
+#[tokio::test]
+async fn planned_looks_are_taken_at_the_ends_of_days() {
+    let rig = Rig::start().await;
+    let mut definition = two_arms("planned");
+    definition["variations"] = json!([{"key": "a"}, {"key": "b"}, {"key": "c"}]);
+    definition["analysis"] = json!({"mode": "group_sequential", "looks": [2000, 4000, 6000]});
+    let e = rig.running(&definition).await;
+    let converted = Feature::Converted(0);
+    let arm = |users: i64, converters: i64| {
+        moments(&e.plan(), users, &[(Feature::One, converted, I256::from(converters))])
+    };
+    // Days, then users and converters of a, b and c; two partitions, of which one is silent on the third day.
+    let day = |n: i32| Day(DAY.0 + n);
+    for (n, [a, b, c]) in [
+        (0, [(900, 90), (900, 90), (100, 10)]),
+        (1, [(1100, 110), (1100, 130), (200, 20)]),
+        (2, [(1500, 150), (1500, 170), (400, 40)]),
+        (3, [(2600, 260), (2600, 340), (500, 50)]),
+    ] {
+        for (variation, (users, converters)) in [(0, a), (1, b), (2, c)] {
+            rig.moments(&e, 0, variation, day(n), &arm(users, converters)).await;
+        }
+    }
+    rig.moments(&e, 1, 1, day(1), &arm(10, 1)).await;
+    let path = "/api/v1/experiments/planned/live-stats";
+    let answer = rig.ok(path).await;
+    let of = |answer: &Value, treatment: usize| {
+        answer["metrics"][0]["comparisons"][treatment - 1]["group_sequential"].clone()
+    };
+    let b = of(&answer, 1);
+    assert_eq!((&b["status"], &b["planned"]), (&json!("ok"), &json!([2000, 4000, 6000])));
+    let taken: Vec<_> =
+        b["taken"].as_array().unwrap().iter().map(|l| (l["day"].clone(), l["users"].clone())).collect();
+    let (second, fourth) = (day(1).to_string(), day(3).to_string());
+    assert_eq!(taken, [(json!(second), json!(2210)), (json!(fourth), json!(5210))]);
+    // Spent by the users there were, not by those planned.
+    assert!((number(&b["taken"][0]["spent"]) - 0.000_443).abs() < 1e-6, "{b}");
+    assert_eq!((&b["taken"][0]["crossed"], &b["taken"][1]["crossed"]), (&json!(false), &json!(true)));
+    assert_eq!(b["crossed"], true);
+    assert_eq!(of(&answer, 2)["taken"], json!([]));
+    // As of an earlier day only the looks up to then.
+    let earlier = rig.ok(&format!("{path}?as_of={}", day(2))).await;
+    assert_eq!(of(&earlier, 1)["taken"], json!([b["taken"][0]]));
+    assert_eq!(earlier["users"], 1500 + 1510 + 400);
+}

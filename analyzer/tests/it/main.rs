@@ -1,9 +1,10 @@
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 
 mod cuped;
 mod experiments;
 mod fates;
 mod live;
+mod peeking;
 mod random;
 mod rig;
 mod small_counts;

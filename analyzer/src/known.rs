@@ -1,0 +1,195 @@
+//! What is known of an experiment at a time: the sums of each arm, from the stored rows.
+
+use std::collections::BTreeMap;
+
+use domain::definition::{Mode, Role};
+use domain::{Day, Moments, Overflow, Plan, Timestamp};
+use service::http::Problem;
+use store::{ArmRow, Experiment, MomentsKey, Store};
+
+use crate::answer::storage;
+use crate::metric::methods::Methods;
+
+/// The stored rows do not fit the stored experiment.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswerable {
+    #[error(transparent)]
+    Overflow(#[from] Overflow),
+    #[error("the experiment has rows of a variation {0} it does not have")]
+    Variation(i16),
+    #[error("the experiment's error levels are not between 0 and 1")]
+    Alpha,
+}
+
+/// One snapshot of an experiment. All answers are made from one of these.
+pub struct Known<'a> {
+    pub experiment: &'a Experiment,
+    pub plan: Plan,
+    pub methods: Methods,
+    /// The end of this UTC day; none = now.
+    pub as_of: Option<Day>,
+    /// Sums of each arm.
+    pub arms: Vec<Moments>,
+    /// The same, kept apart by what effects are stratified by.
+    pub cells: BTreeMap<Cell, Vec<Moments>>,
+    /// Users kept out of every arm, if there are any.
+    pub holdout: Option<Moments>,
+    /// Looks that were planned and taken, ascending.
+    pub looks: Vec<Look>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cell {
+    pub phase: u16,
+    pub stratum: String,
+}
+
+/// The arms as they stood when a planned look at one treatment was taken.
+pub struct Look {
+    pub day: Day,
+    /// Index of the treatment whose pair had reached the size.
+    pub treatment: usize,
+    pub arms: Vec<Moments>,
+}
+
+impl<'a> Known<'a> {
+    pub async fn read(
+        store: &dyn Store,
+        experiment: &'a Experiment,
+        as_of: Option<Day>,
+        now: Timestamp,
+    ) -> Result<Known<'a>, Problem> {
+        let rows = if experiment.definition.analysis.mode == Mode::GroupSequential {
+            let (id, version) = (experiment.id, experiment.plan_version);
+            let mut rows = store.moments_rows(id, version).await.map_err(storage)?;
+            rows.retain(|row| as_of.is_none_or(|day| row.day <= day));
+            rows
+        } else {
+            store.answer(experiment, as_of).await.map_err(storage)?
+        };
+        Known::of(experiment, &rows, as_of, now).map_err(|error| unanswerable(&error))
+    }
+
+    /// From the last row of every key, or, where looks are planned, from every day's.
+    pub fn of(
+        experiment: &'a Experiment,
+        rows: &[ArmRow],
+        as_of: Option<Day>,
+        now: Timestamp,
+    ) -> Result<Known<'a>, Unanswerable> {
+        let methods = Methods::of(&experiment.definition.analysis)?;
+        let plan = experiment.plan();
+        let mut days = Days::of(experiment, rows);
+        let mut looks = Vec::new();
+        if methods.mode == Mode::GroupSequential {
+            // A day that is not over is no look: it would not be the same tomorrow.
+            while let Some(day) = days.next_day(|day| day < now.day()) {
+                take_looks(&mut looks, day, &days.arms()?, &plan, &methods.looks);
+            }
+        }
+        while days.next_day(|_| true).is_some() {}
+        Ok(Known {
+            experiment,
+            methods,
+            as_of,
+            arms: days.arms()?,
+            cells: days.cells()?,
+            holdout: days.holdout()?,
+            looks,
+            plan,
+        })
+    }
+
+    /// The metric that decides.
+    pub fn primary(&self) -> Option<usize> {
+        self.experiment.definition.metrics.iter().position(|m| m.role == Some(Role::Primary))
+    }
+}
+
+pub fn unanswerable(error: &Unanswerable) -> Problem {
+    tracing::error!(%error, "the stored moments cannot be answered from");
+    Problem::internal().retryable(false)
+}
+
+/// The sums of each arm from the last row of every key.
+pub fn arms_of(experiment: &Experiment, rows: &[ArmRow]) -> Result<Vec<Moments>, Unanswerable> {
+    let mut days = Days::of(experiment, rows);
+    while days.next_day(|_| true).is_some() {}
+    days.arms()
+}
+
+/// Each pair takes a look at the end of the first day on which it has the users the next look is planned for.
+fn take_looks(taken: &mut Vec<Look>, day: Day, arms: &[Moments], plan: &Plan, planned: &[u64]) {
+    let users = |arm: &Moments| u64::try_from(arm.contributing(plan)).unwrap_or_default();
+    let pair = |arms: &[Moments], treatment: usize| match (arms.first(), arms.get(treatment)) {
+        (Some(control), Some(arm)) => users(control) + users(arm),
+        _ => 0,
+    };
+    for treatment in 1..arms.len() {
+        let earlier = taken.iter().rev().find(|look| look.treatment == treatment);
+        let before = earlier.map_or(0, |look| pair(&look.arms, treatment));
+        let next = planned.iter().find(|size| **size > before);
+        if next.is_some_and(|size| pair(arms, treatment) >= *size) {
+            taken.push(Look { day, treatment, arms: arms.to_vec() });
+        }
+    }
+}
+
+/// Rows walked through day by day.
+pub struct Days<'r> {
+    variations: usize,
+    rows: std::iter::Peekable<std::vec::IntoIter<&'r ArmRow>>,
+    last: BTreeMap<&'r MomentsKey, &'r Moments>,
+}
+
+impl<'r> Days<'r> {
+    pub fn of(experiment: &Experiment, rows: &'r [ArmRow]) -> Days<'r> {
+        let mut sorted: Vec<&ArmRow> = rows.iter().collect();
+        sorted.sort_by_key(|row| row.day);
+        let variations = experiment.definition.variations.len();
+        Days { variations, rows: sorted.into_iter().peekable(), last: BTreeMap::new() }
+    }
+
+    /// Goes to the end of the next day that has rows, if that is `wanted`.
+    pub fn next_day(&mut self, wanted: impl Fn(Day) -> bool) -> Option<Day> {
+        let day = self.rows.peek().map(|row| row.day).filter(|day| wanted(*day))?;
+        while let Some(row) = self.rows.next_if(|row| row.day == day) {
+            self.last.insert(&row.key, &row.moments);
+        }
+        Some(day)
+    }
+
+    /// The sums of each arm over partitions, strata and phases. The holdout (variation -1) is no arm.
+    pub fn arms(&self) -> Result<Vec<Moments>, Unanswerable> {
+        let mut arms = vec![Moments::default(); self.variations];
+        for (key, moments) in self.last.iter().filter(|(key, _)| key.variation >= 0) {
+            arm_of(&mut arms, key.variation)?.add(moments)?;
+        }
+        Ok(arms)
+    }
+
+    fn cells(&self) -> Result<BTreeMap<Cell, Vec<Moments>>, Unanswerable> {
+        let mut cells = BTreeMap::new();
+        for (key, moments) in self.last.iter().filter(|(key, _)| key.variation >= 0) {
+            let cell = Cell { phase: key.phase, stratum: key.stratum.clone() };
+            let arms = cells.entry(cell).or_insert_with(|| vec![Moments::default(); self.variations]);
+            arm_of(arms, key.variation)?.add(moments)?;
+        }
+        Ok(cells)
+    }
+
+    fn holdout(&self) -> Result<Option<Moments>, Unanswerable> {
+        let mut sum: Option<Moments> = None;
+        for (_, moments) in self.last.iter().filter(|(key, _)| key.variation == HOLDOUT) {
+            sum.get_or_insert_default().add(moments)?;
+        }
+        Ok(sum)
+    }
+}
+
+fn arm_of(arms: &mut [Moments], variation: i16) -> Result<&mut Moments, Unanswerable> {
+    let arm = usize::try_from(variation).ok().and_then(|v| arms.get_mut(v));
+    arm.ok_or(Unanswerable::Variation(variation))
+}
+
+const HOLDOUT: i16 = -1;
