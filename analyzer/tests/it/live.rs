@@ -422,7 +422,10 @@ async fn planned_looks_are_taken_at_the_ends_of_days() {
     assert!((number(&b["taken"][0]["spent"]) - 0.000_443).abs() < 1e-6, "{b}");
     assert_eq!((&b["taken"][0]["crossed"], &b["taken"][1]["crossed"]), (&json!(false), &json!(true)));
     assert_eq!(b["crossed"], true);
-    assert_eq!(of(&answer, 2)["taken"], json!([]));
+    // Each pair has looks of its own.
+    let c = of(&answer, 2);
+    assert_eq!((c["taken"].as_array().unwrap().len(), &c["taken"][0]["users"]), (1, &json!(3100)));
+    assert_eq!((&c["taken"][0]["z"], &c["crossed"]), (&json!(0.0), &json!(false)));
     // As of an earlier day only the looks up to then.
     let earlier = rig.ok(&format!("{path}?as_of={}", day(2))).await;
     assert_eq!(of(&earlier, 1)["taken"], json!([b["taken"][0]]));
