@@ -177,6 +177,7 @@ fn explain(code: &str) -> Option<&'static str> {
         "zero_variance" => "the values do not vary",
         "zero_baseline" => "the control's mean is 0, so there is nothing to be relative to",
         "zero_denominator" => "an arm's denominators sum to 0",
+        "unbounded" => "the control's mean does not differ from 0, so the relative effect could be anything",
         "too_few_arms" => "fewer than two arms have a weight",
         "out_of_range" => "the sums are beyond the range of exact arithmetic",
         "inconsistent" => "the sums contradict each other: run `abctl verify`",
