@@ -34,7 +34,8 @@ impl World {
     }
 }
 
-fn differences(experiment: &Experiment, stats: &LiveStats, truths: &[ArmTruth]) -> Vec<String> {
+/// Where the answer is not what the oracle expects; empty = nowhere.
+pub fn differences(experiment: &Experiment, stats: &LiveStats, truths: &[ArmTruth]) -> Vec<String> {
     let mut found = Vec::new();
     for (variation, (arm, truth)) in stats.arms.iter().zip(truths).enumerate() {
         let place = format!("live-stats {} {}", experiment.key, arm.key);
