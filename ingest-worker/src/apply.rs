@@ -61,8 +61,29 @@ pub async fn apply(
     entries: &[Entry],
     day: Day,
 ) -> Result<Applied, ApplyError> {
-    let Some(last) = entries.last() else { return Ok(Applied::default()) };
     let chunk = Chunk::read(entries, &cache.writers);
+    apply_chunk(store, cache, entries, &chunk, day).await
+}
+
+/// Dead-letters an entry unread: it kills whoever applies it.
+pub async fn bury(
+    store: &mut dyn ApplyStore,
+    cache: &mut PartitionCache,
+    entry: &Entry,
+    day: Day,
+) -> Result<Applied, ApplyError> {
+    let chunk = Chunk::unread(entry, &cache.writers);
+    apply_chunk(store, cache, std::slice::from_ref(entry), &chunk, day).await
+}
+
+async fn apply_chunk(
+    store: &mut dyn ApplyStore,
+    cache: &mut PartitionCache,
+    entries: &[Entry],
+    chunk: &Chunk<'_>,
+    day: Day,
+) -> Result<Applied, ApplyError> {
+    let Some(last) = entries.last() else { return Ok(Applied::default()) };
     let mut culprits = Culprits::new();
     let mut fresh = false;
     loop {
@@ -71,7 +92,7 @@ pub async fn apply(
         let refused = match trial.run(store, cache).await {
             Ok(Ok(written)) => {
                 store.commit().await?;
-                return Ok(written.keep(&chunk, cache));
+                return Ok(written.keep(chunk, cache));
             }
             Ok(Err((event, overflow))) => {
                 culprits.insert(event, Culprit::Overflow(overflow));
@@ -90,10 +111,10 @@ pub async fn apply(
         if entries.len() > 1 {
             return Err(ApplyError::Refused(refused));
         }
-        let found = poison::first_refused(store, cache, &chunk, last.id, day, &mut culprits).await?;
+        let found = poison::first_refused(store, cache, chunk, last.id, day, &mut culprits).await?;
         // Not an event's fault: for whoever operates the database.
         let Some(event) = found else { return Err(refused.into()) };
-        poison::condemn(&chunk, event, &refused, &mut culprits);
+        poison::condemn(chunk, event, &refused, &mut culprits);
     }
 }
 

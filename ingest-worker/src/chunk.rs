@@ -27,6 +27,8 @@ pub struct Chunk<'a> {
     pub lost: u64,
     /// Entries that were written twice and are skipped.
     pub resent: u64,
+    /// Frames are not taken apart.
+    unread: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -85,6 +87,14 @@ impl<'a> Chunk<'a> {
         chunk
     }
 
+    /// An entry that nobody dares to take apart.
+    pub fn unread(entry: &'a Entry, known: &Writers) -> Chunk<'a> {
+        let mut chunk = Chunk { unread: true, ..Chunk::default() };
+        let newest = known.values().map(|w| w.seen_ms).max().unwrap_or(0);
+        chunk.read_entry(entry, known, newest);
+        chunk
+    }
+
     fn read_entry(&mut self, entry: &'a Entry, known: &Writers, newest: u64) {
         if entry.malformed {
             // Not written by a gateway, so in nobody's total: it is kept, and counts no event.
@@ -123,6 +133,18 @@ impl<'a> Chunk<'a> {
 
     /// Returns the number of events found, readable or not. `sent` is how many this entry has if `contiguous`.
     fn read_frames(&mut self, entry: &'a Entry, sent: u64, contiguous: bool) -> u64 {
+        if self.unread {
+            let events = if contiguous { sent } else { announced(entry) };
+            self.unreadable.push(Unreadable {
+                entry,
+                frame: None,
+                reason: "kills_worker",
+                detail: "workers died whenever they applied this entry".to_owned(),
+                events,
+                bytes: entry.payload.as_ref().into(),
+            });
+            return events;
+        }
         let mut found = 0;
         for part in frame::split(&entry.payload) {
             match part {

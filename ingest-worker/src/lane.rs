@@ -6,8 +6,10 @@
 use crate::apply::{self, Applied, ApplyError};
 use crate::cache::PartitionCache;
 use crate::chunk::one_transaction;
+use crate::members::Sessions;
 use crate::metrics::{Progress, WorkerMetrics};
 use crate::report::{Report, Reporter};
+use crate::shares::Share;
 use crate::source::{self, Found, Source, What};
 use domain::Partition;
 use foldhash::{HashMap, HashMapExt};
@@ -16,11 +18,12 @@ use queue::reader::{Entry, EntryId};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use store::apply::{ApplyStore, Connect};
+use store::apply::{ApplyStore, Connect, Taken};
 use store::{ErrorKind, StoreError};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// How often a lane asks for the partitions it does not hold, and does its housekeeping.
 const TICK: Duration = Duration::from_secs(1);
@@ -32,6 +35,12 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 /// The same for a transaction; longer than any `statement_timeout` of ours.
 const APPLY_LIMIT: Duration = Duration::from_secs(90);
 
+/// Processes that may have died over the same entry. After so many the entries at hand are applied one by one, and
+/// after as many again the one they died over is dead-lettered unread.
+const PATIENCE: u32 = 3;
+/// More than whoever died can have had in one transaction with its culprit.
+const CAREFUL_ENTRIES: u32 = 1_000;
+
 /// Whether a lane applies only partitions whose lock it holds. The lock avoids wasted work; it is the
 /// compare-and-set of the position that keeps the books, which a test shows by leaving the lock away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +51,13 @@ pub enum Ownership {
 
 #[derive(Debug, Clone)]
 pub struct LaneConfig {
-    /// The partitions this lane may get.
-    pub partitions: Vec<Partition>,
+    /// The process.
+    pub me: Uuid,
+    /// Of the deployment.
+    pub partitions: u16,
+    /// This lane, of so many.
+    pub lane: u16,
+    pub lanes: u16,
     pub ownership: Ownership,
     /// Events per transaction, at most (one entry may have more).
     pub max_events: u64,
@@ -55,6 +69,8 @@ pub struct Lane {
     connect: Arc<dyn Connect>,
     queue: Arc<dyn Queue>,
     config: LaneConfig,
+    share: watch::Receiver<Share>,
+    sessions: Sessions,
     metrics: Arc<WorkerMetrics>,
     progress: Arc<Progress>,
     runs: u64,
@@ -73,6 +89,8 @@ struct Held {
     cache: PartitionCache,
     source: Source,
     pending: VecDeque<Found>,
+    /// So many entries are applied one by one: one of them may kill us.
+    careful: u32,
 }
 
 /// The lifetime of one database connection.
@@ -89,10 +107,12 @@ impl Lane {
         connect: Arc<dyn Connect>,
         queue: Arc<dyn Queue>,
         config: LaneConfig,
+        share: watch::Receiver<Share>,
+        sessions: Sessions,
         metrics: Arc<WorkerMetrics>,
         progress: Arc<Progress>,
     ) -> Lane {
-        Lane { connect, queue, config, metrics, progress, runs: 0 }
+        Lane { connect, queue, config, share, sessions, metrics, progress, runs: 0 }
     }
 
     /// Applies until `stop`; ends after the transaction under way.
@@ -116,8 +136,11 @@ impl Lane {
 
     async fn session(&mut self, stop: &CancellationToken) -> Result<(), LaneError> {
         let store = timeout(CONNECT_LIMIT, self.connect.connect()).await??;
+        let _listed = self.sessions.list(store.session());
         let reporter = Reporter::start(self.queue.reporter(), self.config.keep);
-        let (found, mut inbox) = mpsc::channel(self.config.partitions.len().max(1) * source::READS_AHEAD);
+        let (found, mut inbox) =
+            mpsc::channel(usize::from(self.config.partitions.max(1)) * source::READS_AHEAD);
+        let mut share = self.share.clone();
         let mut session = Session { lane: self, store, held: HashMap::new(), found, reporter };
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -126,6 +149,7 @@ impl Lane {
                 biased;
                 () = stop.cancelled() => break,
                 _ = tick.tick() => session.housekeep().await?,
+                Ok(()) = share.changed() => session.housekeep().await?,
                 Some(first) = inbox.recv() => {
                     session.file(first);
                     while let Ok(more) = inbox.try_recv() {
@@ -141,12 +165,20 @@ impl Lane {
 }
 
 impl Session<'_> {
-    /// Takes partitions that became free, and deletes old receipts.
+    /// Gives up partitions that are others' now, takes those of ours that became free, deletes old receipts.
     async fn housekeep(&mut self) -> Result<(), LaneError> {
-        let wanted = self.lane.config.partitions.iter();
-        let wanted: Vec<Partition> = wanted.filter(|p| !self.held.contains_key(p)).copied().collect();
+        let LaneConfig { partitions, lane, lanes, ownership, .. } = self.lane.config;
+        let share = *self.lane.share.borrow();
+        let mine: Vec<Partition> = share.partitions(partitions, lane, lanes).collect();
+        let others: Vec<Partition> = self.held.keys().filter(|p| !mine.contains(p)).copied().collect();
+        for partition in others {
+            self.held.remove(&partition);
+            self.store.release(partition).await?;
+            tracing::info!(%partition, "partition given up");
+        }
+        let wanted: Vec<Partition> = mine.into_iter().filter(|p| !self.held.contains_key(p)).collect();
         if !wanted.is_empty() {
-            let taken = match self.lane.config.ownership {
+            let taken = match ownership {
                 Ownership::Lock => self.store.acquire(&wanted).await?,
                 Ownership::None => wanted,
             };
@@ -166,13 +198,15 @@ impl Session<'_> {
 
     /// Loads where the partition stands and reads on from there.
     async fn hold(&mut self, partition: Partition) -> Result<(), LaneError> {
-        let cache = PartitionCache::new(partition, self.store.load(partition).await?);
+        let Taken { state, takes, begun } = self.store.take(partition, self.lane.config.me).await?;
+        let careful = if takes > PATIENCE || begun > 0 { CAREFUL_ENTRIES } else { 0 };
+        let cache = PartitionCache::new(partition, state);
         self.lane.progress.done();
         // The queue may not have been told of the last commits: whoever made them may have died with them.
         let applied = Applied::totals_of(cache.writers.values());
         self.reporter.send(Report { partition, applied }).await;
         let source = self.source(partition, source::position(&cache.position));
-        self.held.insert(partition, Held { cache, source, pending: VecDeque::new() });
+        self.held.insert(partition, Held { cache, source, pending: VecDeque::new(), careful });
         Ok(())
     }
 
@@ -230,13 +264,24 @@ impl Session<'_> {
                 return Ok(true);
             }
             self.lane.progress.busy();
-            let (taken, day) = one_transaction(rest, held.cache.day, max_events);
+            let (taken, day) =
+                one_transaction(rest, held.cache.day, if held.careful > 0 { 0 } else { max_events });
             let (now, later) = rest.split_at(taken);
             let begun = Instant::now();
-            let transaction = apply::apply(&mut *self.store, &mut held.cache, now, day);
+            let transaction = async {
+                if let [entry] = now
+                    && held.careful > 0
+                    && self.store.suspect(partition, self.lane.config.me, &entry.id.to_string()).await?
+                        > PATIENCE
+                {
+                    return apply::bury(&mut *self.store, &mut held.cache, entry, day).await;
+                }
+                apply::apply(&mut *self.store, &mut held.cache, now, day).await
+            };
             match timeout(APPLY_LIMIT, transaction).await? {
                 Ok(applied) => {
                     self.lane.progress.done();
+                    held.careful = held.careful.saturating_sub(1);
                     self.lane.metrics.applied(&applied, begun.elapsed());
                     self.reporter.send(Report { partition, applied }).await;
                 }

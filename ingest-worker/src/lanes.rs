@@ -1,8 +1,9 @@
 //! The worker as a part of a process: its lanes, the whole of it in this tier, one of three in `abctl up`.
 
 use crate::lane::{Lane, LaneConfig, Ownership};
+use crate::members::{self, Sessions};
 use crate::metrics::{Progress, WorkerMetrics};
-use domain::Partition;
+use crate::shares::Share;
 use queue::Queue;
 use service::boot::{Boot, BootError};
 use service::health::Health;
@@ -10,8 +11,10 @@ use service::shutdown::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// Lanes of a worker: enough to keep the database busy while a chunk is folded; each is one connection.
 const LANES: u16 = 2;
@@ -38,16 +41,32 @@ impl Lanes {
         let all = settings.partitions()?;
         let mut lanes = JoinSet::new();
         let mut progress = Vec::new();
-        for number in 0..LANES.min(all) {
+        let (me, sessions) = (Uuid::new_v4(), Sessions::default());
+        let (share, shares) = watch::channel(Share::NOTHING);
+        match ownership {
+            Ownership::Lock => {
+                let connect = store.clone();
+                lanes.spawn(members::run(connect, me, sessions.clone(), share, stop.clone()));
+            }
+            Ownership::None => {
+                share.send_replace(Share::ALL);
+            }
+        }
+        let count = LANES.min(all);
+        for number in 0..count {
             let config = LaneConfig {
-                partitions: (number..all).step_by(usize::from(LANES)).map(Partition).collect(),
+                me,
+                partitions: all,
+                lane: number,
+                lanes: count,
                 ownership,
                 max_events: settings.worker.apply_max_events as u64,
                 keep: settings.queue.keep,
             };
             let its = Arc::<Progress>::default();
             progress.push(its.clone());
-            let lane = Lane::new(store.clone(), queue.clone(), config, metrics.clone(), its);
+            let (store, queue, shares) = (store.clone(), queue.clone(), shares.clone());
+            let lane = Lane::new(store, queue, config, shares, sessions.clone(), metrics.clone(), its);
             lanes.spawn(lane.run(stop.clone()));
         }
         let limit = settings.lifecycle.drain_timeout;

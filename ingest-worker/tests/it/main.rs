@@ -7,5 +7,6 @@ mod rig;
 mod apply;
 mod crash;
 mod poison;
+mod shares;
 mod tables;
 mod yielding;

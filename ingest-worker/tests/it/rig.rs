@@ -41,7 +41,8 @@ impl Rig {
         let (location, tables) = tables::empty(backend).await;
         let store = store::open(&location, 1, std::time::Duration::from_secs(10)).await.unwrap();
         let mut apply = Yielding(store.connect().await.unwrap());
-        let cache = PartitionCache::new(Partition(0), apply.load(Partition(0)).await.unwrap());
+        let cache =
+            PartitionCache::new(Partition(0), apply.take(Partition(0), Uuid::nil()).await.unwrap().state);
         Rig { store, apply, cache, tables, writer: Uuid::new_v4(), number: 0, total: 0, ms: NOON_MS }
     }
 

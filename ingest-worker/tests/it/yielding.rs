@@ -5,9 +5,11 @@ use async_trait::async_trait;
 use domain::{Day, ExperimentId, Partition, Unit, UnitId};
 use store::StoreError;
 use store::apply::{
-    Advance, ApplyStore, Changes, HistoryOf, Known, NewConversion, Outcome, PartitionState, Past,
+    Advance, ApplyStore, Changes, HistoryOf, Known, NewConversion, Outcome, PartitionState, Past, Session,
+    Taken,
 };
 use tokio::task::yield_now;
+use uuid::Uuid;
 
 pub struct Yielding(pub Box<dyn ApplyStore>);
 
@@ -16,6 +18,25 @@ impl ApplyStore for Yielding {
     async fn acquire(&mut self, wanted: &[Partition]) -> Result<Vec<Partition>, StoreError> {
         yield_now().await;
         self.0.acquire(wanted).await
+    }
+
+    async fn release(&mut self, partition: Partition) -> Result<(), StoreError> {
+        yield_now().await;
+        self.0.release(partition).await
+    }
+
+    fn session(&self) -> Option<Session> {
+        self.0.session()
+    }
+
+    async fn take(&mut self, partition: Partition, me: Uuid) -> Result<Taken, StoreError> {
+        yield_now().await;
+        self.0.take(partition, me).await
+    }
+
+    async fn suspect(&mut self, partition: Partition, me: Uuid, entry: &str) -> Result<u32, StoreError> {
+        yield_now().await;
+        self.0.suspect(partition, me, entry).await
     }
 
     async fn load(&mut self, partition: Partition) -> Result<PartitionState, StoreError> {

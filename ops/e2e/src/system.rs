@@ -91,9 +91,14 @@ impl System {
 
     /// A worker where there was none; returns while it starts.
     pub fn start_worker(&mut self) -> Result<()> {
-        let (worker, addr) = tier("ingest-worker", &self.setup, &self.redis.url(), &self.database_url)?;
+        let (worker, addr) = self.another_worker()?;
         (self.worker, self.worker_addr) = (Some(worker), addr);
         Ok(())
+    }
+
+    /// A worker beside those there are; returns while it starts.
+    pub fn another_worker(&self) -> Result<(Process, SocketAddr)> {
+        tier("ingest-worker", &self.setup, &self.redis.url(), &self.database_url)
     }
 
     /// An orderly end of all three tiers; an error when one does not end well.

@@ -8,6 +8,7 @@
 use crate::{ArmRow, Experiment, MomentsKey, StoreError, WriterRow};
 use async_trait::async_trait;
 use domain::{BatchId, Day, Decimal, ExperimentId, Moments, Partition, Timestamp, Unit, UnitId};
+use uuid::Uuid;
 
 /// Where a partition stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,16 @@ pub struct PartitionState {
     pub position: String,
     pub day: Day,
     pub writers: Vec<WriterRow>,
+}
+
+/// A partition taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    pub state: PartitionState,
+    /// Processes, this one included, that have taken it since its position last moved.
+    pub takes: u32,
+    /// Other processes that have begun to apply its next entry alone ([`ApplyStore::suspect`]).
+    pub begun: u32,
 }
 
 /// The move of the position that a transaction begins with.
@@ -97,7 +108,7 @@ pub struct Changes<'a> {
     pub dead_letters: Vec<DeadLetter<'a>>,
     pub writers: Vec<WriterRow>,
     /// Writers silent for so long that they are not remembered any more.
-    pub forgotten: Vec<uuid::Uuid>,
+    pub forgotten: Vec<Uuid>,
 }
 
 #[derive(Debug)]
@@ -151,7 +162,20 @@ pub trait ApplyStore: Send {
     /// Takes the partitions nobody else holds, of those wanted; held until the connection ends.
     async fn acquire(&mut self, wanted: &[Partition]) -> Result<Vec<Partition>, StoreError>;
 
-    /// Where a partition stands; creates its row on first use.
+    /// Gives up a partition that was acquired; between transactions.
+    async fn release(&mut self, partition: Partition) -> Result<(), StoreError>;
+
+    /// What [`Members`] call this connection; `None` where there are no members.
+    fn session(&self) -> Option<Session>;
+
+    /// Where a partition stands, for a process that begins to apply it; creates its row on first use.
+    async fn take(&mut self, partition: Partition, me: Uuid) -> Result<Taken, StoreError>;
+
+    /// Notes that `me` is about to apply `entry` alone; returns how many processes have begun it by now. Committed at
+    /// once: it must outlive us.
+    async fn suspect(&mut self, partition: Partition, me: Uuid, entry: &str) -> Result<u32, StoreError>;
+
+    /// Where a partition stands that was taken before.
     async fn load(&mut self, partition: Partition) -> Result<PartitionState, StoreError>;
 
     /// Opens the transaction: moves the position, if it and the epoch are still what `advance` says, and reads the
@@ -191,4 +215,37 @@ pub trait ApplyStore: Send {
 #[async_trait]
 pub trait Connect: Send + Sync {
     async fn connect(&self) -> Result<Box<dyn ApplyStore>, StoreError>;
+
+    /// Joins the workers of this database, on a connection of its own; `None` where only one process can be.
+    async fn members(&self) -> Result<Option<Box<dyn Members>>, StoreError>;
+}
+
+/// An apply connection as the server knows it. Together these two name one connection for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Session {
+    pub pid: i32,
+    pub started: Timestamp,
+}
+
+/// A worker process, as the others see it by the database's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    pub id: Uuid,
+    /// No sign of life for three seconds.
+    pub silent: bool,
+}
+
+/// The worker processes of a database: who lives, so that they share the partitions out. Ownership only avoids wasted
+/// work: the books are kept by the compare-and-set of the position.
+#[async_trait]
+pub trait Members: Send {
+    /// A sign of life of `me`, with the connections that apply for it. Everybody there is, in order of id.
+    async fn beat(&mut self, me: Uuid, sessions: &[Session]) -> Result<Vec<Member>, StoreError>;
+
+    /// Ends the apply connections of a member that is still silent, and with them its locks, and forgets it. Returns
+    /// how many were ended.
+    async fn free(&mut self, silent: Uuid) -> Result<u64, StoreError>;
+
+    /// An orderly end: the others need not wait for silence.
+    async fn leave(&mut self, me: Uuid) -> Result<(), StoreError>;
 }

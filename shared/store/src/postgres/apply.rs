@@ -1,19 +1,21 @@
 //! The apply transaction on PostgreSQL: one connection, set-based statements, sent without waiting for each other
 //! where they do not need each other's answers. The server runs them in the order sent: that of a biased join.
 
+use super::members::PgMembers;
 use super::statements::Statements;
 use super::types::{PgDay, PgTime, unit_id, uuid};
-use super::{PgStore, changes, parse_url, rows};
+use super::{PgStore, changes, connect, parse_url, rows};
 use crate::StoreError;
 use crate::apply::{
-    Advance, ApplyStore, Changes, Connect, HistoryOf, Known, NewConversion, Outcome, PartitionState, Past,
+    Advance, ApplyStore, Changes, Connect, HistoryOf, Known, Members, NewConversion, Outcome, PartitionState,
+    Past, Session, Taken,
 };
 use crate::numbers::{narrow, to_sql_count};
 use async_trait::async_trait;
 use domain::codec::decode_unit;
 use domain::{Day, Decimal, ExperimentId, Partition, Unit, UnitId};
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 /// Every access of the apply transaction is by primary key. The planner is told so, because without statistics
@@ -28,6 +30,7 @@ const SESSION: &str = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=o
 struct PgApply {
     client: Client,
     sql: Statements,
+    session: Session,
     connection: JoinHandle<()>,
 }
 
@@ -36,14 +39,11 @@ impl PgApply {
     async fn connect(url: &str) -> Result<PgApply, StoreError> {
         let mut config = parse_url(url)?;
         config.options(SESSION);
-        let (client, connection) = config.connect(NoTls).await?;
-        let connection = tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::warn!(%error, "the apply connection ended");
-            }
-        });
+        let (client, connection) = connect(&config, "apply").await?;
         let sql = Statements::prepare(&client).await?;
-        Ok(PgApply { client, sql, connection })
+        let row = client.query_one(include_str!("sql/session.sql"), &[]).await?;
+        let session = Session { pid: row.get(0), started: row.get::<_, PgTime>(1).0 };
+        Ok(PgApply { client, sql, session, connection })
     }
 }
 
@@ -51,6 +51,10 @@ impl PgApply {
 impl Connect for PgStore {
     async fn connect(&self) -> Result<Box<dyn ApplyStore>, StoreError> {
         Ok(Box::new(PgApply::connect(&self.url).await?))
+    }
+
+    async fn members(&self) -> Result<Option<Box<dyn Members>>, StoreError> {
+        Ok(Some(Box::new(PgMembers::connect(&self.url).await?)))
     }
 }
 
@@ -66,6 +70,29 @@ impl ApplyStore for PgApply {
         let wanted = wanted.iter().map(|p| sql_partition(*p)).collect::<Result<Vec<_>, _>>()?;
         let rows = self.client.query(include_str!("sql/acquire.sql"), &[&wanted]).await?;
         rows.iter().map(|r| Ok(Partition(narrow(r.get::<_, i16>(0), "partition")?))).collect()
+    }
+
+    async fn release(&mut self, partition: Partition) -> Result<(), StoreError> {
+        let partition = i32::from(sql_partition(partition)?);
+        self.client.execute(include_str!("sql/release.sql"), &[&partition]).await?;
+        Ok(())
+    }
+
+    fn session(&self) -> Option<Session> {
+        Some(self.session)
+    }
+
+    async fn take(&mut self, partition: Partition, me: Uuid) -> Result<Taken, StoreError> {
+        let p = sql_partition(partition)?;
+        let row = self.client.query_one(include_str!("sql/take_partition.sql"), &[&p, &me]).await?;
+        let (takes, begun) = (narrow(row.get::<_, i32>(0), "takes")?, narrow(row.get::<_, i32>(1), "begun")?);
+        Ok(Taken { state: self.load(partition).await?, takes, begun })
+    }
+
+    async fn suspect(&mut self, partition: Partition, me: Uuid, entry: &str) -> Result<u32, StoreError> {
+        let p = sql_partition(partition)?;
+        let row = self.client.query_one(include_str!("sql/suspect.sql"), &[&p, &me, &entry]).await?;
+        narrow(row.get::<_, i32>(0), "begun")
     }
 
     async fn load(&mut self, partition: Partition) -> Result<PartitionState, StoreError> {

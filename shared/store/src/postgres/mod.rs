@@ -4,6 +4,7 @@ mod answers;
 mod apply;
 mod changes;
 mod experiments;
+mod members;
 mod raw;
 mod rows;
 mod statements;
@@ -14,7 +15,8 @@ use async_trait::async_trait;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 use std::str::FromStr;
 use std::time::Duration;
-use tokio_postgres::{Config, NoTls, Row};
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, Config, NoTls, Row};
 
 mod migrations {
     refinery::embed_migrations!("../../migrations/postgres");
@@ -112,6 +114,17 @@ fn latest_migration() -> i32 {
         .map(refinery::Migration::version)
         .max()
         .unwrap_or(0)
+}
+
+/// Opens a connection that is nobody's but the caller's; `name` it in the log.
+async fn connect(config: &Config, name: &'static str) -> Result<(Client, JoinHandle<()>), StoreError> {
+    let (client, connection) = config.connect(NoTls).await?;
+    let task = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::warn!(%error, name, "a database connection ended");
+        }
+    });
+    Ok((client, task))
 }
 
 fn parse_url(url: &str) -> Result<Config, StoreError> {

@@ -6,7 +6,8 @@ use super::text::Text;
 use super::{Holders, SqliteStore, changes, rows};
 use crate::StoreError;
 use crate::apply::{
-    Advance, ApplyStore, Changes, Connect, HistoryOf, Known, NewConversion, Outcome, PartitionState, Past,
+    Advance, ApplyStore, Changes, Connect, HistoryOf, Known, Members, NewConversion, Outcome, PartitionState,
+    Past, Session, Taken,
 };
 use crate::numbers::to_sql_count;
 use async_trait::async_trait;
@@ -15,6 +16,7 @@ use domain::{Day, Decimal, ExperimentId, Partition, Timestamp, Unit, UnitId};
 use rusqlite::Connection;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use uuid::Uuid;
 
 /// Dropping it gives up its partitions and an open transaction.
 struct SqliteApply {
@@ -32,6 +34,10 @@ impl Connect for SqliteStore {
         let id = holders.last.fetch_add(1, Ordering::Relaxed);
         Ok(Box::new(SqliteApply { writer, holders, id, open: None }))
     }
+
+    async fn members(&self) -> Result<Option<Box<dyn Members>>, StoreError> {
+        Ok(None)
+    }
 }
 
 impl Holders {
@@ -40,7 +46,14 @@ impl Holders {
         wanted.iter().copied().filter(|p| *held.entry(*p).or_insert(id) == id).collect()
     }
 
-    fn release(&self, id: u64) {
+    fn release(&self, partition: Partition, id: u64) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.get(&partition) == Some(&id) {
+            held.remove(&partition);
+        }
+    }
+
+    fn release_all(&self, id: u64) {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, holder| *holder != id);
     }
 }
@@ -49,7 +62,7 @@ impl Drop for SqliteApply {
     fn drop(&mut self) {
         // The transaction ends before another owner can begin one.
         self.open = None;
-        self.holders.release(self.id);
+        self.holders.release_all(self.id);
     }
 }
 
@@ -69,9 +82,34 @@ impl ApplyStore for SqliteApply {
         Ok(self.holders.acquire(wanted, self.id))
     }
 
+    async fn release(&mut self, partition: Partition) -> Result<(), StoreError> {
+        self.holders.release(partition, self.id);
+        Ok(())
+    }
+
+    fn session(&self) -> Option<Session> {
+        None
+    }
+
+    async fn take(&mut self, partition: Partition, me: Uuid) -> Result<Taken, StoreError> {
+        let take = |c: &Connection| {
+            let mut sql = c.prepare_cached(include_str!("sql/take_partition.sql"))?;
+            Ok(sql.query_row((partition.0, me.as_bytes()), |r| Ok((r.get(0)?, r.get(1)?)))?)
+        };
+        let (takes, begun) = self.writer.write(take).await?;
+        Ok(Taken { state: self.load(partition).await?, takes, begun })
+    }
+
+    async fn suspect(&mut self, partition: Partition, me: Uuid, entry: &str) -> Result<u32, StoreError> {
+        let suspect = |c: &Connection| {
+            let mut sql = c.prepare_cached(include_str!("sql/suspect.sql"))?;
+            Ok(sql.query_row((partition.0, me.as_bytes(), entry), |r| r.get(0))?)
+        };
+        self.writer.write(suspect).await
+    }
+
     async fn load(&mut self, partition: Partition) -> Result<PartitionState, StoreError> {
         let load = |c: &Connection| {
-            c.prepare_cached(include_str!("sql/new_partition.sql"))?.execute([partition.0])?;
             let mut state = c.prepare_cached(include_str!("sql/load_partition.sql"))?;
             let mut writers = c.prepare_cached(include_str!("sql/load_writers.sql"))?;
             let writers = rows::all(&mut writers, &[&partition.0], |r| rows::writer(r, 0))?;

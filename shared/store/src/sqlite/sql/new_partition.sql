@@ -1,1 +1,0 @@
-INSERT INTO partitions (partition) VALUES (?1) ON CONFLICT DO NOTHING
