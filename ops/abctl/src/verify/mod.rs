@@ -1,8 +1,8 @@
 //! `abctl verify`: every stored moments row of an experiment recomputed from the raw rows and compared digit for
 //! digit, day by day; and every user's stored tallies with them.
 //!
-//! It reads short ranges of users, each its own snapshot, so nothing may be applied meanwhile: it notices when a
-//! partition's position has moved and says so.
+//! It reads short ranges of users, each its own snapshot, so nothing may be applied meanwhile: it notices when
+//! events have come to a partition and says so.
 
 mod read;
 pub mod recompute;
@@ -74,7 +74,7 @@ pub async fn verify(
     let not_found = || VerifyError::NotFound { tenant: tenant.to_owned(), reference: reference.to_owned() };
     let experiment = store.experiment(tenant, reference).await?.ok_or_else(not_found)?;
     let plan = experiment.plan();
-    let before = positions(store).await?;
+    let before = accepted(store).await?;
     let (stored, rows) = stored_days(store, &plan).await?;
     let mut sums = Recomputation::new(&plan);
     read_all(store, partitions, &mut |partition, rows: &RawRows| {
@@ -90,7 +90,7 @@ pub async fn verify(
         Ok::<_, VerifyError>(())
     })
     .await?;
-    let after = positions(store).await?;
+    let after = accepted(store).await?;
     if let Some((partition, _)) = before.iter().zip(&after).find(|(b, a)| b != a).map(|(b, _)| b) {
         return Err(VerifyError::Moved(*partition));
     }
@@ -99,8 +99,9 @@ pub async fn verify(
     Ok(Report { experiment: experiment.key, rows, units, conversions, differences })
 }
 
-async fn positions(store: &dyn Store) -> Result<Vec<(Partition, String)>, StoreError> {
-    Ok(store.accounting().await?.partitions.into_iter().map(|p| (p.partition, p.position)).collect())
+/// Events of each partition so far: entries without events move its position and change nothing.
+async fn accepted(store: &dyn Store) -> Result<Vec<(Partition, i64)>, StoreError> {
+    Ok(store.accounting().await?.partitions.into_iter().map(|p| (p.partition, p.accepted)).collect())
 }
 
 async fn stored_days(store: &dyn Store, plan: &Plan) -> Result<(Days, usize), StoreError> {

@@ -31,17 +31,18 @@ async fn an_entry_that_kills_every_worker_is_dead_lettered_in_the_end() {
     for key in ["before", "killer", "after"] {
         send(key).await;
     }
+    let at_it = async || {
+        let at_it = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+        sql.query_one(at_it, &[]).await.unwrap().get::<_, i64>(0)
+    };
     for death in 1..=DEATHS {
         system.start_worker().unwrap();
-        eventually("the worker applies the killer", LIMIT, async || {
-            let at_it = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
-            sql.query_one(at_it, &[]).await.unwrap().get::<_, i64>(0) == 1
-        })
-        .await;
+        eventually("the worker applies the killer", LIMIT, async || at_it().await == 1).await;
         system.worker.as_mut().unwrap().kill().unwrap();
         // Its connection does not notice by itself.
         let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
         sql.execute(end, &[]).await.unwrap();
+        eventually("the connection has ended", LIMIT, async || at_it().await == 0).await;
         println!("death {death}");
     }
     system.start_worker().unwrap();
