@@ -12,16 +12,16 @@ use super::{Alpha, Undefined, finite, normal, special::GAUSS_LEGENDRE_16};
 /// A look that was taken.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Look {
-    /// Users of both arms.
-    pub users: f64,
+    /// Users of both arms, as a share of those planned; past 1 where more came.
+    pub share: f64,
     /// Error level spent so far, both sides.
     pub spent: f64,
 }
 
 /// The looks taken at these sizes, ascending, of a plan that ends at `planned`; what is at or past it is the last.
 pub fn looks(users: &[u64], planned: u64, alpha: Alpha) -> Vec<Look> {
-    let spent = |n: f64| spending((n / planned as f64).min(1.0), alpha);
-    users.iter().map(|n| *n as f64).map(|users| Look { users, spent: spent(users) }).collect()
+    let look = |share: f64| Look { share, spent: spending(share.min(1.0), alpha) };
+    users.iter().map(|n| look(*n as f64 / planned as f64)).collect()
 }
 
 /// a(t), 0 < t <= 1.
@@ -32,16 +32,15 @@ pub fn spending(fraction: f64, alpha: Alpha) -> f64 {
 
 /// The |z| at or past which each look ends the experiment, two-sided.
 pub fn boundaries(looks: &[Look]) -> Result<Vec<f64>, Undefined> {
-    let Some(last) = looks.last() else { return Ok(Vec::new()) };
     let ordered =
-        looks.windows(2).all(|pair| pair[0].users < pair[1].users && pair[0].spent <= pair[1].spent);
+        looks.windows(2).all(|pair| pair[0].share < pair[1].share && pair[0].spent <= pair[1].spent);
     if !ordered {
         return Err(Undefined::Inconsistent);
     }
     let mut found = Vec::with_capacity(looks.len());
-    let (mut paths, mut stand, mut spent) = (Paths { nodes: Vec::new() }, 0.0, 0.0);
+    let (mut paths, mut spent) = (Paths { time: 0.0, nodes: Vec::new() }, 0.0);
     for (i, look) in looks.iter().enumerate() {
-        let (time, spend) = (look.users / last.users, look.spent - spent);
+        let (time, spend) = (look.share, look.spent - spent);
         spent = look.spent;
         if spend < SMALLEST_SPEND {
             // It ends next to nothing, so the paths go on as they are.
@@ -52,13 +51,11 @@ pub fn boundaries(looks: &[Look]) -> Result<Vec<f64>, Undefined> {
             });
             continue;
         }
-        let step = (time - stand).max(SHORTEST_STEP);
-        let bound = paths.bound(step, time, spend);
+        let bound = paths.bound(time, spend);
         found.push(finite(bound / time.sqrt())?);
         if let Some(next) = looks.get(i + 1) {
-            paths = paths.advance(step, bound, (next.users / last.users - time).max(SHORTEST_STEP));
+            paths = paths.advance(time, bound, next.share);
         }
-        stand = time;
     }
     Ok(found)
 }
@@ -66,13 +63,19 @@ pub fn boundaries(looks: &[Look]) -> Result<Vec<f64>, Undefined> {
 /// Where the paths stand that no look has ended: the density of a Brownian motion at the time of a look, by nodes and
 /// their integrated weights on the positive side; the negative one mirrors it. No nodes: all are at zero.
 struct Paths {
+    time: f64,
     nodes: Vec<(f64, f64)>,
 }
 
 impl Paths {
-    /// Density at `x` after a further `step`.
-    fn density(&self, x: f64, step: f64) -> f64 {
-        let width = step.sqrt();
+    /// Standard deviation of what happens until `time`.
+    fn width(&self, time: f64) -> f64 {
+        (time - self.time).max(SHORTEST_STEP).sqrt()
+    }
+
+    /// Density at `x` at `time`.
+    fn density(&self, x: f64, time: f64) -> f64 {
+        let width = self.width(time);
         let kernel = |u: f64| normal::density((x - u) / width) / width;
         if self.nodes.is_empty() {
             return kernel(0.0);
@@ -80,9 +83,9 @@ impl Paths {
         self.nodes.iter().map(|(u, weight)| weight * (kernel(*u) + kernel(-u))).sum()
     }
 
-    /// Probability to be at or past `bound` on either side after a further `step`.
-    fn beyond(&self, bound: f64, step: f64) -> f64 {
-        let width = step.sqrt();
+    /// Probability to be at or past `bound` on either side at `time`.
+    fn beyond(&self, bound: f64, time: f64) -> f64 {
+        let width = self.width(time);
         let tail = |u: f64| normal::upper_tail((bound - u) / width);
         if self.nodes.is_empty() {
             return 2.0 * tail(0.0);
@@ -90,18 +93,18 @@ impl Paths {
         self.nodes.iter().map(|(u, weight)| 2.0 * weight * (tail(*u) + tail(-u))).sum()
     }
 
-    /// The bound past which `spend` of all paths are after a further `step`, at `time`.
-    fn bound(&self, step: f64, time: f64, spend: f64) -> f64 {
+    /// The bound past which `spend` of all paths are at `time`.
+    fn bound(&self, time: f64, spend: f64) -> f64 {
         let (mut low, mut high) = (0.0, FARTHEST * time.sqrt());
         let mut at = (normal::upper_quantile(0.5 * spend.min(1.0)) * time.sqrt()).min(high);
         for _ in 0..MAX_STEPS {
-            let excess = self.beyond(at, step) - spend;
+            let excess = self.beyond(at, time) - spend;
             if excess > 0.0 {
                 low = at
             } else {
                 high = at
             }
-            let newton = at + excess / (2.0 * self.density(at, step));
+            let newton = at + excess / (2.0 * self.density(at, time));
             let next = if newton > low && newton < high { newton } else { 0.5 * (low + high) };
             let done = (next - at).abs() <= 1e-12 * (1.0 + at);
             at = next;
@@ -112,11 +115,12 @@ impl Paths {
         at
     }
 
-    /// Those within `bound` after a further `step`, on a grid that the step after it, `next`, needs.
-    fn advance(&self, step: f64, bound: f64, next: f64) -> Paths {
-        let reach = bound.min(REACH);
-        let wanted = (reach / (PANEL_PER_WIDTH * next.min(step).sqrt())).ceil();
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // between 1 and MAX_PANELS
+    /// Those within `bound` at `time`, on a grid that the way to the time after it, `next`, needs.
+    fn advance(&self, time: f64, bound: f64, next: f64) -> Paths {
+        let reach = bound.min(FARTHEST_PATH * time.sqrt());
+        let finest = self.width(time).min((next - time).max(SHORTEST_STEP).sqrt());
+        let wanted = (reach / (PANEL_PER_WIDTH * finest)).ceil();
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // between 2 and MAX_PANELS
         let panels = wanted.clamp(2.0, MAX_PANELS) as u32;
         let half = 0.5 * reach / f64::from(panels);
         let mut nodes = Vec::with_capacity(panels as usize * 2 * GAUSS_LEGENDRE_16.len());
@@ -124,20 +128,20 @@ impl Paths {
             let middle = half * f64::from(2 * panel + 1);
             for (node, weight) in GAUSS_LEGENDRE_16 {
                 for u in [middle - half * node, middle + half * node] {
-                    nodes.push((u, weight * half * self.density(u, step)));
+                    nodes.push((u, weight * half * self.density(u, time)));
                 }
             }
         }
-        Paths { nodes }
+        Paths { time, nodes }
     }
 }
 
-/// In units of the last look's information: closer looks are taken as this far apart.
+/// As a share of the planned size: closer looks are taken as this far apart.
 const SHORTEST_STEP: f64 = 1e-3;
-/// |z| that stands for "cannot be reached", and the most that is searched.
+/// |z| that stands for "cannot be reached", and the most that is searched for.
 const FARTHEST: f64 = 37.0;
-/// Paths past this many standard deviations of the last look are nobody's.
-const REACH: f64 = 9.0;
+/// |z| past which no path is counted.
+const FARTHEST_PATH: f64 = 9.0;
 /// Below it what a look ends is not seen in the level of the others.
 const SMALLEST_SPEND: f64 = 1e-16;
 const MAX_STEPS: u32 = 100;
