@@ -1,11 +1,14 @@
 #!/bin/sh
 # Installs what building and testing need and this machine lacks. Silent, quick and without network when all is
 # there. Servers are installed for tests to start their own: none is left running or started at boot.
-# Usage: sh ops/setup.sh [postgresql] [redis] [c]; without a word, all three. Building takes c only.
+# Usage: sh ops/setup.sh [postgresql] [redis] [c] [python] [node]; without a word, all. Building takes c only.
 set -eu
 
 OLDEST_POSTGRESQL=15
 OLDEST_REDIS=6.2
+# What the clients in ops/clients run on.
+OLDEST_PYTHON=3.8
+OLDEST_NODE=18
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() {
@@ -39,6 +42,17 @@ has_redis() {
     [ "$(printf '%s\n%s\n' $OLDEST_REDIS "$version" | sort -V | head -n 1)" = $OLDEST_REDIS ]
 }
 
+has_python() {
+    command -v python3 >/dev/null &&
+        python3 -c "import sys; sys.exit(sys.version_info < tuple(map(int, '$OLDEST_PYTHON'.split('.'))))"
+}
+
+has_node() {
+    command -v node >/dev/null || return 1
+    major=$(node --version | sed 's/^v\([0-9]*\).*/\1/')
+    [ "${major:-0}" -ge $OLDEST_NODE ]
+}
+
 missing() {
     for what in $wanted; do
         "has_$what" || printf ' %s' "$what"
@@ -51,6 +65,8 @@ by_hand() {
         case $what in
         postgresql) say "  PostgreSQL $OLDEST_POSTGRESQL or newer, the server (Fedora: dnf install postgresql-server; Arch: pacman -S postgresql), or name its programs' directory in AB_TEST_PG_BIN" ;;
         redis) say "  Redis $OLDEST_REDIS or newer, redis-server on PATH (Fedora: dnf install redis; Arch: pacman -S redis)" ;;
+        python) say "  Python $OLDEST_PYTHON or newer, as python3 on PATH" ;;
+        node) say "  Node.js $OLDEST_NODE or newer, as node on PATH (Fedora: dnf install nodejs; Arch: pacman -S nodejs)" ;;
         c) say "  a C compiler with headers, as cc on PATH (Fedora: dnf install gcc glibc-devel; Arch: pacman -S gcc)" ;;
         esac
     done
@@ -103,11 +119,11 @@ install_redis() {
     if [ $fresh = yes ]; then not_at_boot redis-server; fi
 }
 
-wanted=${*:-postgresql redis c}
+wanted=${*:-postgresql redis c python node}
 for what in $wanted; do
     case $what in
-    postgresql | redis | c) ;;
-    *) fail "$what is none of: postgresql redis c" ;;
+    postgresql | redis | c | python | node) ;;
+    *) fail "$what is none of: postgresql redis c python node" ;;
     esac
 done
 has_cargo || fail "cargo not found: install Rust as https://rustup.rs says, then try again"
@@ -124,6 +140,8 @@ for what in $lacking; do
     postgresql) install_postgresql ;;
     redis) install_redis ;;
     c) apt_install gcc libc6-dev ;;
+    python) apt_install python3 ;;
+    node) apt_install nodejs ;;
     esac
 done
 lacking=$(missing)
