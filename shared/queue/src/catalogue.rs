@@ -79,8 +79,14 @@ pub struct Ticket(pub(crate) String);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reconciled {
-    /// The catalogue is as the database was; so many fields were not.
+    /// The catalogue is as the database was; so many of its parts were not.
     Done { changed: usize },
     /// Somebody wrote since [`Projection::begin`], and nothing was done: begin again.
     Superseded,
+}
+
+/// Ids are numbers in their shortest form; keys begin with a letter.
+pub(crate) fn id_of(reference: &str) -> Option<ExperimentId> {
+    let id = reference.parse::<i64>().ok()?;
+    (id > 0 && reference == id.to_string()).then_some(ExperimentId(id))
 }

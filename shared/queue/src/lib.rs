@@ -6,16 +6,19 @@
 //! that lives in the database. After its commit it tells what is applied ([`reporter`]), also to the gateways that
 //! wait ([`receipts`]). Gateways know the experiments from the [`catalogue`].
 //!
-//! These are ports: object-safe traits, made by a [`Queue`]. Its adapter is [`redis`], a stream per partition.
+//! These are ports: object-safe traits, made by a [`Queue`]. Its adapters are [`redis`], a stream per partition, and
+//! [`local`], lists in the memory of the one process that is everything.
 //!
 //! Nothing here decides whether an event counts: entries may come twice, and the owner sees to that.
 
 mod backoff;
 mod error;
 mod port;
+mod ticket;
 
 pub mod catalogue;
 pub mod frame;
+pub mod local;
 pub mod numbering;
 pub mod producer;
 pub mod reader;

@@ -5,6 +5,14 @@
 //! same bytes, until it is known; one that was refused before any doubt arose leaves its number to the next.
 //! Pure, so that both sides can be tested against each other without a server.
 
+use std::time::Duration;
+
+/// Owners forget writers that are silent for so much stream time: nothing grows without bound.
+pub const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// A writer silent for so long begins anew under another id: the next number of a forgotten one would look like a
+/// loss.
+pub const RENEW_AFTER: Duration = Duration::from_secs(12 * 3600);
+
 /// A writer's side.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Numbering {

@@ -45,6 +45,15 @@ impl EntryId {
     /// Before the first entry of any stream.
     pub const ZERO: EntryId = EntryId { ms: 0, seq: 0 };
 
+    /// The id after this one, at a clock of `now_ms`.
+    pub(crate) fn next(self, now_ms: u64) -> EntryId {
+        match self.seq.checked_add(1) {
+            _ if now_ms > self.ms => EntryId { ms: now_ms, seq: 0 },
+            Some(seq) => EntryId { ms: self.ms, seq },
+            None => EntryId { ms: self.ms.saturating_add(1), seq: 0 },
+        }
+    }
+
     /// When the queue took the entry.
     pub fn time(self) -> Timestamp {
         Timestamp::from_millis(i64::try_from(self.ms).unwrap_or(i64::MAX))

@@ -3,8 +3,11 @@
 
 mod catalogue;
 mod checks;
+mod contract;
 mod frames;
 mod golden;
+mod local;
+mod local_model;
 mod numbering;
 mod producer;
 mod reader;

@@ -3,10 +3,9 @@ use std::time::Duration;
 use domain::BatchId;
 use queue::Queue;
 use queue::reader::EntryId;
-use queue::receipts::{ReceiptMessage, Receipts, Totals};
+use queue::receipts::{ReceiptMessage, Receipts};
 use queue::reporter::Reporter;
 use testkit::{FaultProxy, Redis};
-use tokio::time::Instant;
 
 use crate::support::{P0, eventually, int, queue, soon};
 
@@ -53,44 +52,6 @@ impl Rig {
     async fn tell(&self, receipts: &[ReceiptMessage]) {
         self.reporter.report(P0, &[], receipts, EntryId::ZERO, Duration::ZERO).await;
     }
-}
-
-#[tokio::test]
-async fn the_parts_of_a_request_add_up() {
-    let rig = Rig::start().await;
-    let batch = BatchId(uuid::Uuid::now_v7());
-    let waiter = rig.receipts.expect(batch, "request \"1\"", 70);
-    let another = rig.receipts.expect(BatchId(uuid::Uuid::now_v7()), "request \"1\"", 1);
-    let mut parts: Vec<_> = (0..70).rev().map(|part| rig.receipt(batch, "request \"1\"", part)).collect();
-    // Told twice, told of nobody, told of a part that there is not, told to nobody.
-    parts.insert(3, parts[2].clone());
-    parts.insert(0, rig.receipt(batch, "unknown", 0));
-    parts.insert(0, rig.receipt(batch, "request \"1\"", 70 + 64));
-    parts.insert(0, ReceiptMessage { address: String::new(), ..rig.receipt(batch, "request \"1\"", 0) });
-    rig.tell(&parts[..40]).await;
-    rig.tell(&parts[40..]).await;
-    let recorded = (0..70).map(|part| 10 + part).sum();
-    assert_eq!(
-        waiter.wait(soon()).await,
-        Some(Totals { recorded, deduplicated: 140, conflicts: 70, dead_lettered: 210 })
-    );
-    assert_eq!(another.wait(Instant::now()).await, None);
-}
-
-#[tokio::test]
-async fn the_same_request_twice_at_once_is_told_twice() {
-    let rig = Rig::start().await;
-    let batch = BatchId(uuid::Uuid::now_v7());
-    let waiters = [(); 3].map(|()| rig.receipts.expect(batch, "r", 1));
-    let [first, second, dropped] = waiters;
-    drop(dropped);
-    rig.tell(&[rig.receipt(batch, "r", 0)]).await;
-    assert!(first.wait(soon()).await.is_some());
-    assert!(second.wait(soon()).await.is_some());
-    // Nothing is left of them.
-    let waiter = rig.receipts.expect(batch, "r", 1);
-    rig.tell(&[rig.receipt(batch, "r", 0)]).await;
-    assert!(waiter.wait(soon()).await.is_some());
 }
 
 #[tokio::test]

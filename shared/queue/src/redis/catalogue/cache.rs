@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::ExperimentId;
 use lru::LruCache;
 use redis::RedisResult;
 use tokio::sync::OnceCell;
@@ -14,7 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{COMPLETE, EVERYTHING, id_field, key_field, uses_prefix};
 use crate::QueueError;
-use crate::catalogue::{Catalogue, Entry, Unavailable};
+use crate::catalogue::{Catalogue, Entry, Unavailable, id_of};
 use crate::redis::commands::{self, CATALOGUE_CHANGES};
 use crate::redis::connection::{Link, Server};
 use crate::redis::error::failed;
@@ -110,11 +109,10 @@ impl RedisCatalogue {
 #[async_trait]
 impl Catalogue for RedisCatalogue {
     async fn lookup(&self, tenant: &str, reference: &str) -> Result<Option<Arc<Entry>>, Unavailable> {
-        // Keys begin with a letter, ids are numbers in their shortest form.
-        let field = match reference.parse::<i64>() {
-            Ok(id) if id > 0 && reference == id.to_string() => id_field(tenant, ExperimentId(id)),
-            _ if is_name(reference) => key_field(tenant, reference),
-            _ => return Ok(None),
+        let field = match id_of(reference) {
+            Some(id) => id_field(tenant, id),
+            None if is_name(reference) => key_field(tenant, reference),
+            None => return Ok(None),
         };
         let experiment = match self.get(field, parse_experiment).await? {
             Some(Value::Experiment(entry)) if entry.tenant == tenant => Some(entry),

@@ -1,14 +1,15 @@
-//! The queue in front of one stream's writer, and the tickets of the requests that wait.
+//! The queue in front of one stream's writer.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::Partition;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::producer::{Outgoing, SendError};
+use crate::ticket::Ticket;
 
 pub(super) struct Lane {
     pub(super) partition: Partition,
@@ -135,38 +136,5 @@ impl Batch {
 
     pub(super) fn refuse(self, code: &str) {
         self.tickets.iter().for_each(|ticket| ticket.fail(SendError::Refused { code: code.to_owned() }));
-    }
-}
-
-/// A request that waits for its frames.
-pub(super) struct Ticket {
-    left: AtomicUsize,
-    answer: Mutex<Option<oneshot::Sender<Result<(), SendError>>>>,
-}
-
-impl Ticket {
-    pub(super) fn new(frames: usize) -> (Arc<Ticket>, oneshot::Receiver<Result<(), SendError>>) {
-        let (sender, receiver) = oneshot::channel();
-        let ticket = Ticket { left: AtomicUsize::new(frames), answer: Mutex::new(Some(sender)) };
-        (Arc::new(ticket), receiver)
-    }
-
-    fn acknowledge(&self) {
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.answer(Ok(()));
-        }
-    }
-
-    /// The first failure is the answer; it leaves `left` above zero for good.
-    fn fail(&self, error: SendError) {
-        self.answer(Err(error));
-    }
-
-    fn answer(&self, answer: Result<(), SendError>) {
-        let sender = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(sender) = sender {
-            // Nobody may be waiting any more.
-            let _ = sender.send(answer);
-        }
     }
 }

@@ -18,11 +18,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::numbering::RENEW_AFTER;
 use crate::producer::{Backlog, Counters, Outgoing, Producer, SendError};
 use crate::redis::connection::{Link, Server};
+use crate::ticket::Ticket;
 use backlog::BacklogWatch;
 pub(crate) use backlog::sent_totals;
-use lane::{Lane, Ticket};
+use lane::Lane;
 use writer::Writer;
 
 /// Where Redis is and how producers write to it. [`ProducerConfig::new`] has what production wants.
@@ -40,8 +42,7 @@ pub struct ProducerConfig {
     pub entry_bytes: usize,
     /// So long after its last entry an idle writer sends an empty one, so that a lost tail shows.
     pub idle_after: Duration,
-    /// A writer silent for longer than this begins anew under another id: owners forget writers that are silent for
-    /// 24 hours of stream time, and would take the next number of a forgotten one for a loss.
+    /// A writer silent for longer than this begins anew under another id.
     pub renew_after: Duration,
 }
 
@@ -55,7 +56,7 @@ impl ProducerConfig {
             queue_bytes: 2 << 20,
             entry_bytes: 256 << 10,
             idle_after: Duration::from_secs(5),
-            renew_after: Duration::from_secs(12 * 3600),
+            renew_after: RENEW_AFTER,
         }
     }
 }

@@ -1,0 +1,106 @@
+//! Totals: what was sent, what of it is applied, and the backlog as their difference.
+
+use std::time::Duration;
+
+use domain::Partition;
+use queue::Queue;
+use queue::producer::Backlog;
+use queue::reader::EntryId;
+use uuid::Uuid;
+
+use super::of_both;
+use super::rig::{Kind, Rig, Setup};
+use crate::support::{P0, eventually, names};
+
+of_both! {
+    the_backlog_is_what_was_sent_and_not_applied,
+    totals_alone_settle_what_they_cover,
+    writers_are_forgotten_when_told,
+    producers_are_told_apart,
+}
+
+const P2: Partition = Partition(2);
+
+async fn sent(queue: &dyn Queue) -> Vec<(Partition, u64, u64)> {
+    let mut totals: Vec<_> =
+        queue.sent_totals().await.unwrap().iter().map(|t| (t.partition, t.sent, t.applied)).collect();
+    totals.sort();
+    totals
+}
+
+async fn backlog(rig: &Rig, wanted: u64) {
+    eventually("the backlog is as wanted", || async { rig.producer.backlog().events == wanted }).await;
+}
+
+async fn the_backlog_is_what_was_sent_and_not_applied(kind: Kind) {
+    let rig = kind.rig_with(Setup { partitions: 3, ..Setup::default() }).await;
+    assert_eq!(sent(&*rig.queue).await, []);
+    rig.put("a", 2).await;
+    rig.put_in(P2, "b", 30).await;
+    rig.put_in(P2, "c", 10).await;
+    backlog(&rig, 42).await;
+    assert_eq!(sent(&*rig.queue).await, [(P0, 2, 0), (P2, 40, 0)]);
+    let mut owner = rig.owner(P2, EntryId::ZERO);
+    let entries = owner.read(1).await;
+    owner.report(&entries, &[]).await;
+    backlog(&rig, 12).await;
+    assert_eq!(sent(&*rig.queue).await, [(P0, 2, 0), (P2, 40, 30)]);
+    // More applied than sent is not less than nothing: the total sent may be told after the entry.
+    rig.owner(P0, EntryId::ZERO).report_totals(&[(entries[0].writer, 1000)]).await;
+    backlog(&rig, 10).await;
+    let Backlog { memory_fraction, reachable, .. } = rig.producer.backlog();
+    assert!(reachable && memory_fraction > 0.0 && memory_fraction < 0.5, "{memory_fraction}");
+    owner.apply(10).await;
+    backlog(&rig, 0).await;
+}
+
+/// So begins an owner whose predecessor died between its commit and its report.
+async fn totals_alone_settle_what_they_cover(kind: Kind) {
+    let rig = kind.rig().await;
+    let requests = [rig.put("a", 2).await, rig.put("b", 3).await, rig.put("c", 4).await];
+    let entries = rig.all(P0).await;
+    let mut owner = rig.owner(P0, entries[1].id);
+    owner.report_totals(&[(Uuid::new_v4(), 77), (entries[1].writer, entries[1].total)]).await;
+    let [a, b, c] = requests;
+    a.await.unwrap().unwrap();
+    b.await.unwrap().unwrap();
+    assert_eq!(c.is_finished(), !rig.queue.settles_on_commit());
+    backlog(&rig, 4).await;
+    rig.keep_applying(P0);
+    c.await.unwrap().unwrap();
+}
+
+async fn writers_are_forgotten_when_told(kind: Kind) {
+    let rig = kind.rig().await;
+    let request = rig.put("a", 2).await;
+    let mut owner = rig.owner(P0, EntryId::ZERO);
+    let entries = owner.apply(10).await;
+    request.await.unwrap().unwrap();
+    owner.reporter.forget(P0, &[Uuid::new_v4()]).await;
+    assert_eq!(sent(&*rig.queue).await, [(P0, 2, 2)]);
+    owner.reporter.forget(P0, &[entries[0].writer]).await;
+    assert_eq!(sent(&*rig.queue).await, []);
+    // Forgotten too early, it goes on all the same.
+    let request = rig.put("b", 5).await;
+    let found = owner.read(10).await;
+    assert_eq!((found[0].number, found[0].total, names(&found[0])), (2, 7, vec!["b".to_owned()]));
+    owner.report(&found, &[]).await;
+    request.await.unwrap().unwrap();
+    backlog(&rig, 0).await;
+}
+
+async fn producers_are_told_apart(kind: Kind) {
+    let rig = kind.rig().await;
+    let another = rig.queue.producer();
+    rig.put("a", 2).await;
+    let frames = vec![crate::support::frame_named("b", 3)];
+    let late = another.send(frames, tokio::time::Instant::now() + Duration::from_millis(1)).await;
+    assert!(late.is_err() || !rig.queue.settles_on_commit());
+    eventually("both are there", || async { rig.all(P0).await.len() == 2 }).await;
+    let entries = rig.all(P0).await;
+    assert_eq!(entries.iter().map(|e| (e.number, e.total)).collect::<Vec<_>>(), [(1, 2), (1, 3)]);
+    assert_ne!(entries[0].writer, entries[1].writer);
+    let mut owner = rig.owner(P0, EntryId::ZERO);
+    owner.apply(1).await;
+    assert_eq!(sent(&*rig.queue).await, [(P0, 2, 2), (P0, 3, 0)]);
+}

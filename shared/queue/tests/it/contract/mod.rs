@@ -1,0 +1,28 @@
+//! What the port promises, written once and run against every adapter.
+
+mod books;
+mod catalogue;
+mod producing;
+mod reading;
+mod receipts;
+mod rig;
+
+/// Makes a test of each adapter from a function that takes a [`rig::Rig`].
+macro_rules! of_both {
+    ($($name:ident),+ $(,)?) => {
+        mod redis {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::contract::rig::Kind::Redis).await;
+            })+
+        }
+
+        mod local {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::contract::rig::Kind::Local).await;
+            })+
+        }
+    };
+}
+use of_both;
