@@ -28,7 +28,7 @@ use crate::sdks::{Sdk, Terms, cloudevents};
 use crate::stats::Stats;
 use crate::tally::Tally;
 
-/// Time from a request's whole body to its answer, waiting for the commit not included.
+/// Time from a request's whole body to its answer; waiting for the commit because the client asks comes on top.
 pub const BUDGET: Duration = Duration::from_secs(5);
 /// Share of the queue's memory past which nothing new is taken.
 const MEMORY_LIMIT: f64 = 0.8;
@@ -42,6 +42,8 @@ pub struct Gateway {
     pub(crate) producer: Box<dyn Producer>,
     pub(crate) receipts: Box<dyn Receipts>,
     pub(crate) catalogue: Box<dyn Catalogue>,
+    /// What the queue acknowledges is committed, and its receipts have been told.
+    pub(crate) settles_on_commit: bool,
     pub(crate) stats: Stats,
     /// Cancelled when the process begins to end: nobody waits for a commit any longer.
     pub(crate) draining: CancellationToken,
@@ -132,7 +134,10 @@ struct Prepared {
 impl Gateway {
     async fn ingest(&self, route: &Events, mut request: Request) -> Result<Response, Rejection> {
         self.admit()?;
-        let options = Options::read(&request, route.shape, self.rules.default_wait)?;
+        let mut options = Options::read(&request, route.shape, self.rules.default_wait)?;
+        if self.settles_on_commit {
+            options.reply = options.reply.after_commit();
+        }
         let payload = request.payload().or_else(|problem| match route.cloudevents {
             // Of a binary event it is the data's, which may have none.
             true => Ok(Payload::Json),
@@ -327,13 +332,23 @@ impl Gateway {
             Reply::Wait { .. } => Some(self.receipts.expect(batch, request_id, parts)),
             Reply::Queued | Reply::Async => None,
         };
+        // Where an acknowledgement is a commit, who asked to wait for that longer than the budget does so here.
+        let (deadline, wait) = match options.reply {
+            Reply::Wait { limit, .. } if self.settles_on_commit => {
+                (deadline.max(Instant::now() + limit), Duration::ZERO)
+            }
+            Reply::Wait { limit, .. } => (deadline, limit),
+            Reply::Queued | Reply::Async => (deadline, Duration::ZERO),
+        };
         self.send(frames, &tally, request_id, deadline).await?;
 
         let (received, keyless, rejected) = (tally.events, tally.keyless, rejected.as_ref());
         let answer = Accepted { batch, request_id, received, keyless, parts, received_at, rejected };
-        if let (Some(waiter), Reply::Wait { limit, asked }) = (waiter, options.reply) {
+        if let (Some(waiter), Reply::Wait { asked, .. }) = (waiter, options.reply) {
             let totals = tokio::select! {
-                totals = waiter.wait(Instant::now() + limit) => totals,
+                // What has been told already is the answer, also while the process ends.
+                biased;
+                totals = waiter.wait(Instant::now() + wait) => totals,
                 () = self.draining.cancelled() => None,
             };
             if let Some(totals) = totals {

@@ -5,7 +5,8 @@
 //! body is taken apart ([`body`], [`sdks`]) into the same items, whoever sent it; each item is judged by the clock ([`clock`]) and by its experiment in the catalogue ([`judge`]): unknown, archived,
 //! draft, no such variation. What is left becomes one frame per partition ([`frames`]), keyless conversions named
 //! by batch id and index. The frames go to the queue's ordered writers, and the client is told ([`answer`]) when
-//! every one of them is fsynced: 202, or, when it asked to wait, 200 with the totals of the commit.
+//! every one of them is fsynced: 202, or, when it asked to wait, 200 with the totals of the commit. A queue that
+//! settles on commit acknowledges nothing earlier, so there every answer is of the commit.
 //!
 //! Whatever is in doubt (no queue, no room, no catalogue, no answer in time) is 503 with `Retry-After`: an event
 //! is never called accepted before it is durable, and never unknown because we could not look. Every mistake of

@@ -33,6 +33,16 @@ pub enum Quorum {
     None,
 }
 
+impl Reply {
+    /// As of a queue that acknowledges nothing before its commit: whoever did not ask for less is told the outcome.
+    pub fn after_commit(self) -> Reply {
+        match self {
+            Reply::Queued => Reply::Wait { limit: Duration::ZERO, asked: None },
+            Reply::Async | Reply::Wait { .. } => self,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     pub quorum: Quorum,

@@ -75,6 +75,7 @@ fn build(boot: &Boot, queue: &dyn Queue) -> Result<Gateway, BootError> {
         producer: queue.producer(),
         receipts: queue.receipts(),
         catalogue: queue.catalogue(settings.ingest.max_loaded),
+        settles_on_commit: queue.settles_on_commit(),
         stats: Stats::new(&boot.metrics).map_err(|error| BootError::failed("register metrics", error))?,
         draining: boot.shutdown.token(),
     })

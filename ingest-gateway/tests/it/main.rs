@@ -10,6 +10,7 @@ mod sdk_answers;
 mod sdk_clients;
 mod sdk_decoding;
 mod sdk_properties;
+mod settling;
 mod starting;
 mod unavailable;
 mod waiting;
