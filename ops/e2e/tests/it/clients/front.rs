@@ -120,7 +120,7 @@ async fn answer(mut stream: TcpStream, gateway: SocketAddr, known: Arc<Mutex<Vec
 
 /// Head and body; `None` when the client goes away first.
 async fn read(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
-    let (mut bytes, mut chunk) = (Vec::new(), [0; 16 * 1024]);
+    let (mut bytes, mut chunk) = (Vec::new(), vec![0; 16 * 1024]);
     loop {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
         if let Some(end) = end {
