@@ -92,7 +92,7 @@ impl Contrast<'_> {
                 .collect(),
             coverage: self.coverage().ok(),
             variance_reduction: adjusted.variance_reduction,
-            readings: Effects::of(|measure| adjusted.effect(measure)).read(methods),
+            readings: Effects::of(|measure| adjusted.effect(measure)).read(self.better(), methods),
         }))
     }
 

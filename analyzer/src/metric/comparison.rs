@@ -10,6 +10,7 @@ use super::looks::PlannedLooks;
 use super::methods::Methods;
 use super::reading::{Reading, Readings};
 use super::sums::Sums;
+use crate::stats::beta_binomial::{BetaBinomial, beta_binomial};
 use crate::stats::effect::{Measure, effect};
 use crate::stats::fieller::fieller;
 use crate::stats::small_counts::{SmallCounts, small_counts};
@@ -27,6 +28,9 @@ pub struct Comparison<'a> {
     /// Of proportions, where Welch's test has too few conversions or no variance to go by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub small_counts: Option<Reading<SmallCounts>>,
+    /// Of proportions: chances and losses without a normal approximation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beta_binomial: Option<Reading<BetaBinomial>>,
     pub cuped: Cuped,
     /// In the mode of that name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,16 +55,19 @@ impl<'a> Comparison<'a> {
             Ok(effect) => effect.flags.contains(&Flag::LowData),
             Err(reason) => *reason == Undefined::ZeroVariance,
         };
-        let small_counts = match contrast.sums() {
-            Ok([Sums::Proportion(a), Sums::Proportion(b)]) if few => Some(small_counts(&a, &b, alpha).into()),
+        let proportions = match contrast.sums() {
+            Ok([Sums::Proportion(a), Sums::Proportion(b)]) => Some((a, b)),
             _ => None,
         };
+        let exact = proportions.map(|(a, b)| beta_binomial(&a, &b, contrast.better()).into());
+        let small_counts = proportions.filter(|_| few).map(|(a, b)| small_counts(&a, &b, alpha).into());
         Comparison {
             variation_index,
             key,
-            readings: effects.read(methods),
+            readings: effects.read(contrast.better(), methods),
             fieller: ratio_interval(contrast, alpha).into(),
             small_counts,
+            beta_binomial: exact,
             cuped: contrast.cuped(methods),
             group_sequential: (methods.mode == Mode::GroupSequential)
                 .then(|| PlannedLooks::of(looks, &methods.looks, alpha)),

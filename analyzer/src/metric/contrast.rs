@@ -4,10 +4,12 @@ use domain::definition::Metric;
 use domain::plan::MetricFeatures;
 use domain::{Moments, Plan};
 
+use super::methods::better;
 use super::reading::Effects;
 use super::sums::Sums;
 use crate::stats::Undefined;
 use crate::stats::arms::Pair;
+use crate::stats::bayes::Better;
 use crate::stats::effect::effect;
 
 #[derive(Clone, Copy)]
@@ -47,6 +49,10 @@ impl<'a> Contrast<'a> {
     pub fn pair(&self) -> Result<Pair, Undefined> {
         let [control, treatment] = self.sums()?;
         Sums::pair(&control, &treatment)
+    }
+
+    pub fn better(&self) -> Better {
+        better(self.metric.direction)
     }
 
     /// The effects that verdicts are made of: adjusted where that can be done.

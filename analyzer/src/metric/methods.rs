@@ -1,9 +1,10 @@
 //! How effects are read, from the analysis of the definition.
 
-use domain::definition::{Analysis, Mode};
+use domain::definition::{Analysis, Direction, Mode};
 
 use crate::known::Unanswerable;
 use crate::stats::Alpha;
+use crate::stats::bayes::{Better, Prior};
 
 #[derive(Debug, Clone)]
 pub struct Methods {
@@ -15,6 +16,8 @@ pub struct Methods {
     pub tuning: f64,
     /// Users of a pair at which looks are planned.
     pub looks: Vec<u64>,
+    /// On the relative effect; none = flat.
+    pub prior: Option<Prior>,
 }
 
 /// Where no size is planned.
@@ -29,6 +32,14 @@ impl Methods {
             srm_alpha: level(analysis.srm_alpha)?,
             tuning: analysis.planned_size().map_or(TUNING, |users| users as f64),
             looks: analysis.looks.clone(),
+            prior: analysis.prior.map(|prior| Prior { mean: prior.mean, stddev: prior.stddev }),
         })
+    }
+}
+
+pub fn better(direction: Direction) -> Better {
+    match direction {
+        Direction::Up => Better::Higher,
+        Direction::Down => Better::Lower,
     }
 }

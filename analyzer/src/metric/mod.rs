@@ -2,6 +2,7 @@
 
 pub mod adjusted;
 pub mod arm;
+pub mod best;
 pub mod comparison;
 pub mod contrast;
 pub mod looks;
@@ -15,8 +16,10 @@ use serde::Serialize;
 
 use crate::known::Known;
 use arm::MetricArm;
+use best::Best;
 use comparison::Comparison;
 use contrast::Contrast;
+use reading::Reading;
 
 #[derive(Debug, Serialize)]
 pub struct MetricView<'a> {
@@ -28,6 +31,7 @@ pub struct MetricView<'a> {
     pub arms: Vec<MetricArm>,
     /// Each treatment against the first variation.
     pub comparisons: Vec<Comparison<'a>>,
+    pub best: Reading<Best>,
 }
 
 impl<'a> MetricView<'a> {
@@ -52,6 +56,7 @@ impl<'a> MetricView<'a> {
             direction: metric.direction,
             arms: shown.map(|(i, arm)| MetricArm::of(i, metric, features, plan, arm)).collect(),
             comparisons,
+            best: Best::of(metric, features, plan, &known.arms).into(),
         }
     }
 }

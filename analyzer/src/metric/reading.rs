@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::methods::Methods;
 use crate::stats::Undefined;
+use crate::stats::bayes::{Better, Posterior, posterior};
 use crate::stats::effect::{Effect, Measure};
 use crate::stats::sequential::{Sequential, sequential, tuned_to};
 use crate::stats::welch::{TTest, welch};
@@ -29,6 +30,7 @@ pub struct Readings {
     pub absolute: Reading<TTest>,
     pub relative: Reading<TTest>,
     pub sequential: AlwaysValid,
+    pub bayesian: Believed,
 }
 
 /// For any number of looks.
@@ -38,6 +40,12 @@ pub struct AlwaysValid {
     pub tuning: f64,
     pub absolute: Reading<Sequential>,
     pub relative: Reading<Sequential>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Believed {
+    pub absolute: Reading<Posterior>,
+    pub relative: Reading<Posterior>,
 }
 
 impl<T> From<Result<T, Undefined>> for Reading<T> {
@@ -63,8 +71,8 @@ impl Effects {
         Effects { absolute: estimate(Measure::Absolute), relative: estimate(Measure::Relative) }
     }
 
-    pub fn read(&self, methods: &Methods) -> Readings {
-        let Methods { alpha, tuning, .. } = *methods;
+    pub fn read(&self, better: Better, methods: &Methods) -> Readings {
+        let Methods { alpha, tuning, prior, .. } = *methods;
         let rho_squared = tuned_to(tuning, alpha);
         let [absolute, relative] = [&self.absolute, &self.relative];
         Readings {
@@ -74,6 +82,10 @@ impl Effects {
                 tuning,
                 absolute: read(absolute, |effect| sequential(effect, rho_squared, alpha)),
                 relative: read(relative, |effect| sequential(effect, rho_squared, alpha)),
+            },
+            bayesian: Believed {
+                absolute: read(absolute, |effect| posterior(effect, prior, better, alpha)),
+                relative: read(relative, |effect| posterior(effect, prior, better, alpha)),
             },
         }
     }

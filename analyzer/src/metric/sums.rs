@@ -45,6 +45,14 @@ impl Sums {
         })
     }
 
+    pub fn users(&self) -> u64 {
+        match self {
+            Sums::Proportion(arm) => arm.n,
+            Sums::Mean(arm) => arm.n,
+            Sums::Ratio(arm) => arm.n,
+        }
+    }
+
     /// Of the per-user outcome; of a ratio the ratio.
     pub fn mean(&self) -> Result<f64, Undefined> {
         match self {

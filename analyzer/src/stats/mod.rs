@@ -11,12 +11,16 @@
 //! - [`welch`]: Welch's t test on an effect
 //! - [`sequential`]: tests and intervals that hold at every look
 //! - [`group_sequential`]: boundaries at planned looks
+//! - [`bayes`]: the effect as a belief; [`beta_binomial`] exactly, for proportions; [`best`] of several arms
 //! - [`fieller`]: interval of a relative effect with an unstable baseline
 //! - [`small_counts`]: proportions with few conversions
 //! - [`srm`]: sample ratio mismatch
 //! - [`normal`], [`special`]: tails and quantiles of the distributions used
 
 pub mod arms;
+pub mod bayes;
+pub mod best;
+pub mod beta_binomial;
 pub mod cuped;
 pub mod effect;
 pub mod fieller;

@@ -431,3 +431,33 @@ async fn planned_looks_are_taken_at_the_ends_of_days() {
     assert_eq!(of(&earlier, 1)["taken"], json!([b["taken"][0]]));
     assert_eq!(earlier["users"], 1500 + 1510 + 400);
 }
+
+/// The reference case bayes-prior-default, of an experiment with a third arm that is no better.
+#[tokio::test]
+async fn beliefs_follow_the_prior_of_the_definition() {
+    let rig = Rig::start().await;
+    let mut definition = two_arms("believed");
+    definition["variations"] = json!([{"key": "a"}, {"key": "b"}, {"key": "c"}]);
+    definition["analysis"] = json!({"mode": "bayesian", "prior": {"stddev": 0.3}});
+    let e = rig.running(&definition).await;
+    let empty = rig.ok("/api/v1/experiments/believed/live-stats").await["metrics"][0].clone();
+    let undefined = json!({"status": "undefined", "reason": "no_units"});
+    assert_eq!((&empty["best"], &empty["comparisons"][0]["bayesian"]["relative"]), (&undefined, &undefined));
+    for (variation, converters) in [(0, 1000), (1, 1100u32), (2, 1000)] {
+        let n = I256::from(converters);
+        let arm = moments(&e.plan(), 10_000, &[(Feature::One, Feature::Converted(0), n)]);
+        rig.moments(&e, 0, variation, DAY, &arm).await;
+    }
+    let metric = rig.ok("/api/v1/experiments/believed/live-stats").await["metrics"][0].clone();
+    let comparison = &metric["comparisons"][0];
+    assert!(
+        (number(&comparison["bayesian"]["relative"]["chance_to_win"]) - 0.985_153_464_120_371_6).abs() < 1e-9
+    );
+    assert!((number(&comparison["beta_binomial"]["chance_to_win"]) - 0.989).abs() < 2e-3);
+    let best: Vec<f64> = (0..3).map(|i| number(&metric["best"]["arms"][i]["best"])).collect();
+    assert!(
+        (best.iter().sum::<f64>() - 1.0).abs() < 1e-10 && best[1] > 0.97 && best[0] == best[2],
+        "{best:?}"
+    );
+    assert!(number(&metric["best"]["arms"][1]["expected_loss"]) < 1e-4);
+}
