@@ -168,6 +168,30 @@ async function cloudeventsNode() {
   await flush();
 }
 
+// Their SDK, with our hook and client.
+async function openfeatureNode() {
+  const { InMemoryProvider, OpenFeature } = require("@openfeature/server-sdk");
+  const { Client } = await import("../js/abstream.js");
+  const { exposureHook, tracked } = await import("../js/abstream-openfeature.js");
+  const client = new Client(BASE, KEY, { queueSize: 100_000, interval: 100, onError: gaveUp });
+  const flag = {
+    variants: { control: "old", treatment: "new" },
+    defaultVariant: "control",
+    contextEvaluator: (context) => VARIATIONS[context.variation],
+    disabled: false,
+  };
+  await OpenFeature.setProviderAndWait(tracked(new InMemoryProvider({ [EXPERIMENT]: flag, plain: flag }), client));
+  OpenFeature.addHooks(exposureHook(client, { experiments: [EXPERIMENT] }));
+  const flags = OpenFeature.getClient();
+  const view = async (targetingKey, variation) => {
+    const value = await flags.getStringValue(EXPERIMENT, "", { targetingKey, variation });
+    if (value !== ["old", "new"][variation]) gaveUp(`not the variation asked for: ${value}`);
+  };
+  await see(view, (targetingKey) => flags.getStringValue("plain", "", { targetingKey, variation: 0 }));
+  await act((targetingKey, value) => flags.track(METRIC, { targetingKey }, { value }));
+  if (!(await client.close(120_000))) gaveUp("closed in vain");
+}
+
 const CLIENTS = {
   "segment-node": segmentNode,
   "rudder-node": rudderNode,
@@ -175,6 +199,7 @@ const CLIENTS = {
   "posthog-node-v1": posthogNode,
   "growthbook-node": growthbookNode,
   "cloudevents-node": cloudeventsNode,
+  "openfeature-node": openfeatureNode,
 };
 
 // As in a server: posthog-node's waits for another attempt keep no process alive.
@@ -182,7 +207,7 @@ setInterval(() => {}, 1000);
 
 const name = process.argv[2];
 const more = (await CLIENTS[name]()) ?? {};
-const others = name === "cloudevents-node" ? 0 : Math.ceil(USERS / OTHER_EVERY);
+const others = ["cloudevents-node", "openfeature-node"].includes(name) ? 0 : Math.ceil(USERS / OTHER_EVERY);
 console.log(JSON.stringify({ sent: 2 * USERS, ignored: others, ...more }));
 for (const line of givenUp) process.stderr.write(`${name}: gave up: ${line}\n`);
 process.exit(givenUp.length ? 1 : 0);

@@ -207,6 +207,37 @@ def cloudevents_python():
     flush()
 
 
+def openfeature_python():
+    """Their SDK, with our hook and client."""
+    sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../python"))
+    from abstream import Client
+    from abstream_openfeature import ExposureHook, tracked
+    from openfeature import api
+    from openfeature.evaluation_context import EvaluationContext
+    from openfeature.flag_evaluation import FlagResolutionDetails
+    from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
+    from openfeature.track import TrackingEventDetails
+
+    def choose(flag, context):
+        variant = VARIATIONS[context.attributes["variation"]]
+        return FlagResolutionDetails(value=flag.variants[variant], variant=variant)
+
+    flag = InMemoryFlag("control", {"control": "old", "treatment": "new"}, context_evaluator=choose)
+    client = Client(BASE, KEY, queue_size=100_000, interval=0.1, on_error=gave_up)
+    api.set_provider(tracked(InMemoryProvider({EXPERIMENT: flag, "plain": flag}), client))
+    api.add_hooks([ExposureHook(client, experiments={EXPERIMENT})])
+    flags = api.get_client()
+
+    def view(user, variation):
+        context = EvaluationContext(user, {"variation": variation})
+        assert flags.get_string_value(EXPERIMENT, "", context) == ["old", "new"][variation]
+
+    see(view, lambda user: flags.get_string_value("plain", "", EvaluationContext(user, {"variation": 0})))
+    act(lambda user, value: flags.track(METRIC, EvaluationContext(user), TrackingEventDetails(value)))
+    if not client.close(120):
+        given_up.append("closed in vain")
+
+
 CLIENTS = {
     "segment-python": segment_python,
     "rudder-python": rudder_python,
@@ -214,13 +245,14 @@ CLIENTS = {
     "posthog-python-v1": lambda: posthog_python("v1"),
     "growthbook-python": growthbook_python,
     "cloudevents-python": cloudevents_python,
+    "openfeature-python": openfeature_python,
 }
 
 
 def main():
     name = sys.argv[1]
     more = CLIENTS[name]() or {}
-    others = 0 if name == "cloudevents-python" else -(-USERS // OTHER_EVERY)
+    others = 0 if name in ("cloudevents-python", "openfeature-python") else -(-USERS // OTHER_EVERY)
     print(json.dumps({"sent": 2 * USERS, "ignored": others, **more}))
     for line in given_up:
         print(f"{name}: gave up: {line}", file=sys.stderr)

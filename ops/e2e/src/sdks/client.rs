@@ -9,7 +9,7 @@ use std::time::Duration;
 use testkit::Process;
 
 /// By the names that `ops/clients/real/clients.py` and `clients.mjs` know them by.
-pub const ALL: [&str; 12] = [
+pub const ALL: [&str; 14] = [
     "segment-python",
     "segment-node",
     "rudder-python",
@@ -22,6 +22,8 @@ pub const ALL: [&str; 12] = [
     "growthbook-node",
     "cloudevents-python",
     "cloudevents-node",
+    "openfeature-python",
+    "openfeature-node",
 ];
 
 /// From its start to its end; some back off for long.
