@@ -23,7 +23,7 @@ pub trait Upkeep: Send + Sync {
     /// Schema version and number of partitions; the first start records the latter.
     async fn check(&self, partitions: u16) -> Result<(), StoreError>;
 
-    /// The number of partitions as recorded; `None` before the first start.
+    /// The number of partitions as recorded; `None` before the first start, when there may be no schema either.
     async fn partitions(&self) -> Result<Option<u16>, StoreError>;
 
     /// A real write, rolled back: false readiness is worse than a slow probe.

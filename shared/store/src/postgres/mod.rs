@@ -75,8 +75,7 @@ impl Upkeep for PgStore {
     async fn check(&self, partitions: u16) -> Result<(), StoreError> {
         let client = self.client().await?;
         let wanted = latest_migration();
-        let row = client.query_one(include_str!("sql/schema_version.sql"), &[]).await?;
-        let found: i32 = row.get(0);
+        let found = schema_version(&client).await?;
         if found != wanted {
             return Err(StoreError::Schema { found, wanted });
         }
@@ -92,6 +91,9 @@ impl Upkeep for PgStore {
 
     async fn partitions(&self) -> Result<Option<u16>, StoreError> {
         let client = self.client().await?;
+        if schema_version(&client).await? == 0 {
+            return Ok(None);
+        }
         let row = client.query_opt(include_str!("sql/partitions.sql"), &[]).await?;
         let number = |r: Row| r.get::<_, &str>(0).parse().map_err(|_| StoreError::Corrupt("partitions"));
         row.map(number).transpose()
@@ -105,6 +107,15 @@ impl Upkeep for PgStore {
         transaction.rollback().await?;
         Ok(())
     }
+}
+
+/// 0 where there is none.
+async fn schema_version(client: &Object) -> Result<i32, StoreError> {
+    let migrated = client.query_one(include_str!("sql/schema_history.sql"), &[]).await?;
+    if !migrated.get::<_, bool>(0) {
+        return Ok(0);
+    }
+    Ok(client.query_one(include_str!("sql/schema_version.sql"), &[]).await?.get(0))
 }
 
 fn latest_migration() -> i32 {

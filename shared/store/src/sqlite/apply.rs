@@ -74,6 +74,14 @@ impl SqliteApply {
         self.open = Some(lease);
         Ok(done)
     }
+
+    /// Inside the open transaction, or in one of its own.
+    async fn run<T>(
+        &mut self,
+        f: impl FnOnce(&Connection) -> Result<T, StoreError> + Send,
+    ) -> Result<T, StoreError> {
+        if self.open.is_some() { self.step(f) } else { self.writer.write(f).await }
+    }
 }
 
 #[async_trait]
@@ -118,7 +126,7 @@ impl ApplyStore for SqliteApply {
                 Ok(PartitionState { epoch, position, day, writers })
             })?)
         };
-        self.writer.write(load).await
+        self.run(load).await
     }
 
     async fn begin(
@@ -181,7 +189,7 @@ impl ApplyStore for SqliteApply {
 
     async fn expire_receipts(&mut self, limit: i64) -> Result<u64, StoreError> {
         let sql = include_str!("sql/expire_receipts.sql");
-        self.writer.write(|c| Ok(c.prepare_cached(sql)?.execute([limit])? as u64)).await
+        self.run(|c| Ok(c.prepare_cached(sql)?.execute([limit])? as u64)).await
     }
 }
 

@@ -41,11 +41,13 @@ pub fn described(error: &Error) -> String {
     let code = failure.extended_code;
     let what = match (code, code & 0xff) {
         (_, ffi::SQLITE_FULL) => "the disk is full",
+        (ffi::SQLITE_IOERR_SHMSIZE, _) => "the disk is full, or its -shm file cannot be made",
         (ffi::SQLITE_READONLY_DIRECTORY, _) => "the directory of the file is read-only",
         (ffi::SQLITE_READONLY_DBMOVED, _) => "the file was moved or removed while in use",
         (_, ffi::SQLITE_READONLY) => "the file is read-only",
         (_, ffi::SQLITE_CANTOPEN) => {
-            "the file or one of those beside it (-wal, -shm) cannot be opened or created"
+            "it, or the -wal and -shm files beside it, cannot be opened or created: is the directory there and \
+             writable?"
         }
         (ffi::SQLITE_IOERR_CORRUPTFS, _) => "the file system is damaged",
         (ffi::SQLITE_IOERR_WRITE, _) => "the file cannot be written",

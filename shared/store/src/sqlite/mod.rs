@@ -122,6 +122,7 @@ impl Upkeep for SqliteStore {
     }
 }
 
+/// 0 where there is none.
 fn schema_version(c: &Connection) -> Result<i32, StoreError> {
     let migrated: bool = c.query_row(include_str!("sql/schema_history.sql"), [], |r| r.get(0))?;
     if !migrated {
@@ -131,6 +132,9 @@ fn schema_version(c: &Connection) -> Result<i32, StoreError> {
 }
 
 fn partitions_recorded(c: &Connection) -> Result<Option<String>, StoreError> {
+    if schema_version(c)? == 0 {
+        return Ok(None);
+    }
     Ok(c.query_row(include_str!("sql/partitions.sql"), [], |r| r.get(0)).optional()?)
 }
 

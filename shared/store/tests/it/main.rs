@@ -1,0 +1,17 @@
+//! What every adapter promises, written once and run on each, and what is peculiar to one.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[macro_use]
+mod db;
+mod elsewhere;
+mod owner;
+
+mod answers;
+mod apply;
+mod conversions;
+mod experiments;
+mod files;
+mod model;
+mod receipts;
+mod units;
+mod upkeep;
