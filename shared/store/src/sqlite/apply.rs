@@ -104,7 +104,7 @@ impl ApplyStore for SqliteApply {
             let mut sql = c.prepare_cached(include_str!("sql/take_partition.sql"))?;
             Ok(sql.query_row((partition.0, me.as_bytes()), |r| Ok((r.get(0)?, r.get(1)?)))?)
         };
-        let (takes, begun) = self.writer.write(take).await?;
+        let (takes, begun) = self.run(take).await?;
         Ok(Taken { state: self.load(partition).await?, takes, begun })
     }
 
@@ -113,7 +113,7 @@ impl ApplyStore for SqliteApply {
             let mut sql = c.prepare_cached(include_str!("sql/suspect.sql"))?;
             Ok(sql.query_row((partition.0, me.as_bytes(), entry), |r| r.get(0))?)
         };
-        self.writer.write(suspect).await
+        self.run(suspect).await
     }
 
     async fn load(&mut self, partition: Partition) -> Result<PartitionState, StoreError> {

@@ -21,6 +21,8 @@ on_both!(
     text_with_nul_is_refused,
     two_lanes_apply_side_by_side,
     a_partition_belongs_to_one_connection,
+    a_partition_given_up_is_anothers,
+    processes_that_take_and_begin_are_counted_until_the_position_moves,
     writers_are_remembered_and_forgotten,
     the_books_add_up,
     dead_letters_are_kept_whole,
@@ -276,6 +278,47 @@ async fn a_partition_belongs_to_one_connection(db: Db) {
         got.extend(second.acquire(&all[got.len()..3]).await.unwrap());
     }
     assert_eq!(got, all[..3]);
+}
+
+async fn a_partition_given_up_is_anothers(db: Db) {
+    let all = [Partition(0), Partition(1)];
+    let (mut first, mut second) = (db.connect().await.unwrap(), db.connect().await.unwrap());
+    assert_eq!(first.acquire(&all).await.unwrap(), all);
+    // Not its to give.
+    second.release(Partition(0)).await.unwrap();
+    assert_eq!(second.acquire(&all).await.unwrap(), []);
+    first.release(Partition(1)).await.unwrap();
+    assert_eq!(second.acquire(&all).await.unwrap(), all[1..]);
+    assert_eq!(first.acquire(&all[1..]).await.unwrap(), []);
+}
+
+async fn processes_that_take_and_begin_are_counted_until_the_position_moves(db: Db) {
+    let mut apply = db.connect().await.unwrap();
+    let [a, b, c] = [1, 2, 3].map(Uuid::from_u128);
+    let p = Partition(0);
+    let mut take = async |me| {
+        let taken = apply.take(p, me).await.unwrap();
+        (taken.takes, taken.begun)
+    };
+    assert_eq!(take(a).await, (1, 0));
+    assert_eq!(take(b).await, (2, 0));
+    assert_eq!(take(c).await, (3, 0));
+    assert_eq!(take(c).await, (1, 0), "it has survived");
+    assert_eq!(take(b).await, (2, 0));
+    assert_eq!(apply.suspect(p, b, "5-0").await.unwrap(), 1);
+    assert_eq!(apply.suspect(p, b, "5-0").await.unwrap(), 1, "the same process");
+    let mut next = db.connect().await.unwrap();
+    let taken = next.take(p, c).await.unwrap();
+    assert_eq!((taken.takes, taken.begun), (3, 1), "it outlives the connection");
+    assert_eq!(next.suspect(p, c, "5-0").await.unwrap(), 2);
+    assert_eq!(next.suspect(p, c, "6-0").await.unwrap(), 1, "another entry");
+    assert_eq!(next.take(p, c).await.unwrap().begun, 0, "it has survived what it had begun");
+    next.suspect(p, c, "6-0").await.unwrap();
+
+    let mut owner = Owner::of(&*db, 0).await;
+    owner.write("6-0", &Changes::default()).await;
+    let taken = next.take(p, a).await.unwrap();
+    assert_eq!((taken.takes, taken.begun), (1, 0));
 }
 
 async fn writers_are_remembered_and_forgotten(db: Db) {

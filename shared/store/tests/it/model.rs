@@ -34,6 +34,11 @@ enum End {
     Drop,
 }
 
+/// User, experiment or 0, key.
+type Place = (usize, i64, usize);
+/// Metric, value, time given.
+type Said = (usize, i64, Option<i64>);
+
 #[derive(Debug, Clone)]
 struct Transaction {
     owner: u16,
@@ -46,8 +51,7 @@ struct Transaction {
     users: BTreeSet<usize>,
     /// Of users, with experiments and metrics.
     history: (BTreeSet<usize>, BTreeSet<i64>, BTreeSet<usize>),
-    /// (user, experiment or 0, key): metric, value, time given.
-    conversions: BTreeMap<(usize, i64, usize), (usize, i64, Option<i64>)>,
+    conversions: BTreeMap<Place, Said>,
     /// (experiment, variation, stratum): users.
     moments: BTreeMap<(usize, i16, bool), i64>,
     /// (experiment or 0, variation, name): more.

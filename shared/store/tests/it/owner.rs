@@ -23,7 +23,7 @@ impl Owner {
     pub async fn of(db: &dyn Store, partition: u16) -> Owner {
         let mut apply = db.connect().await.unwrap();
         let partition = Partition(partition);
-        let state = apply.load(partition).await.unwrap();
+        let state = apply.take(partition, Uuid::new_v4()).await.unwrap().state;
         Owner { apply, partition, state }
     }
 
