@@ -28,6 +28,16 @@ fn values_are_found_by_tenant_and_event() {
 }
 
 #[test]
+fn the_example_in_the_documentation_is_one() {
+    let page = include_str!("../../../../ops/docs/sdks/README.md");
+    let example = page.split("```yaml\nsdk_values: |\n").nth(1).unwrap().split("```").next().unwrap();
+    let values = SdkValues::parse(example).unwrap();
+    assert_eq!(values.find("default", "Order Completed"), Some(&property("cart.total")));
+    assert_eq!(values.find("default", "Newsletter Joined"), Some(&SdkValue::One));
+    assert_eq!(values.find("acme", "anything"), Some(&property("amount")));
+}
+
+#[test]
 fn mistakes_name_the_entry() {
     let long = format!("shop:{}=x", "e".repeat(101));
     let cases = [
