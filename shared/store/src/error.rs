@@ -37,6 +37,8 @@ pub enum StoreError {
     Partitions { stored: String, configured: u16 },
     #[error("the database schema is version {found}, this release needs {wanted}")]
     Schema { found: i32, wanted: i32 },
+    #[error("the database is in use: it holds a deployment's data, and a deployment moves into an empty one")]
+    InUse,
     #[error("the key '{0}' belonged to a deleted experiment; keys are unique for ever")]
     KeyUsed(String),
 }
@@ -73,6 +75,7 @@ impl StoreError {
             | StoreError::Corrupt(_)
             | StoreError::Partitions { .. }
             | StoreError::Schema { .. }
+            | StoreError::InUse
             | StoreError::KeyUsed(_) => ErrorKind::Fatal,
         }
     }

@@ -12,6 +12,7 @@ mod books;
 mod error;
 mod location;
 mod model;
+pub mod moving;
 mod numbers;
 mod port;
 pub mod postgres;

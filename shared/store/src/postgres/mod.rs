@@ -4,11 +4,14 @@ mod answers;
 mod apply;
 mod changes;
 mod experiments;
+mod import;
 mod members;
 mod raw;
 mod rows;
 mod statements;
 mod types;
+
+pub use import::Import;
 
 use crate::{StoreError, Upkeep};
 use async_trait::async_trait;

@@ -9,6 +9,7 @@ mod apply;
 mod changes;
 mod connections;
 mod experiments;
+mod export;
 pub(crate) mod faults;
 mod raw;
 mod rows;

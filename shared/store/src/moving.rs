@@ -1,0 +1,28 @@
+//! Moving a deployment from SQLite to PostgreSQL: the tables that are carried over row by row, in slices of JSON that
+//! both databases make and read themselves.
+
+/// What is neither raw rows (units, conversions) nor computed from them (moments).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    /// Deleted ones too: their keys stay used.
+    Experiments,
+    Counters,
+    DeadLetters,
+    Receipts,
+    AuditLog,
+}
+
+impl Table {
+    /// In an order in which they can be written.
+    pub const ALL: [Table; 5] =
+        [Table::Experiments, Table::Counters, Table::DeadLetters, Table::Receipts, Table::AuditLog];
+}
+
+/// What the partitions of a deployment add up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stood {
+    /// The latest that any partition has reached.
+    pub day: domain::Day,
+    pub accepted: i64,
+    pub lost: i64,
+}

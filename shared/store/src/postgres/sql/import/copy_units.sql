@@ -1,0 +1,1 @@
+COPY units (unit, tenant, user_id, state) FROM STDIN (FORMAT binary)
