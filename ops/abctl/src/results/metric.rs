@@ -1,6 +1,6 @@
 //! One metric of the page: a row an arm, with its difference from the control.
 
-use super::model::{Arm, Comparison, LiveStats, Metric, MetricArm, Test};
+use super::model::{Arm, Comparison, LiveStats, Metric, MetricArm, Reading, Test};
 use super::number::{Digits, level, p_value};
 use super::page::{Codes, TrueLift};
 use crate::table::{Align, Cell, NAME_WIDTH, Table, clean, fit, painted};
@@ -39,19 +39,17 @@ pub fn section(metric: &Metric, stats: &LiveStats, truth: &[TrueLift], codes: &m
     }
     table.column("", Align::Left);
     let means = Means::of(metric);
-    let lifts = Lifts::of(&metric.comparisons);
+    let lifts = Lifts::of(metric, stats);
     for ((index, arm), about) in metric.arms.iter().enumerate().zip(&stats.arms) {
         let comparison = metric.comparisons.iter().find(|c| c.variation_index == index);
         let mut row = sums(metric, arm, about);
         row.push(means.show(arm));
-        row.extend(
-            comparison.map_or_else(|| [(); 3].map(|()| "".into()), |c| lifts.show(metric, c, stats.alpha)),
-        );
+        row.extend(comparison.map_or(["", "", ""].map(Cell::from), |c| lifts.show(c)));
         if !truth.is_empty() {
             let lift = truth.iter().find(|t| t.variation == index);
             row.push(lift.map_or_else(|| "".into(), |t| format!("{:+.1}%", t.lift * 100.0).into()));
         }
-        row.push(notes(arm, comparison, codes).into());
+        row.push(notes(arm, comparison, stats, codes).into());
         table.row(row);
     }
     format!("{title}\n{}", table.render(2))
@@ -101,37 +99,47 @@ impl Means {
 }
 
 /// The relative effects of a metric: as many digits as the narrowest interval supports, bounds below each other.
-struct Lifts {
+struct Lifts<'a> {
+    mode: Option<&'a str>,
+    alpha: f64,
+    /// Whether an effect above zero is a good one.
+    up: bool,
     digits: Digits,
     /// Of the lower and the upper bounds as shown.
     widths: [usize; 2],
 }
 
-impl Lifts {
-    fn of(comparisons: &[Comparison]) -> Lifts {
-        let all: Vec<_> = comparisons.iter().filter_map(|c| c.relative.numbers()).collect();
-        let largest = all.iter().flat_map(|(_, [low, high], _)| [low.abs(), high.abs()]).fold(0.0, f64::max);
-        let digits = match Digits::of(all.iter().map(|(_, [low, high], _)| (high - low) * 50.0), 2) {
+impl<'a> Lifts<'a> {
+    fn of(metric: &Metric, stats: &'a LiveStats) -> Lifts<'a> {
+        let mode = stats.mode.as_deref();
+        let all: Vec<[f64; 2]> = metric
+            .comparisons
+            .iter()
+            .filter_map(|c| Some(c.decisive().of(mode).relative.numbers()?.0))
+            .collect();
+        let largest = all.iter().flatten().fold(0.0_f64, |largest, bound| largest.max(bound.abs()));
+        let digits = match Digits::of(all.iter().map(|[low, high]| (high - low) * 50.0), 2) {
             // A percentage of more than millions is read by its power of ten.
             _ if largest >= 1e5 => Digits::Scientific,
             Digits::Fixed(0) if largest < 10.0 => Digits::Fixed(1),
             digits => digits,
         };
-        let width = |of: fn(&[f64; 2]) -> f64| {
-            all.iter().map(|(_, ci, _)| digits.change(of(ci)).len()).max().unwrap_or(0)
-        };
-        Lifts { digits, widths: [width(|ci| ci[0]), width(|ci| ci[1])] }
+        let width = |bound: usize| all.iter().map(|ci| digits.change(ci[bound]).len()).max().unwrap_or(0);
+        let (alpha, up) = (stats.alpha, metric.direction != "down");
+        Lifts { mode, alpha, up, digits, widths: [width(0), width(1)] }
     }
 
-    fn show(&self, metric: &Metric, comparison: &Comparison, alpha: f64) -> [Cell; 3] {
-        let Some((effect, [low, high], p)) = comparison.relative.numbers() else {
-            return [NONE, "", ""].map(Cell::from);
+    fn show(&self, comparison: &Comparison) -> [Cell; 3] {
+        let readings = comparison.decisive();
+        // Every method reads the same effect; not every one has an interval for it.
+        let Some(effect) = readings.fixed.relative.effect else { return [NONE, "", ""].map(Cell::from) };
+        let change = |share| self.digits.change(share);
+        let Some(([low, high], p)) = readings.of(self.mode).relative.numbers() else {
+            return [change(effect).into(), NONE.into(), NONE.into()];
         };
         let [wide_low, wide_high] = self.widths;
-        let change = |share| self.digits.change(share);
-        let better = (effect > 0.0) == (metric.direction != "down");
-        let colour = if better { AnsiColor::Green } else { AnsiColor::Red };
-        let style = if p < alpha { colour.on_default() } else { Style::new() };
+        let colour = if (effect > 0.0) == self.up { AnsiColor::Green } else { AnsiColor::Red };
+        let style = if p < self.alpha { colour.on_default() } else { Style::new() };
         [
             Cell::from(change(effect)).styled(style),
             format!("[{:>wide_low$}, {:>wide_high$}]", change(low), change(high)).into(),
@@ -142,23 +150,30 @@ impl Lifts {
 
 /// Why a number is missing or to be read with care, in the service's own codes; the difference itself where it
 /// cannot be told relative to the control.
-fn notes(arm: &MetricArm, comparison: Option<&Comparison>, codes: &mut Codes) -> String {
+fn notes(arm: &MetricArm, comparison: Option<&Comparison>, stats: &LiveStats, codes: &mut Codes) -> String {
     let mut notes: Vec<String> = arm.reason.iter().map(|reason| codes.mark(reason)).collect();
-    if let Some(Comparison { absolute, relative, .. }) = comparison {
-        if relative.numbers().is_none() {
-            let reason = codes.mark(relative.reason.as_ref().unwrap_or(&relative.status));
-            let difference = difference(absolute).map(|d| format!(": {d}")).unwrap_or_default();
-            if !notes.contains(&reason) {
-                notes.push(format!("{reason}{difference}"));
-            }
+    let Some(comparison) = comparison else { return notes.join(", ") };
+    let readings = comparison.decisive();
+    let Reading { absolute, relative } = readings.of(stats.mode.as_deref());
+    if relative.numbers().is_none() {
+        let reason = codes.mark(relative.reason.as_ref().unwrap_or(&relative.status));
+        let difference = difference(absolute).map(|d| format!(": {d}")).unwrap_or_default();
+        if !notes.contains(&reason) {
+            notes.push(format!("{reason}{difference}"));
         }
-        notes.extend(relative.flags.iter().map(|flag| codes.mark(flag)));
+    }
+    notes.extend(readings.fixed.relative.flags.iter().map(|flag| codes.mark(flag)));
+    let reduction = comparison.cuped.as_ref().filter(|c| c.readings.is_some()).map(|c| c.variance_reduction);
+    if let Some(reduction) = reduction {
+        let visible = reduction.filter(|share| share.abs() >= 0.005);
+        let change = visible.map(|share| format!(" {:+.0}% variance", share * -100.0));
+        notes.push(format!("{}{}", codes.mark("cuped"), change.unwrap_or_default()));
     }
     notes.join(", ")
 }
 
 fn difference(absolute: &Test) -> Option<String> {
-    let (effect, [low, high], p) = absolute.numbers()?;
+    let (effect, ([low, high], p)) = (absolute.effect?, absolute.numbers()?);
     let digits = Digits::of([(high - low) / 2.0], 2);
     let [effect, low, high] = [effect, low, high].map(|x| digits.show(x));
     Some(format!("difference {effect} [{low}, {high}], p {}", p_value(p)))

@@ -51,6 +51,8 @@ pub struct MetricDefinition {
 pub struct LiveStats {
     /// The end of this UTC day; none = now.
     pub as_of: Option<String>,
+    /// Whose verdict counts: sequential, fixed, group_sequential or bayesian.
+    pub mode: Option<String>,
     pub alpha: f64,
     /// Enrolled.
     pub users: i64,
@@ -118,8 +120,33 @@ pub struct MetricArm {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Comparison {
     pub variation_index: usize,
+    #[serde(flatten)]
+    pub readings: Readings,
+    pub cuped: Option<Cuped>,
+}
+
+/// An effect as each method reads it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Readings {
+    /// For one look.
+    #[serde(flatten)]
+    pub fixed: Reading,
+    /// For any number of looks.
+    pub sequential: Option<Reading>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Reading {
     pub absolute: Test,
     pub relative: Test,
+}
+
+/// The effect adjusted by what users did before their exposure; without readings where that cannot be done.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Cuped {
+    pub variance_reduction: Option<f64>,
+    #[serde(flatten)]
+    pub readings: Option<Readings>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -133,9 +160,26 @@ pub struct Test {
     pub reason: Option<String>,
 }
 
+impl Comparison {
+    /// What verdicts are made of: adjusted where that can be done.
+    pub fn decisive(&self) -> &Readings {
+        self.cuped.as_ref().and_then(|cuped| cuped.readings.as_ref()).unwrap_or(&self.readings)
+    }
+}
+
+impl Readings {
+    /// That of the experiment's mode.
+    pub fn of(&self, mode: Option<&str>) -> &Reading {
+        match (&self.sequential, mode) {
+            (Some(reading), Some("sequential")) => reading,
+            _ => &self.fixed,
+        }
+    }
+}
+
 impl Test {
-    /// Effect, interval and p, when there are any.
-    pub fn numbers(&self) -> Option<(f64, [f64; 2], f64)> {
-        Some((self.effect?, self.ci?, self.p_value?))
+    /// Interval and p, where there are both.
+    pub fn numbers(&self) -> Option<([f64; 2], f64)> {
+        Some((self.ci?, self.p_value?))
     }
 }

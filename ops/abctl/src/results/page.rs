@@ -25,15 +25,31 @@ pub fn page(experiment: &Experiment, stats: &LiveStats, truth: &[TrueLift]) -> S
     }
     text.push_str(&warnings(&stats.arms));
     text.push_str(&codes.legend());
-    let tested = |metric: &Metric| metric.comparisons.iter().any(|c| c.relative.p_value.is_some());
-    if experiment.status == "running" && stats.metrics.iter().any(tested) {
-        text.push_str(&format!("\n{}\n", painted(ONE_LOOK, Style::new().dimmed())));
-    }
+    text.push_str(&caption(stats));
     text
 }
 
-/// The tests of live-stats are for a fixed size.
-const ONE_LOOK: &str = "still running: p and intervals hold for one look at the planned end, not for stopping at the first small p";
+/// When the intervals and p of the page hold; nothing where it has none.
+fn caption(stats: &LiveStats) -> String {
+    let mode = stats.mode.as_deref();
+    let tested = |metric: &Metric| {
+        metric.comparisons.iter().any(|c| c.decisive().of(mode).relative.numbers().is_some())
+    };
+    if !stats.metrics.iter().any(tested) {
+        return String::new();
+    }
+    let caption = match mode {
+        Some("sequential") => "intervals and p hold however often one looks",
+        Some("group_sequential") => {
+            "intervals and p hold for one look; the verdict is that of the planned looks (--json)"
+        }
+        Some("bayesian") => {
+            "intervals and p hold for one look; the verdict is that of the posterior (--json)"
+        }
+        _ => "intervals and p hold for one look at the planned size, not for stopping at the first small p",
+    };
+    format!("\n{}\n", painted(caption, Style::new().dimmed()))
+}
 
 /// `checkout  One page checkout` and what state it is in.
 fn header(experiment: &Experiment, stats: &LiveStats) -> String {
@@ -178,6 +194,8 @@ fn explain(code: &str) -> Option<&'static str> {
         "zero_baseline" => "the control's mean is 0, so there is nothing to be relative to",
         "zero_denominator" => "an arm's denominators sum to 0",
         "unbounded" => "the control's mean does not differ from 0, so the relative effect could be anything",
+        "not_enough_users" => "an arm has too few users for an answer that holds at every look",
+        "cuped" => "effect adjusted by what users did before their exposure",
         "too_few_arms" => "fewer than two arms have a weight",
         "out_of_range" => "the sums are beyond the range of exact arithmetic",
         "inconsistent" => "the sums contradict each other: run `abctl verify`",

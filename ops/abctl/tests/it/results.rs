@@ -36,7 +36,7 @@ fn shown(name: &str) -> String {
     page(&case.experiment, &case.live_stats, &truth)
 }
 
-const CASES: [&str; 10] = [
+const CASES: [&str; 12] = [
     "typical",
     "no_data",
     "one_arm",
@@ -46,6 +46,8 @@ const CASES: [&str; 10] = [
     "srm_certain",
     "unavailable",
     "huge",
+    "few_users",
+    "planned_looks",
     "simulated",
 ];
 
@@ -66,13 +68,13 @@ fn significant_effects_are_coloured_by_whether_they_are_good() {
     let (green, red) = ("\u{1b}[32m", "\u{1b}[31m");
     let page = shown("typical");
     // Up and good, up without significance, down and bad; nothing else.
-    assert!(page.contains(&format!("{green}+14.3%")) && page.contains(" +6.5%"), "{page}");
+    assert!(page.contains(&format!("{green}+14.3%")) && page.contains(" +7.0%"), "{page}");
     assert!(page.contains(&format!("{red}-4.1%")) && page.contains(&format!("{red}-6.6%")), "{page}");
     assert_eq!((page.matches(green).count(), page.matches(red).count()), (1, 2), "{page}");
     // Fewer refunds would be good.
     let mut case: Case = serde_json::from_str(&read("typical.json")).unwrap();
     let refunds = case.live_stats.metrics.last_mut().unwrap();
-    refunds.comparisons[0].relative.p_value = Some(0.01);
+    refunds.comparisons[0].readings.sequential.as_mut().unwrap().relative.p_value = Some(0.01);
     let page = abctl::results::page(&case.experiment, &case.live_stats, &[]);
     assert!(page.contains(&format!("{green}-6.5%")), "{page}");
     assert!(shown("srm_mismatch").contains("\u{1b}[31mMISMATCH"));
