@@ -19,6 +19,7 @@ pub mod known;
 pub mod live_stats;
 pub mod metric;
 mod part;
+pub mod sample_ratio;
 mod start;
 pub mod stats;
 

@@ -14,8 +14,7 @@ use crate::app::Analyzer;
 use crate::clock;
 use crate::known::Known;
 use crate::metric::MetricView;
-use crate::stats::srm::{ChiSquare, Srm, SrmArm, srm};
-use crate::stats::{Alpha, Undefined};
+use crate::sample_ratio::{FilterImbalance, SampleRatio};
 
 /// The answer of `GET .../live-stats`. Numbers are finite or null with a reason.
 #[derive(Debug, Serialize)]
@@ -28,7 +27,8 @@ pub struct LiveStats<'a> {
     pub alpha: f64,
     /// Enrolled users of all arms.
     pub users: i64,
-    pub srm: SrmView,
+    pub srm: SampleRatio,
+    pub filter_imbalance: FilterImbalance,
     pub arms: Vec<ArmView<'a>>,
     pub metrics: Vec<MetricView<'a>>,
 }
@@ -66,14 +66,6 @@ pub struct DataQuality {
     pub after_window: i64,
 }
 
-#[derive(Debug, Serialize)]
-#[serde(tag = "status", rename_all = "snake_case")]
-pub enum SrmView {
-    Ok(ChiSquare),
-    MismatchCertain { mismatch: bool },
-    Undefined { reason: Undefined },
-}
-
 pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<Response, Problem> {
     let as_of = Parameters::of(request, &["as_of"])?.as_of()?;
     let experiment = answer::experiment(&*app.store, request, reference).await?;
@@ -104,22 +96,11 @@ impl<'a> LiveStats<'a> {
             mode: known.methods.mode,
             alpha: known.methods.alpha.get(),
             users: arms.iter().map(|arm| arm.users).sum(),
-            srm: sample_ratio(&arms, known.methods.srm_alpha),
+            srm: SampleRatio::of(known),
+            filter_imbalance: FilterImbalance::of(known),
             metrics: definition.metrics.iter().map(|metric| MetricView::of(known, metric)).collect(),
             arms,
         }
-    }
-}
-
-fn sample_ratio(arms: &[ArmView], alpha: Alpha) -> SrmView {
-    let observed: Result<Vec<SrmArm>, _> = arms
-        .iter()
-        .map(|arm| u64::try_from(arm.users).map(|observed| SrmArm { observed, weight: arm.weight }))
-        .collect();
-    match observed.map_err(|_| Undefined::Inconsistent).and_then(|period| srm(&[period], alpha)) {
-        Ok(Srm::Tested(test)) => SrmView::Ok(test),
-        Ok(Srm::CertainMismatch) => SrmView::MismatchCertain { mismatch: true },
-        Err(reason) => SrmView::Undefined { reason },
     }
 }
 

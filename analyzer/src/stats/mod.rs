@@ -14,7 +14,7 @@
 //! - [`bayes`]: the effect as a belief; [`beta_binomial`] exactly, for proportions; [`best`] of several arms
 //! - [`fieller`]: interval of a relative effect with an unstable baseline
 //! - [`small_counts`]: proportions with few conversions
-//! - [`srm`]: sample ratio mismatch
+//! - [`srm`]: sample ratio mismatch; [`srm_anytime`] for any number of looks; [`imbalance`] of what befell users
 //! - [`normal`], [`special`]: tails and quantiles of the distributions used
 
 pub mod arms;
@@ -25,12 +25,14 @@ pub mod cuped;
 pub mod effect;
 pub mod fieller;
 pub mod group_sequential;
+pub mod imbalance;
 pub mod normal;
 pub mod ratio;
 pub mod sequential;
 pub mod small_counts;
 pub mod special;
 pub mod srm;
+pub mod srm_anytime;
 pub mod welch;
 
 /// Why there is no number. Stable codes, shown to clients.

@@ -12,7 +12,7 @@ use std::f64::consts::{LN_2, PI};
 use ethnum::I256;
 use statrs::function::gamma::ln_gamma;
 
-use super::{Undefined, finite};
+use super::{Undefined, finite, normal};
 
 /// Nearest float, within one unit in the last place, of a 256-bit integer.
 pub fn to_f64(value: I256) -> f64 {
@@ -61,8 +61,8 @@ impl StudentT {
             return 0.0;
         }
         let target = probability.ln();
-        // In s the tail is nearly normal for every dof, so Newton on its logarithm converges in a few steps.
-        let mut s = (-2.0 * target - (-2.0 * target).max(1.0).ln()).max(0.01).sqrt();
+        // In s the tail is nearly normal for every dof, so Newton on its logarithm converges in a step or two.
+        let mut s = normal::upper_quantile(probability).max(0.01);
         for _ in 0..MAX_NEWTON_STEPS {
             let ln_tail = self.ln_tail_from(s);
             let hazard = (self.ln_density(s) - ln_tail).exp();

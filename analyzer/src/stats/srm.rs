@@ -92,4 +92,4 @@ pub fn srm(periods: &[Vec<SrmArm>], alpha: Alpha) -> Result<Srm, Undefined> {
 }
 
 /// Expected users per arm below which chi-square is not trusted.
-const MIN_EXPECTED: f64 = 5.0;
+pub(super) const MIN_EXPECTED: f64 = 5.0;

@@ -461,3 +461,27 @@ async fn beliefs_follow_the_prior_of_the_definition() {
     );
     assert!(number(&metric["best"]["arms"][1]["expected_loss"]) < 1e-4);
 }
+
+#[tokio::test]
+async fn arms_that_lose_users_unevenly_are_told() {
+    let rig = Rig::start().await;
+    let e = rig.running(&two_arms("uneven")).await;
+    for (variation, users, excluded) in [(0, 10_000, 100), (1, 10_100, 200)] {
+        let mut arm = moments(&e.plan(), users - excluded, &[]);
+        (arm.heads.enrolled, arm.heads.excluded, arm.heads.crossovers) = (users, excluded, 150);
+        rig.moments(&e, 1, variation, DAY, &arm).await;
+    }
+    let answer = rig.ok("/api/v1/experiments/uneven/live-stats").await;
+    let imbalance = &answer["filter_imbalance"];
+    assert_eq!((&imbalance["mismatch"], &imbalance["excluded"]["mismatch"]), (&json!(true), &json!(true)));
+    assert_eq!(
+        (&imbalance["crossovers"]["status"], &imbalance["crossovers"]["mismatch"]),
+        (&json!("ok"), &json!(false))
+    );
+    assert_eq!(imbalance["filtered"], json!({"status": "undefined", "reason": "zero_variance"}));
+    // Enrolled as planned, whatever became of them.
+    assert_eq!(
+        (&answer["srm"]["mismatch"], &answer["srm"]["always_valid"]["mismatch"]),
+        (&json!(false), &json!(false))
+    );
+}

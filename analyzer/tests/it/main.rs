@@ -8,6 +8,7 @@ mod live;
 mod peeking;
 mod random;
 mod rig;
+mod sample_ratio;
 mod small_counts;
 mod starting;
 mod stats_properties;

@@ -1,0 +1,102 @@
+//! Whether the arms are comparable at all: as many users as their weights promise, and as many of them filtered.
+
+use std::collections::BTreeMap;
+
+use domain::contribution::Heads;
+use serde::Serialize;
+
+use crate::known::Known;
+use crate::metric::reading::Reading;
+use crate::stats::Undefined;
+use crate::stats::imbalance::{Befallen, imbalance};
+use crate::stats::srm::{ChiSquare, Srm, SrmArm, srm};
+use crate::stats::srm_anytime::{AnytimeSrm, srm_anytime};
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum SampleRatio {
+    Ok(Tested),
+    MismatchCertain { mismatch: bool },
+    Undefined { reason: Undefined },
+}
+
+#[derive(Debug, Serialize)]
+pub struct Tested {
+    #[serde(flatten)]
+    pub chi_square: ChiSquare,
+    /// Holds however often one looks.
+    pub always_valid: AnytimeSrm,
+}
+
+/// Differences between the arms in what keeps users out of metrics, or in who saw several variations.
+#[derive(Debug, Serialize)]
+pub struct FilterImbalance {
+    pub mismatch: bool,
+    pub filtered: Reading<ChiSquare>,
+    pub excluded: Reading<ChiSquare>,
+    pub crossovers: Reading<ChiSquare>,
+}
+
+impl SampleRatio {
+    pub fn of(known: &Known<'_>) -> SampleRatio {
+        Self::tested(known).unwrap_or_else(|reason| SampleRatio::Undefined { reason })
+    }
+
+    fn tested(known: &Known<'_>) -> Result<SampleRatio, Undefined> {
+        let periods = periods(known)?;
+        let alpha = known.methods.srm_alpha;
+        let chi_square = match srm(&periods, alpha)? {
+            Srm::Tested(test) => test,
+            Srm::CertainMismatch => return Ok(SampleRatio::MismatchCertain { mismatch: true }),
+        };
+        let look = srm_anytime(std::slice::from_ref(&periods), alpha)?;
+        let always_valid = look.first().copied().ok_or(Undefined::NoUnits)?;
+        Ok(SampleRatio::Ok(Tested { chi_square, always_valid }))
+    }
+
+    /// By either test.
+    pub fn mismatch(&self) -> bool {
+        match self {
+            SampleRatio::Ok(tested) => tested.chi_square.mismatch || tested.always_valid.mismatch,
+            SampleRatio::MismatchCertain { mismatch } => *mismatch,
+            SampleRatio::Undefined { .. } => false,
+        }
+    }
+}
+
+/// Enrolled users, whatever was filtered or excluded since, by period of constant weights.
+pub fn periods(known: &Known<'_>) -> Result<Vec<Vec<SrmArm>>, Undefined> {
+    let variations = &known.experiment.definition.variations;
+    let mut phases: BTreeMap<u16, Vec<SrmArm>> = BTreeMap::new();
+    for (cell, arms) in &known.cells {
+        let phase = phases.entry(cell.phase).or_insert_with(|| {
+            variations.iter().map(|variation| SrmArm { observed: 0, weight: variation.weight }).collect()
+        });
+        for (sum, arm) in phase.iter_mut().zip(arms) {
+            sum.observed += users(arm.heads.enrolled)?;
+        }
+    }
+    Ok(phases.into_values().collect())
+}
+
+impl FilterImbalance {
+    pub fn of(known: &Known<'_>) -> FilterImbalance {
+        let of = |affected: fn(&Heads) -> i64| -> Reading<ChiSquare> {
+            let arms = known.arms.iter().map(|arm| {
+                Ok(Befallen { users: users(arm.heads.enrolled)?, affected: users(affected(&arm.heads))? })
+            });
+            arms.collect::<Result<Vec<_>, _>>()
+                .and_then(|arms| imbalance(&arms, known.methods.srm_alpha))
+                .into()
+        };
+        let [filtered, excluded, crossovers] =
+            [of(|heads| heads.filtered), of(|heads| heads.excluded), of(|heads| heads.crossovers)];
+        let mismatch =
+            [&filtered, &excluded, &crossovers].iter().any(|test| test.ok().is_some_and(|t| t.mismatch));
+        FilterImbalance { mismatch, filtered, excluded, crossovers }
+    }
+}
+
+fn users(count: i64) -> Result<u64, Undefined> {
+    u64::try_from(count).map_err(|_| Undefined::Inconsistent)
+}
