@@ -5,10 +5,12 @@ use crate::experiments::Experiments;
 use crate::output;
 use crate::results::Results;
 use crate::simulate::Simulate;
+use crate::up;
 use crate::verify::Verify;
 use anyhow::Result;
 use backends::OpenError;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use service::boot;
 use service::settings::{self, Refusal, Settings, SettingsError, Tier};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -25,6 +27,18 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run everything in one process: gateway, worker and analyzer on one port, with nothing else installed.
+    ///
+    /// Database (SQLite), keys and a lock are in the directory --data. The queue is in memory, and a request is
+    /// answered once its events are committed. The first start prints two keys and three calls to try.
+    Up,
+    #[command(flatten)]
+    Tool(Tool),
+}
+
+/// What is done once and ends.
+#[derive(Subcommand)]
+enum Tool {
     Simulate(Simulate),
     Accounting(Accounting),
     Verify(Verify),
@@ -46,25 +60,30 @@ pub fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(usage) => return print_usage(&usage),
     };
-    tool(&cli, &matches)
+    match cli.command {
+        Command::Up => {
+            let settings = settings(Tier::OneProcess, &matches);
+            boot::run_loaded(Tier::OneProcess, settings, |boot| up::run(boot, cli.json))
+        }
+        Command::Tool(command) => tool(&command, &matches, cli.json),
+    }
 }
 
 /// Each command has the settings of its tier as flags, which come after its own options in the help.
 fn command() -> clap::Command {
     Cli::command().mut_subcommands(|command| {
-        let flags = settings::flags(Tier::Tool);
+        let tier = if command.get_name() == "up" { Tier::OneProcess } else { Tier::Tool };
+        let flags = settings::flags(tier);
         command.args(flags.into_iter().map(|flag| flag.global(true).help_heading("Settings")))
     })
 }
 
 fn settings(tier: Tier, matches: &ArgMatches) -> Result<Settings, SettingsError> {
-    let env = std::env::vars_os()
-        .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
     let own = matches.subcommand().map_or(matches, |(_, own)| own);
-    Settings::from_matches(tier, env, own)
+    Settings::from_matches(tier, boot::environment(), own)
 }
 
-fn tool(cli: &Cli, matches: &ArgMatches) -> ExitCode {
+fn tool(command: &Tool, matches: &ArgMatches, json: bool) -> ExitCode {
     let settings = match settings(Tier::Tool, matches) {
         Ok(settings) => settings,
         Err(SettingsError::Usage(usage)) => return print_usage(&usage),
@@ -73,7 +92,7 @@ fn tool(cli: &Cli, matches: &ArgMatches) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match run(cli, &settings) {
+    match run(command, &settings, json) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) if output::is_unread(&error) => ExitCode::SUCCESS,
@@ -95,15 +114,15 @@ fn print_usage(usage: &clap::Error) -> ExitCode {
 }
 
 /// Whether all is as it should be.
-fn run(cli: &Cli, settings: &Settings) -> Result<bool> {
+fn run(command: &Tool, settings: &Settings, json: bool) -> Result<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        match &cli.command {
-            Command::Simulate(command) => command.run(settings, cli.json).await,
-            Command::Accounting(command) => command.run(settings, cli.json).await,
-            Command::Verify(command) => command.run(settings, cli.json).await,
-            Command::Experiments(command) => command.run(settings, cli.json).await.map(|()| true),
-            Command::Results(command) => command.run(settings, cli.json).await.map(|()| true),
+        match command {
+            Tool::Simulate(command) => command.run(settings, json).await,
+            Tool::Accounting(command) => command.run(settings, json).await,
+            Tool::Verify(command) => command.run(settings, json).await,
+            Tool::Experiments(command) => command.run(settings, json).await.map(|()| true),
+            Tool::Results(command) => command.run(settings, json).await.map(|()| true),
         }
     })
 }

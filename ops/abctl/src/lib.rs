@@ -11,4 +11,5 @@ mod output;
 pub mod results;
 pub mod simulate;
 pub mod table;
+pub mod up;
 pub mod verify;

@@ -1,8 +1,11 @@
 use service::health::Health;
 use service::logs::causes;
-use service::settings::{Refusal, Settings};
+use service::settings::{Refusal, Settings, Tier};
 use std::sync::Arc;
 use store::{Location, Store, StoreError};
+
+/// The SQLite database in `AB_DATA`.
+pub const DATABASE_FILE: &str = "abstream.db";
 
 /// A database, and how it is called in a refusal.
 struct Place {
@@ -66,11 +69,27 @@ pub fn watch_database(health: Health, store: Arc<dyn Store>, partitions: u16) ->
     })
 }
 
+/// `abctl up` falls back to its file because that is what it is for; everybody else has to say which database.
 fn place(settings: &Settings, pool_size: usize) -> Result<Place, Refusal> {
-    let url = settings.database_url()?;
-    Ok(Place {
-        location: Location::Postgres { url: url.expose().to_owned(), pool_size },
-        variable: "AB_DATABASE_URL",
-        shown: url.to_string(),
-    })
+    match (&settings.database.url, &settings.data) {
+        (Some(_), Some(_)) if settings.tier == Tier::Tool => {
+            Err(Refusal::new("AB_DATA", "names a database, and so does AB_DATABASE_URL: unset one of them"))
+        }
+        (None, Some(directory)) => {
+            let file = directory.join(DATABASE_FILE);
+            Ok(Place {
+                shown: file.display().to_string(),
+                location: Location::Sqlite { file },
+                variable: "AB_DATA",
+            })
+        }
+        _ => {
+            let url = settings.database_url()?;
+            Ok(Place {
+                location: Location::Postgres { url: url.expose().to_owned(), pool_size },
+                variable: "AB_DATABASE_URL",
+                shown: url.to_string(),
+            })
+        }
+    }
 }

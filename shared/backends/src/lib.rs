@@ -6,7 +6,7 @@
 mod database;
 mod streams;
 
-pub use database::{OpenError, connect_store, watch_database};
+pub use database::{DATABASE_FILE, OpenError, connect_store, watch_database};
 pub use streams::open_queue;
 
 use queue::Queue;

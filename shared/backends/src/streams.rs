@@ -1,10 +1,16 @@
+use queue::local::LocalQueue;
 use queue::redis::RedisQueue;
 use queue::{Queue, QueueError};
 use service::logs::causes;
 use service::settings::{Refusal, Settings};
 use std::sync::Arc;
 
+/// Without Redis, `abctl up` has the queue in its process. A tool that looks at that one's database has an empty one:
+/// what was in the process's was not acknowledged and is nowhere else.
 pub fn open_queue(settings: &Settings, partitions: u16) -> Result<Arc<dyn Queue>, Refusal> {
+    if settings.queue.redis_url.is_none() && settings.data.is_some() {
+        return Ok(Arc::new(LocalQueue::new(partitions)));
+    }
     let url = settings.redis_url()?.expose();
     let queue = RedisQueue::new(url, partitions, settings.queue.replicas);
     Ok(Arc::new(queue.map_err(|error| refusal(&error))?))

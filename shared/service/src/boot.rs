@@ -61,9 +61,13 @@ where
     F: FnOnce(Boot) -> Fut,
     Fut: Future<Output = Result<(), BootError>>,
 {
-    let env = std::env::vars_os()
-        .map(|(name, text)| (name.to_string_lossy().into_owned(), text.to_string_lossy().into_owned()));
-    run_with(tier, env, std::env::args_os(), tier_main)
+    run_with(tier, environment(), std::env::args_os(), tier_main)
+}
+
+/// The environment, for [`Settings`].
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    let text = |text: OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
 }
 
 /// [`run`] with environment and arguments as values; `args` begins with the program's name.

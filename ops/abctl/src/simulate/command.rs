@@ -16,6 +16,7 @@ use service::settings::{self, Settings};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+/// Send synthetic users with a known effect to a gateway.
 #[derive(Args)]
 pub struct Simulate {
     /// Events to send; some batches are sent twice on top.

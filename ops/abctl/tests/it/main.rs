@@ -10,4 +10,5 @@ mod help;
 mod pipeline;
 mod results;
 mod simulate;
+mod up;
 mod verify;

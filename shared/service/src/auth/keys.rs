@@ -151,9 +151,12 @@ fn build(sources: &Sources, strict: bool) -> Result<Table, Refusal> {
         add_entries(&mut table, entries, strict).map_err(|reason| Refusal::new("AB_API_KEYS", reason))?;
     }
     if let Some(Kept { path, entries }) = kept {
+        let refuse = |reason: &str| Refusal::new("AB_DATA", format!("{}: {reason}", path.display()));
         let mut kept = Table::new();
-        add_entries(&mut kept, entries, strict)
-            .map_err(|reason| Refusal::new("AB_DATA", format!("{}: {reason}", path.display())))?;
+        add_entries(&mut kept, entries, strict).map_err(|reason| refuse(&reason))?;
+        if kept.is_empty() {
+            return Err(refuse("holds no key: remove it, and the next start makes new ones"));
+        }
         table.extend(kept);
     }
     Ok(table)

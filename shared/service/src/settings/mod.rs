@@ -155,10 +155,12 @@ impl Settings {
 
     /// `AB_DATABASE_URL`, or the refusal that names it.
     pub fn database_url(&self) -> Result<&ServiceUrl, Refusal> {
-        self.database
-            .url
-            .as_ref()
-            .ok_or_else(|| Refusal::new("AB_DATABASE_URL", "must be set: there is no store without it"))
+        self.database.url.as_ref().ok_or_else(|| {
+            Refusal::new(
+                "AB_DATABASE_URL",
+                "must be set: there is no store without it (AB_DATA for the one of abctl up)",
+            )
+        })
     }
 
     /// The settings in force, in the order of the table.

@@ -16,8 +16,8 @@ pub fn check(settings: &Settings) -> Result<(), Refusal> {
             settings.redis_url()?;
             settings.database_url()?;
         }
-        Tier::OneProcess if settings.is_production() => check_one_process(settings)?,
-        Tier::OneProcess | Tier::Tool => {}
+        Tier::OneProcess => check_one_process(settings)?,
+        Tier::Tool => {}
     }
     match settings.tier {
         Tier::Gateway | Tier::Analyzer | Tier::OneProcess => check_keys(settings),
@@ -25,8 +25,17 @@ pub fn check(settings: &Settings) -> Result<(), Refusal> {
     }
 }
 
-/// Nothing falls back to a lesser store or queue, and no key comes from anywhere but the settings.
+/// Nothing falls back to a lesser store or queue; in production no key comes from anywhere but the settings.
 fn check_one_process(settings: &Settings) -> Result<(), Refusal> {
+    if settings.queue.redis_url.is_none() && settings.queue.replicas > 0 {
+        return Err(Refusal::new(
+            "AB_QUEUE_REPLICAS",
+            "needs AB_REDIS_URL: the queue in the process has none",
+        ));
+    }
+    if !settings.is_production() {
+        return Ok(());
+    }
     let given = |name| settings.effective().iter().any(|s| s.name == name && s.source != Source::Default);
     let (variable, reason) = if settings.database.url.is_none() {
         (

@@ -68,6 +68,13 @@ fn production_takes_no_lesser_store_queue_or_key() {
 }
 
 #[test]
+fn replicas_of_a_queue_in_the_process_are_not_promised() {
+    let line = refused(up(&[("AB_QUEUE_REPLICAS", "1")], &[]));
+    assert!(line.starts_with("AB_QUEUE_REPLICAS: needs AB_REDIS_URL"), "{line}");
+    assert!(up(&[("AB_QUEUE_REPLICAS", "1"), REDIS], &[]).is_ok());
+}
+
+#[test]
 fn tools_have_a_directory_and_partitions_only_when_told() {
     let tool = |env| Settings::for_testing(Tier::Tool, env).unwrap();
     let unset = tool(&[]);

@@ -1,0 +1,10 @@
+//! `abctl up` as it is typed: a process of its own, on a directory and ports of its own.
+
+mod directory;
+mod disk;
+mod ending;
+mod first_start;
+mod keys;
+mod refusals;
+mod rig;
+mod tools;
