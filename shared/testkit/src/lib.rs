@@ -3,7 +3,7 @@
 //! - [`Postgres`] and [`Redis`]: real servers on loopback, each on a port of its own with its data in a
 //!   directory of its own; started, stopped, killed and restarted at will.
 //! - [`Process`]: one of our binaries (found by [`bin`]) with its output kept in files.
-//! - [`FaultProxy`]: a TCP proxy that cuts, stalls, swallows or refuses, to produce unknown outcomes.
+//! - [`FaultProxy`]: a TCP proxy that cuts, half-closes, delays, stalls, swallows or refuses, to produce unknown outcomes.
 //! - [`http::Client`]: a small HTTP client that sends exactly the bytes it is given.
 //! - [`eventually`]: bounded waiting for a condition, instead of a sleep.
 //!

@@ -131,6 +131,20 @@ impl Postgres {
         os::wait_for("PostgreSQL stops", STOP_LIMIT, || Ok(self.ended())).await
     }
 
+    /// SIGSTOP to the postmaster and all its children: connections stay, nothing answers.
+    pub fn pause(&self) -> Result<()> {
+        let Some(pid) = self.pid() else { return Ok(()) };
+        os::signal(&[pid], "STOP")?;
+        os::signal(&os::children(pid), "STOP")
+    }
+
+    /// SIGCONT to all of them.
+    pub fn resume(&self) -> Result<()> {
+        let Some(pid) = self.pid() else { return Ok(()) };
+        os::signal(&os::children(pid), "CONT")?;
+        os::signal(&[pid], "CONT")
+    }
+
     /// SIGKILL to the postmaster and all its children at once, as a power cut would end them.
     pub async fn kill(&self) -> Result<()> {
         let Some(pid) = self.pid() else { return Ok(()) };

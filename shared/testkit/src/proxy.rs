@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::Result;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,6 +31,9 @@ struct Faults {
     /// Indexed by direction.
     stall: [bool; 2],
     swallow: [bool; 2],
+    delay: [Duration; 2],
+    /// Connections of an older one are half-closed.
+    half_closed: [u64; 2],
 }
 
 struct Shared {
@@ -38,12 +42,14 @@ struct Shared {
     /// Bytes each direction still lets through before everything is cut.
     budgets: Mutex<[Option<u64>; 2]>,
     accepted: AtomicU64,
+    open: AtomicU64,
     passed: [AtomicU64; 2],
 }
 
 /// A proxy on 127.0.0.1 in front of one server. A client that goes through it sees, when told:
-/// connections cut ([`Self::cut`]) or after so many bytes ([`Self::cut_after`]), new ones refused
-/// ([`Self::refuse`]), bytes held back ([`Self::stall`]) or thrown away ([`Self::swallow`]).
+/// connections cut ([`Self::cut`]) or after so many bytes ([`Self::cut_after`]) or in one direction only
+/// ([`Self::half_close`]), new ones refused ([`Self::refuse`]), bytes slowed down ([`Self::delay`]), held back
+/// ([`Self::stall`]) or thrown away ([`Self::swallow`]).
 /// `swallow(ToClient)` then `cut()` is the classic unknown outcome: the server did it, nobody was told.
 /// [`Self::heal`] ends all faults. Runs on the runtime it was started on.
 pub struct FaultProxy {
@@ -62,6 +68,7 @@ impl FaultProxy {
             faults: watch::Sender::new(Faults::default()),
             budgets: Mutex::default(),
             accepted: AtomicU64::new(0),
+            open: AtomicU64::new(0),
             passed: Default::default(),
         });
         let task = tokio::spawn(accept(addr, listener, Arc::clone(&shared)));
@@ -83,6 +90,22 @@ impl FaultProxy {
         self.shared.budgets.lock().unwrap()[direction as usize] = Some(bytes);
     }
 
+    /// Whether a [`Self::cut_after`] is still to come.
+    pub fn cut_is_due(&self) -> bool {
+        self.shared.budgets.lock().unwrap().iter().any(Option::is_some)
+    }
+
+    /// On the connections there are, nothing more comes in this direction: its receiver sees the end of the stream,
+    /// what is sent is thrown away. The other direction goes on until one of the two sides closes.
+    pub fn half_close(&self, direction: Direction) {
+        self.shared.faults.send_modify(|faults| faults.half_closed[direction as usize] += 1);
+    }
+
+    /// Bytes of this direction wait so long, each read of at most 64 KiB for itself.
+    pub fn delay(&self, direction: Direction, by: Duration) {
+        self.shared.faults.send_modify(|faults| faults.delay[direction as usize] = by);
+    }
+
     /// New connections are refused by the kernel; those there are go on.
     pub fn refuse(&self) {
         self.shared.faults.send_modify(|faults| faults.refuse = true);
@@ -99,17 +122,23 @@ impl FaultProxy {
         self.shared.faults.send_modify(|faults| faults.swallow[direction as usize] = true);
     }
 
-    /// Ends all faults: what was stalled flows, connections are accepted.
+    /// Ends all faults: what was stalled flows, connections are accepted. Half-closed ones stay what they are.
     pub fn heal(&self) {
         *self.shared.budgets.lock().unwrap() = [None; 2];
         self.shared.faults.send_modify(|faults| {
-            *faults = Faults { generation: faults.generation, ..Faults::default() };
+            let Faults { generation, half_closed, .. } = *faults;
+            *faults = Faults { generation, half_closed, ..Faults::default() };
         });
     }
 
     /// Connections accepted so far.
     pub fn connections(&self) -> u64 {
         self.shared.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Connections there are.
+    pub fn open(&self) -> u64 {
+        self.shared.open.load(Ordering::Relaxed)
     }
 
     /// Bytes that have passed in a direction, swallowed ones not counted.
@@ -155,24 +184,51 @@ async fn accept(addr: SocketAddr, listener: TcpListener, shared: Arc<Shared>) {
 /// Both sockets are closed when this ends, for one direction never outlives the other.
 async fn serve(client: TcpStream, shared: Arc<Shared>) {
     let mut faults = shared.faults.subscribe();
-    let born = faults.borrow_and_update().generation;
+    let born = *faults.borrow_and_update();
     let Ok(server) = TcpStream::connect(shared.upstream).await else { return };
     let _ = client.set_nodelay(true);
     let _ = server.set_nodelay(true);
+    shared.open.fetch_add(1, Ordering::Relaxed);
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
-        _ = faults.wait_for(|faults| faults.generation != born) => {}
-        () = pump(Direction::ToServer, from_client, to_server, &shared) => {}
-        () = pump(Direction::ToClient, from_server, to_client, &shared) => {}
+        _ = faults.wait_for(|faults| faults.generation != born.generation) => {}
+        () = pump(Direction::ToServer, from_client, to_server, &shared, born) => {}
+        () = pump(Direction::ToClient, from_server, to_client, &shared, born) => {}
     }
+    shared.open.fetch_sub(1, Ordering::Relaxed);
 }
 
-async fn pump(direction: Direction, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared) {
+/// `born`: the faults when the connection was accepted.
+async fn pump(
+    direction: Direction,
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    shared: &Shared,
+    born: Faults,
+) {
     let mut faults = shared.faults.subscribe();
+    let mut closed = shared.faults.subscribe();
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        let Ok(read @ 1..) = from.read(&mut buffer).await else { return };
+        let half_closed = closed.wait_for(|faults| {
+            faults.half_closed[direction as usize] != born.half_closed[direction as usize]
+        });
+        let read = tokio::select! {
+            biased;
+            _ = half_closed => None,
+            read = from.read(&mut buffer) => Some(read),
+        };
+        let Some(read) = read else {
+            let _ = to.shutdown().await;
+            while let Ok(1..) = from.read(&mut buffer).await {}
+            return;
+        };
+        let Ok(read @ 1..) = read else { return };
+        let delay = faults.borrow().delay[direction as usize];
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         if faults.wait_for(|faults| !faults.stall[direction as usize]).await.is_err() {
             return;
         }

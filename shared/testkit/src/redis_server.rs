@@ -114,6 +114,16 @@ impl Redis {
         self.end("KILL").await
     }
 
+    /// SIGSTOP: connections stay, nothing answers.
+    pub fn pause(&self) -> Result<()> {
+        self.pid().map_or(Ok(()), |pid| os::signal(&[pid], "STOP"))
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) -> Result<()> {
+        self.pid().map_or(Ok(()), |pid| os::signal(&[pid], "CONT"))
+    }
+
     /// Starts the server again on the same port and data, after [`Self::stop`] if it still runs.
     pub async fn restart(&self) -> Result<()> {
         self.stop().await?;

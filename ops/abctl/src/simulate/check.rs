@@ -1,12 +1,12 @@
 //! The database against the oracle: counters, moments, and, when the oracle kept them, every raw row.
 
 use super::expect;
-use super::oracle::{Counts, Oracle, Rows};
-use super::world::World;
+use super::oracle::{Booking, Counts, Oracle, Rows};
+use super::world::{EVENTS, World};
 use crate::verify::{RawRows, read_all};
 use domain::{ExperimentId, Moments, Overflow, Timestamp};
 use std::collections::HashMap;
-use store::{Experiment, Store, StoreError};
+use store::{ConversionRow, Experiment, Store, StoreError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
@@ -119,8 +119,13 @@ impl Checker<'_> {
                     conversions += 1;
                     let experiment = index.get(&c.experiment).copied();
                     let key = (unit.user_id.clone(), experiment, c.key.clone());
-                    if experiment.is_none() != c.experiment.is_none() || !rows.conversions.contains(&key) {
-                        found.push(format!("{}: conversion {c:?} was never sent", unit.user_id));
+                    let known = experiment.is_none() == c.experiment.is_none();
+                    match rows.conversions.get(&key).filter(|_| known) {
+                        Some(booking) if booking.is(c) => {}
+                        Some(booking) => {
+                            found.push(format!("{}: conversion {c:?}, expected {booking:?}", unit.user_id));
+                        }
+                        None => found.push(format!("{}: conversion {c:?} was never sent", unit.user_id)),
                     }
                 }
             }
@@ -135,5 +140,13 @@ impl Checker<'_> {
             ));
         }
         Ok(())
+    }
+}
+
+impl Booking {
+    fn is(&self, row: &ConversionRow) -> bool {
+        EVENTS.get(usize::from(self.event)).is_some_and(|name| *name == row.metric)
+            && self.millionths == row.value.0
+            && self.at.is_none_or(|at| Timestamp::from_millis(at) == row.occurred_at)
     }
 }

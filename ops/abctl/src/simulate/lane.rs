@@ -1,8 +1,8 @@
 //! A lane: users whose events go one batch after another, so that each user's arrive in the order written.
 
-use super::oracle::{Counts, Oracle, outcome};
+use super::oracle::{Booking, Counts, Oracle, outcome};
 use super::rng::Rng;
-use super::script::{Author, Event, Habits, Key, User, What};
+use super::script::{Author, Event, Habits, User, What};
 use super::world::{EVENTS, World};
 use bytes::Bytes;
 use domain::{BatchId, Decimal, ExperimentId, Timestamp};
@@ -131,8 +131,8 @@ impl Lane {
             self.write(body, &user, &event);
             if let What::Conversion { key, .. } = event.what {
                 batch.keyless += u32::from(key.is_none());
-                self.keep_row(batch, index, &user, event.experiment, key);
             }
+            self.keep_row(batch, index, &user, &event);
         }
         user.sent += 1;
         if user.sent < user.events.len() {
@@ -158,8 +158,9 @@ impl Lane {
         self.oracle.settle(&Self::author(&self.plot), user);
     }
 
-    fn keep_row(&mut self, batch: &Batch, index: u32, user: &User, experiment: Option<u8>, key: Option<Key>) {
+    fn keep_row(&mut self, batch: &Batch, index: u32, user: &User, event: &Event) {
         let Some(rows) = &mut self.oracle.rows else { return };
+        let What::Conversion { event: name, millionths, key } = event.what else { return };
         let key = match key {
             Some(key) => key.text(&user.id),
             None => {
@@ -167,7 +168,8 @@ impl Lane {
                 id.key_of(index)
             }
         };
-        rows.conversions.insert((user.id.clone(), experiment, key));
+        let booking = Booking { event: name, millionths, at: event.at };
+        rows.conversions.entry((user.id.clone(), event.experiment, key)).or_insert(booking);
     }
 
     /// One event as JSON, with a comma behind. Spellings the API allows alternate.

@@ -3,7 +3,7 @@
 
 use super::script::{Author, DAY, Event, Key, User, What};
 use super::world::{Experiment, Kind};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// Everything expected of the events sent.
 #[derive(Debug, Default, Clone)]
@@ -58,10 +58,20 @@ pub struct MetricTruth {
 
 #[derive(Debug, Default, Clone)]
 pub struct Rows {
-    /// (user, experiment, key as stored).
-    pub conversions: HashSet<(String, Option<u8>, String)>,
+    /// (user, experiment, key as stored) -> what was sent first under the key.
+    pub conversions: HashMap<(String, Option<u8>, String), Booking>,
     /// (user, experiment) -> (arm, unix milliseconds).
     pub enrollments: HashMap<(String, u8), (u8, i64)>,
+}
+
+/// What a stored conversion says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Booking {
+    /// Index into [`super::world::EVENTS`].
+    pub event: u8,
+    pub millionths: i64,
+    /// Unix milliseconds; `None`: when it was received.
+    pub at: Option<i64>,
 }
 
 /// What happens to one event when it is applied.

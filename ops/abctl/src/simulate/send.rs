@@ -107,29 +107,13 @@ pub async fn send_all(
 }
 
 async fn send(batch: &Batch, client: &mut Client, manner: &Manner) -> Result<Answers, SendError> {
-    let prefer = manner.wait.map(|seconds| format!("wait={seconds}"));
-    let mut headers = vec![("idempotency-key", batch.key.as_str())];
-    headers.extend(prefer.as_deref().map(|p| ("prefer", p)));
     let deadline = Instant::now() + manner.patience;
     let mut pause = Duration::from_millis(20);
     let mut retries = 0;
     loop {
-        let outcome = client.post("/api/v1/events", &headers, batch.body.clone()).await;
-        let (last, asked) = match outcome {
-            Ok(answer) if matches!(answer.status, 200 | 202) => {
-                let mut answers = acknowledged(batch, &answer)?;
-                answers.retries = retries;
-                return Ok(answers);
-            }
-            Ok(answer) if matches!(answer.status, 408 | 429 | 502 | 503 | 504) => {
-                (format!("{} {}", answer.status, answer.text()), answer.retry_after)
-            }
-            Ok(answer) => {
-                let key = batch.key.clone();
-                return Err(SendError::Refused { key, status: answer.status, body: answer.text() });
-            }
-            Err(error @ (HttpError::Base(_) | HttpError::Request(_))) => return Err(error.into()),
-            Err(error) => (error.to_string(), None),
+        let (last, asked) = match attempt(batch, client, manner.wait).await? {
+            Attempt::Acknowledged(answers) => return Ok(Answers { retries, ..answers }),
+            Attempt::Unknown { last, asked } => (last, asked),
         };
         if Instant::now() >= deadline {
             return Err(SendError::Patience { key: batch.key.clone(), patience: manner.patience, last });
@@ -138,6 +122,38 @@ async fn send(batch: &Batch, client: &mut Client, manner: &Manner) -> Result<Ans
         tokio::time::sleep(asked.unwrap_or(pause).min(pause)).await;
         pause = (pause * 2).min(Duration::from_secs(1));
         retries += 1;
+    }
+}
+
+/// What came of one attempt.
+pub enum Attempt {
+    Acknowledged(Answers),
+    /// Accepted, in part or not at all: to be tried again, after so long if the gateway said so.
+    Unknown {
+        last: String,
+        asked: Option<Duration>,
+    },
+}
+
+/// Sends a batch once. An error: it must not be sent again as it is.
+pub async fn attempt(batch: &Batch, client: &mut Client, wait: Option<u32>) -> Result<Attempt, SendError> {
+    let prefer = wait.map(|seconds| format!("wait={seconds}"));
+    let mut headers = vec![("idempotency-key", batch.key.as_str())];
+    headers.extend(prefer.as_deref().map(|p| ("prefer", p)));
+    match client.post("/api/v1/events", &headers, batch.body.clone()).await {
+        Ok(answer) if matches!(answer.status, 200 | 202) => {
+            acknowledged(batch, &answer).map(Attempt::Acknowledged)
+        }
+        Ok(answer) if matches!(answer.status, 408 | 429 | 502 | 503 | 504) => {
+            let last = format!("{} {}", answer.status, answer.text());
+            Ok(Attempt::Unknown { last, asked: answer.retry_after })
+        }
+        Ok(answer) => {
+            let key = batch.key.clone();
+            Err(SendError::Refused { key, status: answer.status, body: answer.text() })
+        }
+        Err(error @ (HttpError::Base(_) | HttpError::Request(_))) => Err(error.into()),
+        Err(error) => Ok(Attempt::Unknown { last: error.to_string(), asked: None }),
     }
 }
 

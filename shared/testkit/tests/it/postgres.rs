@@ -67,3 +67,16 @@ async fn a_bad_setting_is_an_error_that_shows_the_log() {
     let error = Postgres::start_with(&[("shared_buffers", "many")]).await.err().unwrap();
     assert!(error.to_string().contains("shared_buffers"), "{error:#}");
 }
+
+#[tokio::test]
+async fn a_paused_server_answers_when_it_is_resumed() {
+    let server = Postgres::fast().await.unwrap();
+    let client = server.connect("postgres").await.unwrap();
+    server.pause().unwrap();
+    let answer = client.query_one("SELECT 7", &[]);
+    tokio::pin!(answer);
+    let early = tokio::time::timeout(std::time::Duration::from_millis(100), &mut answer).await;
+    assert!(early.is_err());
+    server.resume().unwrap();
+    assert_eq!(answer.await.unwrap().get::<_, i32>(0), 7);
+}

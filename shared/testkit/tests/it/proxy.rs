@@ -1,4 +1,7 @@
+use std::time::{Duration, Instant};
 use testkit::{Direction, FaultProxy, Redis};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 async fn connect(
     server: &Redis,
@@ -66,4 +69,63 @@ async fn faults_come_and_go() {
     while connect(&server, &proxy).await.is_err() {
         tokio::task::yield_now().await;
     }
+}
+
+/// Both ends of a connection through a proxy.
+async fn connected() -> (FaultProxy, TcpStream, TcpStream) {
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = FaultProxy::start(server.local_addr().unwrap()).await.unwrap();
+    let client = TcpStream::connect(proxy.addr()).await.unwrap();
+    let (accepted, _) = server.accept().await.unwrap();
+    (proxy, client, accepted)
+}
+
+#[tokio::test]
+async fn a_half_closed_connection_goes_on_in_the_other_direction() {
+    for direction in [Direction::ToServer, Direction::ToClient] {
+        let (proxy, client, server) = connected().await;
+        let (mut deaf, mut heard) = match direction {
+            Direction::ToServer => (server, client),
+            Direction::ToClient => (client, server),
+        };
+        proxy.half_close(direction);
+        let mut end = [0; 8];
+        assert_eq!(deaf.read(&mut end).await.unwrap(), 0);
+        heard.write_all(b"into the void").await.unwrap();
+        proxy.heal();
+        deaf.write_all(b"still on").await.unwrap();
+        heard.read_exact(&mut end).await.unwrap();
+        assert_eq!(&end, b"still on");
+        // Until that one closes.
+        assert_eq!(proxy.open(), 1);
+        drop(deaf);
+        assert_eq!(heard.read(&mut end).await.unwrap_or(0), 0);
+    }
+}
+
+#[tokio::test]
+async fn delayed_bytes_come_late_and_whole() {
+    let (proxy, mut client, mut server) = connected().await;
+    let by = Duration::from_millis(30);
+    proxy.delay(Direction::ToServer, by);
+    let begun = Instant::now();
+    client.write_all(b"slowly").await.unwrap();
+    let mut read = [0; 6];
+    server.read_exact(&mut read).await.unwrap();
+    // A lower bound: no machine is too slow for it.
+    assert!(&read == b"slowly" && begun.elapsed() >= by);
+}
+
+#[tokio::test]
+async fn a_cut_that_has_not_happened_is_due() {
+    let (proxy, mut client, mut server) = connected().await;
+    proxy.cut_after(Direction::ToServer, 4);
+    assert!(proxy.cut_is_due());
+    client.write_all(b"four").await.unwrap();
+    let mut read = Vec::new();
+    let _ = server.read_to_end(&mut read).await;
+    assert_eq!((read.as_slice(), proxy.cut_is_due()), (&b"four"[..], false));
+    proxy.cut_after(Direction::ToClient, 4);
+    proxy.heal();
+    assert!(!proxy.cut_is_due());
 }

@@ -41,3 +41,17 @@ async fn settings_are_those_of_production_unless_weakened() {
     assert_eq!(setting(&weak, "appendonly").await, "no");
     assert_eq!(setting(&weak, "maxmemory-policy").await, "allkeys-lru");
 }
+
+#[tokio::test]
+async fn a_paused_server_answers_when_it_is_resumed() {
+    let server = Redis::start_with(&[("appendonly", "no")]).await.unwrap();
+    let mut connection = server.connect().await.unwrap();
+    server.pause().unwrap();
+    let ping = redis::cmd("PING");
+    let answer = ping.query_async::<String>(&mut connection);
+    tokio::pin!(answer);
+    let early = tokio::time::timeout(std::time::Duration::from_millis(100), &mut answer).await;
+    assert!(early.is_err());
+    server.resume().unwrap();
+    assert_eq!(answer.await.unwrap(), "PONG");
+}
