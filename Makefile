@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test e2e demo-services demo sdks bench check deny clean
+.PHONY: help setup build test e2e demo-services demo sdks chaos bench check deny clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,12 @@ demo-services: setup ## Run three tiers, PostgreSQL and Redis as separate proces
 sdks: setup ## Run real SDKs, unmodified, while the gateway is killed (installs them from PyPI and npm: network)
 	$(CARGO) build --locked --workspace --bins
 	@CARGO='$(CARGO)' sh ops/clients/real/run.sh
+
+SECONDS ?= 120
+SEED ?= $(shell date +%s)
+chaos: setup ## Break everything that can break for SECONDS (120), by SEED (another each time): nothing may be lost
+	$(CARGO) build --locked --workspace --bins
+	@$(CARGO) run --locked --quiet --bin chaos -- $(SECONDS) $(SEED)
 
 bench: setup ## Measure speed against the machine's own ceilings (release build, takes minutes)
 	$(CARGO) build --locked --release --workspace --bins

@@ -114,7 +114,13 @@ impl System {
     }
 }
 
-fn tier(binary: &str, setup: &Setup, redis_url: &str, database_url: &str) -> Result<(Process, SocketAddr)> {
+/// One of the programs, and where it answers; returns while it starts.
+pub(crate) fn tier(
+    binary: &str,
+    setup: &Setup,
+    redis_url: &str,
+    database_url: &str,
+) -> Result<(Process, SocketAddr)> {
     let (addr, internal) = (free_addr()?, free_addr()?);
     let mut process = Process::of(binary)?
         .env("AB_PORT", addr.port().to_string())

@@ -6,6 +6,7 @@ mod support;
 
 mod abctl;
 mod bad_input;
+mod chaos;
 mod clients;
 mod faults;
 mod killer;
