@@ -62,6 +62,12 @@ impl Db {
         Db { backend, location, store, tables }
     }
 
+    /// What is ready already.
+    pub async fn of(backend: Backend, location: Location, tables: Tables) -> Db {
+        let store = store::connect(&location).await.unwrap();
+        Db { backend, location, store, tables }
+    }
+
     pub async fn execute(&self, sql: &str) {
         match &self.tables {
             Tables::Postgres(client) => client.batch_execute(sql).await.unwrap(),

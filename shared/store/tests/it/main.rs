@@ -12,6 +12,7 @@ mod conversions;
 mod experiments;
 mod files;
 mod model;
+mod moving;
 mod receipts;
 mod units;
 mod upkeep;
