@@ -26,9 +26,13 @@ e2e: setup ## Run the end-to-end tests only
 	$(CARGO) build --locked --workspace --bins --test '*'
 	$(CARGO) test --locked --workspace --test e2e
 
-demo: demo-services
+# `--bin` and no `-p`, for the same reason.
+demo: ## Run everything in one process, no server needed, and show the results of 200,000 simulated events
+	@sh ops/setup.sh c
+	$(CARGO) build --locked --bin abctl
+	@$(CARGO) run --locked --quiet --bin abctl -- demo
 
-demo-services: setup ## Run three tiers, PostgreSQL and Redis as separate processes and show the results of 200,000 events
+demo-services: setup ## Run the same through three tiers, PostgreSQL and Redis as processes of their own
 	$(CARGO) build --locked --workspace --bins
 	@$(CARGO) run --locked --quiet --bin demo
 

@@ -1,6 +1,7 @@
 //! The command line. Settings (`AB_*`) are flags of every command; exit 0 done, 1 failed, 2 bad usage.
 
 use crate::accounting::Accounting;
+use crate::demo::Demo;
 use crate::experiments::Experiments;
 use crate::output;
 use crate::results::Results;
@@ -32,6 +33,7 @@ enum Command {
     /// Database (SQLite), keys and a lock are in the directory --data. The queue is in memory, and a request is
     /// answered once its events are committed. The first start prints two keys and three calls to try.
     Up,
+    Demo(Demo),
     #[command(flatten)]
     Tool(Tool),
 }
@@ -65,6 +67,7 @@ pub fn main() -> ExitCode {
             let settings = settings(Tier::OneProcess, &matches);
             boot::run_loaded(Tier::OneProcess, settings, |boot| up::run(boot, cli.json))
         }
+        Command::Demo(demo) => demo.main(cli.json),
         Command::Tool(command) => tool(&command, &matches, cli.json),
     }
 }
@@ -72,8 +75,12 @@ pub fn main() -> ExitCode {
 /// Each command has the settings of its tier as flags, which come after its own options in the help.
 fn command() -> clap::Command {
     Cli::command().mut_subcommands(|command| {
-        let tier = if command.get_name() == "up" { Tier::OneProcess } else { Tier::Tool };
-        let flags = settings::flags(tier);
+        let flags = match command.get_name() {
+            "up" => settings::flags(Tier::OneProcess),
+            // Whose process, directory and keys are its own.
+            "demo" => Vec::new(),
+            _ => settings::flags(Tier::Tool),
+        };
         command.args(flags.into_iter().map(|flag| flag.global(true).help_heading("Settings")))
     })
 }

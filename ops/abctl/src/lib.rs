@@ -6,6 +6,7 @@ pub mod accounting;
 pub mod api;
 pub mod cli;
 pub mod client;
+pub mod demo;
 pub mod experiments;
 mod output;
 pub mod results;

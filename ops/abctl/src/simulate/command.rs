@@ -158,7 +158,8 @@ async fn check(simulation: &Simulation, outcome: &Outcome, settings: &Settings) 
     Ok(checker.differences(&outcome.oracle, partitions).await?)
 }
 
+/// Unix milliseconds.
 #[allow(clippy::disallowed_methods)] // the one place that reads the clock
-fn now_ms() -> Result<i64> {
+pub fn now_ms() -> Result<i64> {
     Ok(i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_millis())?)
 }

@@ -13,7 +13,7 @@ pub mod send;
 pub mod trial;
 pub mod world;
 
-pub use command::Simulate;
+pub use command::{Simulate, now_ms};
 
 use crate::client::{Client, HttpError};
 use lane::{Lane, Plot};

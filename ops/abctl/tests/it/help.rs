@@ -11,6 +11,7 @@ fn help_is_as_reviewed() {
         ("experiments_create", vec!["experiments", "create", "--help"]),
         ("experiments_list", vec!["experiments", "list", "--help"]),
         ("experiments_start", vec!["experiments", "start", "--help"]),
+        ("demo", vec!["demo", "--help"]),
         ("results", vec!["results", "--help"]),
         ("up", vec!["up", "--help"]),
     ] {
