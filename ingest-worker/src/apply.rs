@@ -87,8 +87,7 @@ async fn apply_chunk(
     let mut culprits = Culprits::new();
     let mut fresh = false;
     loop {
-        let trial =
-            Trial { chunk: &chunk, last: last.id, day, culprits: &culprits, before: chunk.events.len() };
+        let trial = Trial { chunk, last: last.id, day, culprits: &culprits, before: chunk.events.len() };
         let refused = match trial.run(store, cache).await {
             Ok(Ok(written)) => {
                 store.commit().await?;

@@ -1,9 +1,10 @@
 //! What the owner of a partition remembers between transactions. Valid exactly while its compare-and-set succeeds;
 //! dropped whole when anything fails.
 
-use crate::chunk::{FORGET_WRITER_MS, Writers};
+use crate::chunk::Writers;
 use domain::{Day, ExperimentId, Moments, Partition, Plan, Unit, UnitId};
 use foldhash::{HashMap, HashMapExt};
+use queue::numbering::is_forgotten;
 use std::sync::Arc;
 use store::apply::{Known, PartitionState};
 use store::{Experiment, MomentsKey};
@@ -55,7 +56,7 @@ impl PartitionCache {
 
     /// Writers that have been silent for too long at `now_ms` of stream time.
     pub fn silent_writers(&self, now_ms: u64) -> Vec<Uuid> {
-        let silent = self.writers.values().filter(|w| w.seen_ms.saturating_add(FORGET_WRITER_MS) < now_ms);
+        let silent = self.writers.values().filter(|w| is_forgotten(w.seen_ms, now_ms));
         silent.map(|w| w.writer).collect()
     }
 

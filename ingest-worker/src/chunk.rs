@@ -4,15 +4,13 @@ use domain::event::{Conversion, Exposure};
 use domain::{Day, ExperimentId, Timestamp, UnitId};
 use foldhash::HashMap;
 use queue::frame::{self, BadFrame, Control, Events, Frame};
+use queue::numbering::{Judgement, Since, Stamp, judge};
 use queue::reader::Entry;
 use store::WriterRow;
 use uuid::Uuid;
 
 /// The last entry applied of every writer of a partition.
 pub type Writers = HashMap<Uuid, WriterRow>;
-
-/// A writer silent for so much stream time (24 hours) is forgotten. Gateways begin anew under another id before.
-pub const FORGET_WRITER_MS: u64 = 24 * 3600 * 1000;
 
 /// Entries taken apart. Borrows their bytes.
 #[derive(Default)]
@@ -109,19 +107,15 @@ impl<'a> Chunk<'a> {
             });
             return;
         }
-        let last = self.writers.get(&entry.writer).or_else(|| known.get(&entry.writer)).copied();
-        let (number, total) = last.map_or((0, 0), |w| (w.number, w.total));
-        // An unknown writer that was silent already when others were forgotten is one of those forgotten: a stream
-        // read again from its beginning shows it once more.
-        let forgotten = last.is_none() && entry.id.ms.saturating_add(FORGET_WRITER_MS) < newest;
-        if entry.number <= number || forgotten {
+        let last = self.writers.get(&entry.writer).or_else(|| known.get(&entry.writer));
+        let last = last.map(|w| Stamp { number: w.number, total: w.total });
+        let Judgement::Apply(since) = judge(last, entry.stamp(), entry.id.ms, newest) else {
             self.resent += 1;
             return;
-        }
-        let sent = entry.total.saturating_sub(total);
-        let read = self.read_frames(entry, sent, entry.number == number + 1);
-        self.accepted += sent.max(read);
-        self.lost += sent.saturating_sub(read);
+        };
+        let found = self.read_frames(entry, since);
+        self.accepted += since.accepted(found);
+        self.lost += since.lost(found);
         let row = WriterRow {
             writer: entry.writer,
             number: entry.number,
@@ -131,10 +125,10 @@ impl<'a> Chunk<'a> {
         self.writers.insert(entry.writer, row);
     }
 
-    /// Returns the number of events found, readable or not. `sent` is how many this entry has if `contiguous`.
-    fn read_frames(&mut self, entry: &'a Entry, sent: u64, contiguous: bool) -> u64 {
+    /// Returns the number of events found, readable or not.
+    fn read_frames(&mut self, entry: &'a Entry, since: Since) -> u64 {
         if self.unread {
-            let events = if contiguous { sent } else { announced(entry) };
+            let events = if since.contiguous { since.events } else { announced(entry) };
             self.unreadable.push(Unreadable {
                 entry,
                 frame: None,
@@ -166,7 +160,7 @@ impl<'a> Chunk<'a> {
                 }
                 Err(BadFrame { bytes, events, error }) => {
                     // Without a sound header the writer's totals still say how many were in there.
-                    let rest = if contiguous { sent.saturating_sub(found) } else { 0 };
+                    let rest = if since.contiguous { since.lost(found) } else { 0 };
                     let events = events.map_or(rest, u64::from);
                     found += events;
                     self.unreadable.push(Unreadable {

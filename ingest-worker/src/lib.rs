@@ -26,6 +26,7 @@ pub mod tally;
 
 pub use lane::{Lane, LaneConfig, Ownership};
 pub use lanes::Lanes;
+pub use members::Sessions;
 pub use metrics::{Progress, WorkerMetrics};
 pub use start::{run, serve};
 

@@ -7,10 +7,10 @@
 
 use std::time::Duration;
 
-/// Owners forget writers that are silent for so much stream time: nothing grows without bound.
-pub const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
-/// A writer silent for so long begins anew under another id: the next number of a forgotten one would look like a
-/// loss.
+/// Of stream time: 24 hours.
+const FORGET_AFTER_MS: u64 = 24 * 3600 * 1000;
+/// A writer silent for so long begins anew under another id: the next number of one that owners have forgotten would
+/// look like a loss.
 pub const RENEW_AFTER: Duration = Duration::from_secs(12 * 3600);
 
 /// A writer's side.
@@ -88,26 +88,56 @@ impl Numbering {
     }
 }
 
-/// What an entry means to the owner of the partition, given the last one it applied of the same writer
-/// (`Stamp::default()` of an unknown writer).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Judgement {
-    /// Written twice: skip it.
-    Duplicate,
-    Next,
-    /// Entries between the last and this one are gone, with so many events. Apply this one.
-    Jump {
-        lost_events: u64,
-    },
+/// Whether the owner of a partition forgets a writer last seen at `seen_ms`, when the newest entry applied is of
+/// `newest_ms`: so that the writers remembered do not grow without bound.
+pub fn is_forgotten(seen_ms: u64, newest_ms: u64) -> bool {
+    seen_ms.saturating_add(FORGET_AFTER_MS) < newest_ms
 }
 
-/// Judges an entry that carries `stamp` and, by the headers of its frames, `events` events.
-pub fn judge(last: Stamp, stamp: Stamp, events: u64) -> Judgement {
+/// What an entry means to the owner of the partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judgement {
+    /// Applied before: written twice, or met again after its writer was forgotten. Skip it.
+    Duplicate,
+    Apply(Since),
+}
+
+/// What an entry to be applied says of its writer's events since the last one applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Since {
+    /// By the totals: events of this entry, and of those in between that are gone.
+    pub events: u64,
+    /// None is gone in between: all the events are, or were, in this entry.
+    pub contiguous: bool,
+}
+
+/// Judges the entry `stamp` of `ms`, given the last one applied of the same writer (`None`: of an unknown writer) and
+/// the time of the newest entry applied of any.
+pub fn judge(last: Option<Stamp>, stamp: Stamp, ms: u64, newest_ms: u64) -> Judgement {
+    // Unknown, and silent already when others were forgotten: a stream that is read again from its beginning shows
+    // those once more.
+    if last.is_none() && is_forgotten(ms, newest_ms) {
+        return Judgement::Duplicate;
+    }
+    let last = last.unwrap_or_default();
     if stamp.number <= last.number {
-        Judgement::Duplicate
-    } else if stamp.number == last.number + 1 {
-        Judgement::Next
-    } else {
-        Judgement::Jump { lost_events: stamp.total.saturating_sub(last.total).saturating_sub(events) }
+        return Judgement::Duplicate;
+    }
+    Judgement::Apply(Since {
+        events: stamp.total.saturating_sub(last.total),
+        contiguous: stamp.number == last.number + 1,
+    })
+}
+
+impl Since {
+    /// Events that are gone when `found` are in the entry: those of entries in between, and those that the entry
+    /// itself had and has not any more.
+    pub fn lost(self, found: u64) -> u64 {
+        self.events.saturating_sub(found)
+    }
+
+    /// Events to account for. Frames are believed when they hold more than the totals say.
+    pub fn accepted(self, found: u64) -> u64 {
+        self.events.max(found)
     }
 }

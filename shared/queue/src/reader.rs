@@ -13,6 +13,7 @@ use domain::Timestamp;
 use uuid::Uuid;
 
 use crate::QueueError;
+use crate::numbering::Stamp;
 
 /// Longest wait for an entry. After it the stream is looked at again.
 pub const BLOCK_MAX: Duration = Duration::from_secs(1);
@@ -95,6 +96,12 @@ pub struct Entry {
     pub payload: Bytes,
     /// Not written by one of our writers: a field is missing or has another shape.
     pub malformed: bool,
+}
+
+impl Entry {
+    pub fn stamp(&self) -> Stamp {
+        Stamp { number: self.number, total: self.total }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

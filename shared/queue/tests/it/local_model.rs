@@ -10,7 +10,7 @@ use domain::{Partition, Timestamp};
 use proptest::prelude::*;
 use queue::Queue;
 use queue::local::{LocalConfig, LocalQueue};
-use queue::numbering::{Judgement, Stamp, judge};
+use queue::numbering::{Judgement, Since, Stamp, judge};
 use queue::producer::{Outgoing, Producer, SendError};
 use queue::reader::{EntryId, Read, Reader};
 use queue::reporter::Reporter;
@@ -231,12 +231,12 @@ impl World {
             assert!(entry.id > before && entry.id > part.position, "{} after {before}", entry.id);
             let frame = &mut part.sent[part.read];
             assert_eq!(names(&entry), [frame.name.as_str()]);
-            let stamp = Stamp { number: entry.number, total: entry.total };
+            let stamp = entry.stamp();
             let seen = (entry.id, entry.writer, stamp);
             if frame.seen.is_none() {
-                let last = part.stamps.insert(entry.writer, stamp).unwrap_or_default();
-                assert_eq!(judge(last, stamp, frame.events), Judgement::Next);
-                assert_eq!(stamp.total, last.total + frame.events);
+                let last = part.stamps.insert(entry.writer, stamp);
+                let next = Since { events: frame.events, contiguous: true };
+                assert_eq!(judge(last, stamp, entry.id.ms, entry.id.ms), Judgement::Apply(next));
             }
             assert_eq!(*frame.seen.get_or_insert(seen), seen, "read again it is the same");
             part.read += 1;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use queue::Queue;
-use queue::numbering::{Judgement, Stamp, judge};
+use queue::numbering::{Judgement, judge};
 use queue::producer::{Outgoing, Producer, SendError};
 use queue::redis::{ProducerConfig, RedisQueue};
 use testkit::{Direction, FaultProxy, Redis};
@@ -117,14 +117,15 @@ async fn an_emptied_server_shows_as_a_jump_of_so_many_events() {
     let redis = Redis::start().await.unwrap();
     let producer = queue(&redis.url()).producer();
     send(&*producer, "a", 5).await;
-    let last = entries(&redis).await.remove(0);
-    let last = Stamp { number: last.number, total: last.total };
+    let last = entries(&redis).await.remove(0).stamp();
     send(&*producer, "b", 7).await;
     redis.restart_empty().await.unwrap();
     send(&*producer, "c", 1).await;
     let entry = entries(&redis).await.remove(0);
-    let stamp = Stamp { number: entry.number, total: entry.total };
-    assert_eq!(judge(last, stamp, 1), Judgement::Jump { lost_events: 7 });
+    let Judgement::Apply(since) = judge(Some(last), entry.stamp(), entry.id.ms, entry.id.ms) else {
+        panic!("it is a new one")
+    };
+    assert_eq!((since.contiguous, since.lost(1)), (false, 7));
 }
 
 #[tokio::test]
