@@ -1,27 +1,25 @@
 //! What happens to one request: admitted, read, judged, written, answered.
 
-use std::collections::HashSet;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{BatchId, ExperimentId, Timestamp};
-use foldhash::{HashMap, HashMapExt};
-use queue::catalogue::{Catalogue, Entry, Unavailable};
+use queue::catalogue::{Catalogue, Entry};
 use queue::frame::FrameError;
 use queue::producer::{Outgoing, Producer, SendError};
 use queue::receipts::Receipts;
 use service::http::{App, Found, Method, Payload, Problem, Request, Response};
 use service::settings::Ingest;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Accepted, item_errors, nothing_accepted};
-use crate::body::{self, Fault, Form, Item, Parsed, Refusal, Shape, What};
+use crate::body::{self, Fault, Form, Parsed, Refusal, Shape};
 use crate::clock::{self, Clock};
 use crate::codes::Code;
 use crate::frames::{self, Common};
-use crate::judge::{Judge, Targets, check_open};
+use crate::judge::Judge;
+use crate::lookup::{Lookup, within};
 use crate::options::{Options, Quorum, Reply};
 use crate::routes::{self, Events, Handler};
 use crate::sdks::{Sdk, Terms, cloudevents};
@@ -184,7 +182,7 @@ impl Gateway {
     ) -> Result<(Sent<'a>, Timestamp), Rejection> {
         let (shape, received_at) = (route.shape, clock::now());
         let tenant = request.principal().tenant.as_ref();
-        let named = within(deadline, self.named_experiment(tenant, route)).await?;
+        let named = within(deadline, self.lookup(tenant).named(route)).await?;
         if route.cloudevents {
             let parsed = cloudevents::decode(body::text(body)?, request.headers(), self.terms(request))?;
             return Ok((Sent { parsed, shape, list: "", named }, received_at));
@@ -212,9 +210,10 @@ impl Gateway {
         let (sent, mut faults) = (parsed.total(), std::mem::take(&mut parsed.faults));
         let items = &parsed.items;
         let clock = Clock::new(&self.rules, received_at, parsed.sent_at.or(options.sent_at));
-        let targets = within(deadline, self.targets(tenant, shape, named, items)).await?;
+        let lookup = self.lookup(tenant);
+        let targets = within(deadline, lookup.targets(shape, named, items)).await?;
         let strict = match options.strict {
-            true => Some(within(deadline, self.used_metrics(tenant, items)).await?),
+            true => Some(within(deadline, lookup.used_metrics(items)).await?),
             false => None,
         };
         let judge = Judge { tenant, partitions: self.partitions, clock, targets, strict };
@@ -257,61 +256,8 @@ impl Gateway {
         Ok(())
     }
 
-    /// The experiment in the path, if the route has one.
-    async fn named_experiment(&self, tenant: &str, route: &Events) -> Result<Option<Arc<Entry>>, Refusal> {
-        let Some(name) = &route.experiment else { return Ok(None) };
-        let Some(entry) = self.lookup(tenant, name).await? else {
-            return Err(Refusal::new(Code::UnknownExperiment, "there is no such experiment"));
-        };
-        check_open(&entry, route.shape == Shape::Exposures)
-            .map_err(|(code, detail)| Refusal::new(code, detail))?;
-        Ok(Some(entry))
-    }
-
-    /// Looks up what the items refer to, each experiment once.
-    async fn targets<'a>(
-        &self,
-        tenant: &str,
-        shape: Shape,
-        named: Option<Arc<Entry>>,
-        items: &'a [Item<'_>],
-    ) -> Result<Targets<'a>, Refusal> {
-        if let Some(entry) = named {
-            return Ok(Targets::One(entry));
-        }
-        if shape != Shape::Events {
-            return Ok(Targets::Tenant);
-        }
-        let mut known = HashMap::new();
-        for name in items.iter().filter_map(|item| item.experiment.as_deref()) {
-            if !known.contains_key(name) {
-                known.insert(name, self.lookup(tenant, name).await?);
-            }
-        }
-        Ok(Targets::Named(known))
-    }
-
-    /// Which of the metrics of tenant conversions are in any plan.
-    async fn used_metrics<'a>(
-        &self,
-        tenant: &str,
-        items: &'a [Item<'_>],
-    ) -> Result<HashSet<&'a str>, Refusal> {
-        let metrics = items.iter().filter_map(|item| match &item.what {
-            What::Conversion { metric, .. } if item.experiment.is_none() => Some(metric.as_ref()),
-            What::Conversion { .. } | What::Exposure(_) => None,
-        });
-        let mut used = HashSet::new();
-        for metric in metrics.collect::<HashSet<&str>>() {
-            if self.catalogue.uses_metric(tenant, metric).await.map_err(|e| catalogue_unavailable(&e))? {
-                used.insert(metric);
-            }
-        }
-        Ok(used)
-    }
-
-    async fn lookup(&self, tenant: &str, name: &str) -> Result<Option<Arc<Entry>>, Refusal> {
-        self.catalogue.lookup(tenant, name).await.map_err(|error| catalogue_unavailable(&error))
+    fn lookup<'g>(&'g self, tenant: &'g str) -> Lookup<'g> {
+        Lookup { catalogue: &*self.catalogue, tenant }
     }
 
     /// Writes the frames and answers.
@@ -370,20 +316,6 @@ impl Gateway {
         tally.count(&self.stats);
         Ok(())
     }
-}
-
-async fn within<T>(
-    deadline: Instant,
-    looking_up: impl Future<Output = Result<T, Refusal>>,
-) -> Result<T, Refusal> {
-    let late = |_| Refusal::new(Code::DeadlineExceeded, "the experiments could not be looked up in time");
-    timeout_at(deadline, looking_up).await.map_err(late)?
-}
-
-/// Not knowing is never answered as "there is no such experiment".
-fn catalogue_unavailable(error: &Unavailable) -> Refusal {
-    tracing::debug!(%error, "catalogue unavailable");
-    Refusal::new(Code::CatalogueUnavailable, "the experiments are not known at the moment")
 }
 
 /// Reached only with limits set far above their defaults; anything else is a defect.

@@ -1,0 +1,165 @@
+//! A batch that names many experiments: each is asked for once, several at a time.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::Partition;
+use queue::catalogue::{Catalogue, Entry, Projection, Unavailable};
+use queue::local::LocalQueue;
+use queue::producer::{Producer, WriterTotals};
+use queue::reader::{BLOCK_MAX, EntryId, Read, Reader};
+use queue::receipts::Receipts;
+use queue::reporter::Reporter;
+use queue::{Queue, QueueError, Weakness};
+use serde_json::json;
+use service::boot::{Boot, Listeners};
+use testkit::http::Client;
+
+use crate::rig::{PARTITIONS, TOKEN, catalogue, settings};
+
+/// A queue whose catalogue answers no question at once, and notes them.
+struct Watched {
+    queue: LocalQueue,
+    noted: Arc<Noted>,
+}
+
+#[derive(Default)]
+struct Noted {
+    asked: Mutex<BTreeMap<String, usize>>,
+    under_way: AtomicUsize,
+    most: AtomicUsize,
+}
+
+struct Slow {
+    catalogue: Box<dyn Catalogue>,
+    noted: Arc<Noted>,
+}
+
+impl Slow {
+    async fn note(&self, question: &str) {
+        *self.noted.asked.lock().unwrap().entry(question.to_owned()).or_default() += 1;
+        let under_way = self.noted.under_way.fetch_add(1, Ordering::Relaxed) + 1;
+        self.noted.most.fetch_max(under_way, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+        self.noted.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl Catalogue for Slow {
+    async fn lookup(&self, tenant: &str, reference: &str) -> Result<Option<Arc<Entry>>, Unavailable> {
+        self.note(reference).await;
+        self.catalogue.lookup(tenant, reference).await
+    }
+
+    async fn uses_metric(&self, tenant: &str, metric: &str) -> Result<bool, Unavailable> {
+        self.note(metric).await;
+        self.catalogue.uses_metric(tenant, metric).await
+    }
+
+    async fn check(&self) -> Result<(), Unavailable> {
+        self.catalogue.check().await
+    }
+}
+
+#[async_trait]
+impl Queue for Watched {
+    fn producer(&self) -> Box<dyn Producer> {
+        self.queue.producer()
+    }
+
+    fn reader(&self, partition: Partition, from: EntryId) -> Box<dyn Reader> {
+        self.queue.reader(partition, from)
+    }
+
+    fn reporter(&self) -> Box<dyn Reporter> {
+        self.queue.reporter()
+    }
+
+    fn receipts(&self) -> Box<dyn Receipts> {
+        self.queue.receipts()
+    }
+
+    fn catalogue(&self, max_loaded: usize) -> Box<dyn Catalogue> {
+        Box::new(Slow { catalogue: self.queue.catalogue(max_loaded), noted: Arc::clone(&self.noted) })
+    }
+
+    fn projection(&self) -> Box<dyn Projection> {
+        self.queue.projection()
+    }
+
+    async fn sent_totals(&self) -> Result<Vec<WriterTotals>, QueueError> {
+        self.queue.sent_totals().await
+    }
+
+    async fn weaknesses(&self, patience: Duration) -> Result<Vec<Weakness>, QueueError> {
+        self.queue.weaknesses(patience).await
+    }
+
+    fn settles_on_commit(&self) -> bool {
+        self.queue.settles_on_commit()
+    }
+}
+
+/// Applies whatever comes.
+fn keep_applying(queue: &LocalQueue) {
+    for partition in (0..PARTITIONS).map(Partition) {
+        let (mut reader, reporter) = (queue.reader(partition, EntryId::ZERO), queue.reporter());
+        tokio::spawn(async move {
+            loop {
+                if let Read::Entries(entries) = reader.next(100, BLOCK_MAX).await.unwrap() {
+                    let totals: Vec<_> = entries.iter().map(|entry| (entry.writer, entry.total)).collect();
+                    let position = reader.position();
+                    reporter.report(partition, &totals, &[], position, Duration::ZERO).await;
+                }
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn five_hundred_names_are_asked_for_once_each_and_sixteen_at_a_time() {
+    let (queue, noted) = (LocalQueue::new(PARTITIONS), Arc::<Noted>::default());
+    let projection = queue.projection();
+    let known = catalogue().remove(0);
+    let ticket = projection.begin().await.unwrap();
+    let named = |i: i64| Entry {
+        id: domain::ExperimentId(100 + i),
+        key: format!("name-{i}"),
+        metrics: vec![format!("metric-{i}")],
+        ..known.clone()
+    };
+    projection.reconcile(ticket, (0..250).map(named).collect()).await.unwrap();
+    keep_applying(&queue);
+    let boot = Boot::for_testing(settings("redis://not.used", &[])).unwrap();
+    let shutdown = boot.shutdown.clone();
+    let listeners = Listeners::loopback().await.unwrap();
+    let client = Client::at(listeners.public_addr().unwrap()).bearer(TOKEN);
+    let queue = Arc::new(Watched { queue, noted: Arc::clone(&noted) });
+    let serving = tokio::spawn(ingest_gateway::serve(boot, listeners, queue));
+
+    let event = |i: usize| json!({"type": "conversion", "user_id": "u", "experiment": format!("name-{}", i % 500), "metric": "m"});
+    let events: Vec<_> = (0..1000).map(event).collect();
+    let answer = client.post_json("/api/v1/events", &json!({"events": events})).await.unwrap();
+    let body = answer.json().unwrap();
+    assert_eq!((&body["received"], &body["rejected"]), (&json!(500), &json!(500)), "{body}");
+    assert!(body["errors"].as_array().unwrap().iter().all(|e| e["error_code"] == "unknown_experiment"));
+    let asked = std::mem::take(&mut *noted.asked.lock().unwrap());
+    assert_eq!((asked.len(), asked.values().max()), (500, Some(&1)));
+    assert_eq!(noted.most.swap(0, Ordering::Relaxed), 16);
+
+    let event =
+        |i: usize| json!({"type": "conversion", "user_id": "u", "metric": format!("metric-{}", i % 500)});
+    let events: Vec<_> = (0..1000).map(event).collect();
+    let answer = client.post_json("/api/v1/events?strict=true", &json!({"events": events})).await.unwrap();
+    let body = answer.json().unwrap();
+    assert_eq!((&body["received"], &body["rejected"]), (&json!(500), &json!(500)), "{body}");
+    let asked = noted.asked.lock().unwrap().clone();
+    assert_eq!((asked.len(), asked.values().max()), (500, Some(&1)));
+    assert_eq!(noted.most.load(Ordering::Relaxed), 16);
+    shutdown.begin();
+    serving.await.unwrap().unwrap();
+}
