@@ -6,6 +6,7 @@ mod rig;
 
 mod apply;
 mod crash;
+mod memory;
 mod poison;
 mod shares;
 mod tables;

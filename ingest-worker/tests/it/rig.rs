@@ -40,7 +40,7 @@ impl Rig {
     pub async fn new(backend: Backend) -> Rig {
         let (location, tables) = tables::empty(backend).await;
         let store = store::open(&location, 1, std::time::Duration::from_secs(10)).await.unwrap();
-        let mut apply = Yielding(store.connect().await.unwrap());
+        let mut apply = Yielding::new(store.connect().await.unwrap());
         let cache =
             PartitionCache::new(Partition(0), apply.take(Partition(0), Uuid::nil()).await.unwrap().state);
         Rig { store, apply, cache, tables, writer: Uuid::new_v4(), number: 0, total: 0, ms: NOON_MS }
@@ -88,7 +88,7 @@ impl Rig {
 
     /// As after a crash: the connection is lost, and with it whatever it had not committed.
     pub async fn reconnect(&mut self) {
-        self.apply = Yielding(self.store.connect().await.unwrap());
+        self.apply = Yielding::new(self.store.connect().await.unwrap());
         self.forget().await;
     }
 

@@ -3,6 +3,8 @@
 
 use async_trait::async_trait;
 use domain::{Day, ExperimentId, Partition, Unit, UnitId};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 use store::StoreError;
 use store::apply::{
     Advance, ApplyStore, Changes, HistoryOf, Known, NewConversion, Outcome, PartitionState, Past, Session,
@@ -11,37 +13,62 @@ use store::apply::{
 use tokio::task::yield_now;
 use uuid::Uuid;
 
-pub struct Yielding(pub Box<dyn ApplyStore>);
+pub struct Yielding {
+    store: Box<dyn ApplyStore>,
+    commits: Commits,
+}
+
+/// How the next commits end; past them, well.
+pub type Commits = Arc<Mutex<VecDeque<Commit>>>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    Done,
+    /// Done, and nobody is told.
+    Unknown,
+    /// Not done.
+    Failed,
+}
+
+impl Yielding {
+    pub fn new(store: Box<dyn ApplyStore>) -> Yielding {
+        Yielding::with(store, Commits::default())
+    }
+
+    pub fn with(store: Box<dyn ApplyStore>, commits: Commits) -> Yielding {
+        Yielding { store, commits }
+    }
+}
 
 #[async_trait]
 impl ApplyStore for Yielding {
     async fn acquire(&mut self, wanted: &[Partition]) -> Result<Vec<Partition>, StoreError> {
         yield_now().await;
-        self.0.acquire(wanted).await
+        self.store.acquire(wanted).await
     }
 
     async fn release(&mut self, partition: Partition) -> Result<(), StoreError> {
         yield_now().await;
-        self.0.release(partition).await
+        self.store.release(partition).await
     }
 
     fn session(&self) -> Option<Session> {
-        self.0.session()
+        self.store.session()
     }
 
     async fn take(&mut self, partition: Partition, me: Uuid) -> Result<Taken, StoreError> {
         yield_now().await;
-        self.0.take(partition, me).await
+        self.store.take(partition, me).await
     }
 
     async fn suspect(&mut self, partition: Partition, me: Uuid, entry: &str) -> Result<u32, StoreError> {
         yield_now().await;
-        self.0.suspect(partition, me, entry).await
+        self.store.suspect(partition, me, entry).await
     }
 
     async fn load(&mut self, partition: Partition) -> Result<PartitionState, StoreError> {
         yield_now().await;
-        self.0.load(partition).await
+        self.store.load(partition).await
     }
 
     async fn begin(
@@ -50,12 +77,12 @@ impl ApplyStore for Yielding {
         units: &[UnitId],
     ) -> Result<Option<Vec<(UnitId, Unit)>>, StoreError> {
         yield_now().await;
-        self.0.begin(advance, units).await
+        self.store.begin(advance, units).await
     }
 
     async fn experiments(&mut self, partition: Partition, ids: &[ExperimentId]) -> Result<Known, StoreError> {
         yield_now().await;
-        self.0.experiments(partition, ids).await
+        self.store.experiments(partition, ids).await
     }
 
     async fn record(
@@ -65,28 +92,33 @@ impl ApplyStore for Yielding {
         conversions: &[NewConversion<'_>],
     ) -> Result<(Vec<Past>, Vec<Outcome>), StoreError> {
         yield_now().await;
-        self.0.record(day, history, conversions).await
+        self.store.record(day, history, conversions).await
     }
 
     async fn write(&mut self, advance: &Advance, changes: &Changes<'_>) -> Result<(), StoreError> {
         yield_now().await;
-        self.0.write(advance, changes).await
+        self.store.write(advance, changes).await
     }
 
     async fn commit(&mut self) -> Result<(), StoreError> {
         yield_now().await;
-        let committed = self.0.commit().await;
+        let next = self.commits.lock().unwrap().pop_front().unwrap_or(Commit::Done);
+        let committed = match next {
+            Commit::Done => self.store.commit().await,
+            Commit::Unknown => self.store.commit().await.and(Err(StoreError::NoTransaction)),
+            Commit::Failed => self.store.rollback().await.and(Err(StoreError::NoTransaction)),
+        };
         yield_now().await;
         committed
     }
 
     async fn rollback(&mut self) -> Result<(), StoreError> {
         yield_now().await;
-        self.0.rollback().await
+        self.store.rollback().await
     }
 
     async fn expire_receipts(&mut self, limit: i64) -> Result<u64, StoreError> {
         yield_now().await;
-        self.0.expire_receipts(limit).await
+        self.store.expire_receipts(limit).await
     }
 }
