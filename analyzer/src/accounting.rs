@@ -4,12 +4,13 @@
 //! every partition, where the columns add up to what was received: the queue is shared, so what is in flight or lost
 //! belongs to a partition, not to a tenant.
 
+use backends::BooksError;
 use domain::{ExperimentId, Partition};
 use serde::Serialize;
 use service::auth::Scopes;
 use service::http::{Problem, Request, Response};
 use service::logs::causes;
-use store::{Book, Books, Counter, Sent};
+use store::{Book, Books, Counter};
 
 use crate::answer::{Parameters, storage, tagged};
 use crate::app::Analyzer;
@@ -63,16 +64,14 @@ pub async fn get(app: &Analyzer, request: &Request) -> Result<Response, Problem>
 }
 
 async fn books(app: &Analyzer) -> Result<Books, Problem> {
-    let accounts = app.store.accounting().await.map_err(storage)?;
-    let sent = app.queue.sent_totals().await.map_err(|error| {
-        tracing::warn!(error = causes(&error), "the queue did not say what was sent");
-        Problem::unavailable("queue_unavailable", "the queue did not answer: try again", 1)
-    })?;
-    let sent: Vec<Sent> = sent
-        .into_iter()
-        .map(|t| Sent { partition: t.partition, writer: t.writer, sent: t.sent, applied: t.applied })
-        .collect();
-    Ok(Books::balance(&accounts, &sent, app.partitions))
+    let books = backends::books(&*app.store, &*app.queue, app.partitions).await;
+    books.map_err(|error| match error {
+        BooksError::Store(error) => storage(error),
+        BooksError::Queue(error) => {
+            tracing::warn!(error = causes(&error), "the queue did not say what was sent");
+            Problem::unavailable("queue_unavailable", "the queue did not answer: try again", 1)
+        }
+    })
 }
 
 impl PartitionBook {

@@ -3,11 +3,12 @@
 use crate::cli::duration;
 use crate::output;
 use anyhow::Result;
+use backends::BooksError;
 use clap::Args;
-use queue::{Queue, QueueError};
+use queue::Queue;
 use service::settings::Settings;
 use std::time::{Duration, Instant};
-use store::{Books, Sent, Store, StoreError};
+use store::{Books, Store};
 
 /// Show in which column every accepted event ended; exit 1 if the books do not close or anything is lost.
 #[derive(Args)]
@@ -32,25 +33,6 @@ impl Accounting {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum AccountingError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Queue(#[from] QueueError),
-}
-
-/// The books as they are now.
-pub async fn read(store: &dyn Store, queue: &dyn Queue, partitions: u16) -> Result<Books, AccountingError> {
-    let accounts = store.accounting().await?;
-    let sent = queue.sent_totals().await?;
-    let sent: Vec<Sent> = sent
-        .into_iter()
-        .map(|t| Sent { partition: t.partition, writer: t.writer, sent: t.sent, applied: t.applied })
-        .collect();
-    Ok(Books::balance(&accounts, &sent, partitions))
-}
-
 /// Between two looks at the books while waiting.
 const POLL_EVERY: Duration = Duration::from_millis(100);
 
@@ -60,10 +42,10 @@ pub async fn settled(
     queue: &dyn Queue,
     partitions: u16,
     limit: Duration,
-) -> Result<Books, AccountingError> {
+) -> Result<Books, BooksError> {
     let deadline = Instant::now() + limit;
     loop {
-        let books = read(store, queue, partitions).await?;
+        let books = backends::books(store, queue, partitions).await?;
         if books.total.in_flight == 0 || Instant::now() >= deadline {
             return Ok(books);
         }

@@ -3,9 +3,11 @@
 //!
 //! Whatever an operator has to mend is a [`Refusal`] that names the variable.
 
+mod books;
 mod database;
 mod streams;
 
+pub use books::{BooksError, around, books};
 pub use database::{DATABASE_FILE, OpenError, connect_store, watch_database};
 pub use streams::open_queue;
 

@@ -20,7 +20,8 @@ pub struct Sent {
     pub partition: Partition,
     pub writer: Uuid,
     pub sent: u64,
-    /// As last told to the queue: what counts where the database has forgotten a silent writer.
+    /// As told to the queue before the accounts were read: what counts where the database has forgotten a silent
+    /// writer.
     pub applied: u64,
 }
 

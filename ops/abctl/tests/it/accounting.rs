@@ -1,6 +1,7 @@
 //! The books of database and queue put together.
 
 use domain::Partition;
+use queue::producer::WriterTotals;
 use store::{Accounts, Book, Books, PartitionAccount, Sent, WriterRow};
 use uuid::Uuid;
 
@@ -71,6 +72,18 @@ fn a_partition_that_no_worker_has_held_shows_what_waits_in_it() {
     let books = balance(&[], &[], &sent(&[(1, 1, 1000)]));
     assert_eq!(books.partitions.len(), 2);
     assert_eq!(books.total, Book { received: 1000, in_flight: 1000, ..Book::default() });
+}
+
+#[test]
+fn what_a_new_writer_sent_and_had_applied_between_the_looks_is_in_flight() {
+    let totals =
+        |sent, applied| WriterTotals { partition: Partition(0), writer: Uuid::from_u128(1), sent, applied };
+    let books = |before: &[WriterTotals], after: &[WriterTotals]| {
+        balance(&[account(0, [0; 6])], &[], &backends::around(before, after)).total
+    };
+    assert_eq!(books(&[], &[totals(3, 3)]), Book { received: 3, in_flight: 3, ..Book::default() });
+    assert_eq!(books(&[totals(2, 0)], &[totals(3, 3)]).in_flight, 3);
+    assert_eq!(books(&[totals(3, 3)], &[totals(3, 3)]), Book::default());
 }
 
 #[test]
