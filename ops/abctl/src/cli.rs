@@ -3,6 +3,7 @@
 use crate::accounting::Accounting;
 use crate::demo::Demo;
 use crate::experiments::Experiments;
+use crate::migrate_store::MigrateStore;
 use crate::output;
 use crate::results::Results;
 use crate::simulate::Simulate;
@@ -49,6 +50,7 @@ enum Tool {
     Experiments(Experiments),
     /// Show which variation of an experiment does what, and how sure that is.
     Results(Results),
+    MigrateStore(MigrateStore),
 }
 
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -130,6 +132,7 @@ fn run(command: &Tool, settings: &Settings, json: bool) -> Result<bool> {
             Tool::Verify(command) => command.run(settings, json).await,
             Tool::Experiments(command) => command.run(settings, json).await.map(|()| true),
             Tool::Results(command) => command.run(settings, json).await.map(|()| true),
+            Tool::MigrateStore(command) => command.run(settings, json).await,
         }
     })
 }

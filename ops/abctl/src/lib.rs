@@ -8,6 +8,7 @@ pub mod cli;
 pub mod client;
 pub mod demo;
 pub mod experiments;
+pub mod migrate_store;
 mod output;
 pub mod results;
 pub mod simulate;

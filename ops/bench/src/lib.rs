@@ -6,6 +6,7 @@
 #![allow(clippy::cast_precision_loss)] // figures for people
 
 mod bare;
+mod one_process;
 mod pipeline;
 mod raw;
 mod table;
@@ -59,6 +60,7 @@ async fn run(options: &Options) -> Result<()> {
         // The fast phases take more, so that they last for seconds.
         pipeline::apply_repeats(options.events * 4, u64::from(run), &mut table).await?;
         pipeline::end_to_end(options.events * 4, u64::from(run), &mut table).await?;
+        one_process::one_process(options.events, u64::from(run), &mut table).await?;
     }
     println!(
         "{} run(s), {} events in the large phases, PostgreSQL with {POSTGRES:?}",

@@ -25,7 +25,7 @@ fn setup(worker: bool) -> Setup {
 }
 
 /// Lanes and batch size of a load.
-fn load(events: u64, seed: u64, lanes: u32, batch: u32) -> Simulation {
+pub fn load(events: u64, seed: u64, lanes: u32, batch: u32) -> Simulation {
     let mut simulation = run::plain(events / u64::from(lanes * batch) * u64::from(lanes * batch), seed);
     simulation.lanes = lanes;
     simulation.manner.batch = batch;

@@ -1,5 +1,5 @@
 //! What a scenario needs of a running abstream, whichever way it runs: three tiers on PostgreSQL and Redis
-//! ([`crate::System`]).
+//! ([`crate::System`]), or one process on SQLite ([`crate::OneProcess`]).
 
 use crate::{ADMIN_TOKEN, API_TOKEN};
 use anyhow::{Context, Result, bail};

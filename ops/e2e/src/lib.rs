@@ -6,9 +6,11 @@
 
 pub mod chaos;
 mod deployment;
+mod one_process;
 pub mod run;
 pub mod sdks;
 pub mod system;
 
 pub use deployment::Deployment;
+pub use one_process::OneProcess;
 pub use system::{ADMIN_TOKEN, API_TOKEN, Setup, System};

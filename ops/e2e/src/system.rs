@@ -1,7 +1,6 @@
 //! PostgreSQL, Redis, gateway, worker and analyzer, each a process of its own on ports of its own.
 
 use crate::deployment::Deployment;
-use abctl::accounting;
 use anyhow::{Result, bail};
 use async_trait::async_trait;
 use queue::redis::RedisQueue;
@@ -165,6 +164,6 @@ impl Deployment for System {
     }
 
     async fn books(&self) -> Result<Books> {
-        Ok(accounting::read(&*self.store, &self.queue, self.setup.partitions).await?)
+        Ok(backends::books(&*self.store, &self.queue, self.setup.partitions).await?)
     }
 }

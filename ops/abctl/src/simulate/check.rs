@@ -103,7 +103,7 @@ impl Checker<'_> {
     ) -> Result<(), CheckError> {
         let index: HashMap<ExperimentId, u8> = ids.iter().copied().zip(0u8..).collect();
         let (mut conversions, mut enrollments) = (0, 0);
-        read_all(self.store, partitions, &mut |_, raw: &RawRows| {
+        read_all(self.store, partitions, &mut async |_, raw: &RawRows| {
             for unit in raw.units.iter().filter(|u| u.tenant == self.tenant) {
                 for e in &unit.unit.enrollments {
                     enrollments += 1;

@@ -11,9 +11,9 @@ mod banner;
 mod directory;
 mod keys;
 
+pub use directory::Directory;
 pub use keys::Made;
 
-use directory::Directory;
 use ingest_worker::{Lanes, Ownership};
 use keys::Keys;
 use service::boot::{Boot, BootError};

@@ -7,7 +7,7 @@
 mod read;
 pub mod recompute;
 
-pub use read::{RawRows, read_all};
+pub use read::{RawRows, dated, read_all};
 
 use crate::output;
 use clap::Args;
@@ -77,7 +77,7 @@ pub async fn verify(
     let before = accepted(store).await?;
     let (stored, rows) = stored_days(store, &plan).await?;
     let mut sums = Recomputation::new(&plan);
-    read_all(store, partitions, &mut |partition, rows: &RawRows| {
+    read_all(store, partitions, &mut async |partition, rows: &RawRows| {
         for row in &rows.units {
             let conversions: Vec<_> = rows.conversions_of(row.id).map(read::dated).collect();
             sums.add(partition, &row.user_id, &row.unit, &conversions)?;

@@ -33,7 +33,7 @@ pub fn dated(row: &ConversionRow) -> Dated<'_> {
 pub async fn read_all<E: From<StoreError>>(
     store: &dyn Store,
     partitions: u16,
-    take: &mut impl FnMut(Partition, &RawRows) -> Result<(), E>,
+    take: &mut impl AsyncFnMut(Partition, &RawRows) -> Result<(), E>,
 ) -> Result<(), E> {
     for partition in (0..partitions).map(Partition) {
         let (mut first, last) = partition.unit_range(partitions);
@@ -46,7 +46,7 @@ pub async fn read_all<E: From<StoreError>>(
             let mut orphans: Vec<UnitId> = conversions.iter().map(|c| c.unit).collect();
             orphans.dedup();
             orphans.retain(|id| units.binary_search_by_key(id, |u| u.id).is_err());
-            take(partition, &RawRows { units, conversions, orphans })?;
+            take(partition, &RawRows { units, conversions, orphans }).await?;
             match following(end).filter(|_| more) {
                 Some(next) => first = next,
                 None => break,

@@ -3,6 +3,7 @@
 use domain::ladder::{Dated, ladder};
 use domain::{Day, Enrollment, Moments, Overflow, Partition, Plan, Unit};
 use std::collections::{BTreeMap, BTreeSet};
+use store::{ArmRow, MomentsKey};
 
 /// Whose moments.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,6 +87,27 @@ impl<'p> Recomputation<'p> {
     fn concerns(&self, c: &Dated<'_>) -> bool {
         let ours = c.fact.experiment.is_none() || c.fact.experiment == self.plan.experiment;
         ours && self.plan.event_index(c.fact.event).is_some()
+    }
+
+    /// The rows that must be stored, in key order, and what was found wrong with the users on the way.
+    pub fn rows(self) -> Result<(Vec<ArmRow>, Vec<Difference>), Overflow> {
+        let mut rows = Vec::new();
+        for (key, changes) in self.days {
+            let key = MomentsKey {
+                experiment: self.plan.experiment,
+                plan_version: self.plan.version,
+                partition: key.partition,
+                variation: key.variation,
+                stratum: key.stratum,
+                phase: key.phase,
+            };
+            let mut total = Moments::default();
+            for (day, change) in changes {
+                total.add(&change)?;
+                rows.push(ArmRow { key: key.clone(), day, moments: total.clone() });
+            }
+        }
+        Ok((rows, self.differences))
     }
 
     /// Compares each key's running total at the end of every day that either side knows. A day without a stored

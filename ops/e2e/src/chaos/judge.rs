@@ -93,7 +93,7 @@ impl Judge<'_> {
 
     async fn stored(&self) -> Result<Vec<(Place, Content)>> {
         let mut stored = Vec::new();
-        read_all(self.store, self.partitions, &mut |_, raw: &RawRows| {
+        read_all(self.store, self.partitions, &mut async |_, raw: &RawRows| {
             for row in &raw.units {
                 let place = |experiment, key| Place {
                     tenant: row.tenant.clone(),

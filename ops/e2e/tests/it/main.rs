@@ -10,6 +10,8 @@ mod chaos;
 mod clients;
 mod faults;
 mod killer;
+mod moving;
+mod one_process;
 mod readme;
 mod receipts;
 mod reference;

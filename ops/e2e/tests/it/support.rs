@@ -95,5 +95,13 @@ macro_rules! on_both {
                 system.stop().await.unwrap();
             })+
         }
+        mod one_process {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $scenario() {
+                let system = e2e::OneProcess::start(&$setup).await.unwrap();
+                super::$scenario(&system).await;
+                system.stop().await.unwrap();
+            })+
+        }
     };
 }

@@ -1,6 +1,6 @@
 //! A running `abctl up`, and clients that note what was acknowledged to them.
 
-use abctl::verify::read_all;
+use abctl::verify::{RawRows, read_all};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -156,7 +156,7 @@ impl Recorded {
     pub async fn read(data: &Path) -> Recorded {
         let store = store::connect(&Location::Sqlite { file: data.join("abstream.db") }).await.unwrap();
         let mut users = BTreeMap::new();
-        read_all(&*store as &dyn Store, 1, &mut |_, rows| {
+        read_all(&*store as &dyn Store, 1, &mut async |_, rows: &RawRows| {
             assert!(rows.orphans.is_empty());
             for unit in &rows.units {
                 assert_eq!(unit.unit.enrollments.len(), 1);
