@@ -9,7 +9,7 @@ use service::http::{Access, App, Found, Method, Problem, Request, Response, Rout
 use store::{Status, Store};
 
 use crate::catalogue::Catalogue;
-use crate::{accounting, batches, experiments, ingestion, live_stats};
+use crate::{accounting, batches, decision, experiments, ingestion, live_stats};
 
 pub struct Analyzer {
     pub(crate) store: Arc<dyn Store>,
@@ -27,6 +27,7 @@ enum Path {
     Become(Status),
     Ingestion,
     LiveStats,
+    Decision,
     Batch,
     Accounting,
 }
@@ -41,6 +42,7 @@ pub enum Handler {
     Become(String, Status),
     Ingestion(String),
     LiveStats(String),
+    Decision(String),
     Batch(String),
     Accounting,
 }
@@ -66,6 +68,7 @@ impl Analyzer {
             ("/experiments/{id}/archive", Path::Become(Status::Archived)),
             ("/experiments/{id}/ingestion", Path::Ingestion),
             ("/experiments/{id}/live-stats", Path::LiveStats),
+            ("/experiments/{id}/decision", Path::Decision),
             ("/batches/{id}", Path::Batch),
             ("/accounting", Path::Accounting),
         ] {
@@ -79,7 +82,7 @@ impl App for Analyzer {
     type Handler = Handler;
 
     fn classes() -> Vec<&'static str> {
-        vec!["experiments", "ingestion", "live-stats", "batches", "accounting"]
+        vec!["experiments", "ingestion", "live-stats", "decision", "batches", "accounting"]
     }
 
     fn find(&self, method: &Method, path: &str) -> Found<Handler> {
@@ -96,9 +99,10 @@ impl App for Analyzer {
             (Path::Become(_), _) => return Found::MethodNotAllowed("POST"),
             (Path::Ingestion, &Method::GET) => (Handler::Ingestion(id()), "ingestion", READ),
             (Path::LiveStats, &Method::GET) => (Handler::LiveStats(id()), "live-stats", READ),
+            (Path::Decision, &Method::GET) => (Handler::Decision(id()), "decision", READ),
             (Path::Batch, &Method::GET) => (Handler::Batch(id()), "batches", READ.union(SEND)),
             (Path::Accounting, &Method::GET) => (Handler::Accounting, "accounting", READ),
-            (Path::Ingestion | Path::LiveStats | Path::Batch | Path::Accounting, _) => {
+            (Path::Ingestion | Path::LiveStats | Path::Decision | Path::Batch | Path::Accounting, _) => {
                 return Found::MethodNotAllowed("GET");
             }
         };
@@ -114,6 +118,7 @@ impl App for Analyzer {
             Handler::Become(id, to) => experiments::become_status(self, request, &id, to).await,
             Handler::Ingestion(id) => ingestion::get(self, &request, &id).await,
             Handler::LiveStats(id) => live_stats::get(self, &request, &id).await,
+            Handler::Decision(id) => decision::get(self, &request, &id).await,
             Handler::Batch(id) => batches::get(self, &request, &id).await,
             Handler::Accounting => accounting::get(self, &request).await,
         }

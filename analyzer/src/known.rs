@@ -28,14 +28,19 @@ pub struct Known<'a> {
     pub methods: Methods,
     /// The end of this UTC day; none = now.
     pub as_of: Option<Day>,
-    /// Sums of each arm.
-    pub arms: Vec<Moments>,
-    /// The same, kept apart by what effects are stratified by.
-    pub cells: BTreeMap<Cell, Vec<Moments>>,
+    pub arms: Arms,
     /// Users kept out of every arm, if there are any.
     pub holdout: Option<Moments>,
     /// Looks that were planned and taken, ascending.
     pub looks: Vec<Look>,
+}
+
+/// The sums of each arm at one time.
+#[derive(Debug, Clone, Default)]
+pub struct Arms {
+    pub all: Vec<Moments>,
+    /// The same, kept apart by what effects are stratified by.
+    pub cells: BTreeMap<Cell, Vec<Moments>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,7 +54,7 @@ pub struct Look {
     pub day: Day,
     /// Index of the treatment whose pair had reached the size.
     pub treatment: usize,
-    pub arms: Vec<Moments>,
+    pub arms: Arms,
 }
 
 impl<'a> Known<'a> {
@@ -77,27 +82,18 @@ impl<'a> Known<'a> {
         as_of: Option<Day>,
         now: Timestamp,
     ) -> Result<Known<'a>, Unanswerable> {
-        let methods = Methods::of(&experiment.definition.analysis)?;
+        let methods = Methods::of(&experiment.definition)?;
         let plan = experiment.plan();
         let mut days = Days::of(experiment, rows);
         let mut looks = Vec::new();
         if methods.mode == Mode::GroupSequential {
             // A day that is not over is no look: it would not be the same tomorrow.
             while let Some(day) = days.next_day(|day| day < now.day()) {
-                take_looks(&mut looks, day, &days.arms()?, &plan, &methods.looks);
+                take_looks(&mut looks, day, days.arms()?, &plan, &methods.looks);
             }
         }
         while days.next_day(|_| true).is_some() {}
-        Ok(Known {
-            experiment,
-            methods,
-            as_of,
-            arms: days.arms()?,
-            cells: days.cells()?,
-            holdout: days.holdout()?,
-            looks,
-            plan,
-        })
+        Ok(Known { experiment, methods, as_of, arms: days.arms()?, holdout: days.holdout()?, looks, plan })
     }
 
     /// The metric that decides.
@@ -115,22 +111,22 @@ pub fn unanswerable(error: &Unanswerable) -> Problem {
 pub fn arms_of(experiment: &Experiment, rows: &[ArmRow]) -> Result<Vec<Moments>, Unanswerable> {
     let mut days = Days::of(experiment, rows);
     while days.next_day(|_| true).is_some() {}
-    days.arms()
+    Ok(days.arms()?.all)
 }
 
 /// Each pair takes a look at the end of the first day on which it has the users the next look is planned for.
-fn take_looks(taken: &mut Vec<Look>, day: Day, arms: &[Moments], plan: &Plan, planned: &[u64]) {
+fn take_looks(taken: &mut Vec<Look>, day: Day, arms: Arms, plan: &Plan, planned: &[u64]) {
     let users = |arm: &Moments| u64::try_from(arm.contributing(plan)).unwrap_or_default();
-    let pair = |arms: &[Moments], treatment: usize| match (arms.first(), arms.get(treatment)) {
+    let pair = |arms: &Arms, treatment: usize| match (arms.all.first(), arms.all.get(treatment)) {
         (Some(control), Some(arm)) => users(control) + users(arm),
         _ => 0,
     };
-    for treatment in 1..arms.len() {
+    for treatment in 1..arms.all.len() {
         let earlier = taken.iter().rev().find(|look| look.treatment == treatment);
         let before = earlier.map_or(0, |look| pair(&look.arms, treatment));
         let next = planned.iter().find(|size| **size > before);
-        if next.is_some_and(|size| pair(arms, treatment) >= *size) {
-            taken.push(Look { day, treatment, arms: arms.to_vec() });
+        if next.is_some_and(|size| pair(&arms, treatment) >= *size) {
+            taken.push(Look { day, treatment, arms: arms.clone() });
         }
     }
 }
@@ -159,23 +155,20 @@ impl<'r> Days<'r> {
         Some(day)
     }
 
-    /// The sums of each arm over partitions, strata and phases. The holdout (variation -1) is no arm.
-    pub fn arms(&self) -> Result<Vec<Moments>, Unanswerable> {
-        let mut arms = vec![Moments::default(); self.variations];
-        for (key, moments) in self.last.iter().filter(|(key, _)| key.variation >= 0) {
-            arm_of(&mut arms, key.variation)?.add(moments)?;
-        }
-        Ok(arms)
-    }
-
-    fn cells(&self) -> Result<BTreeMap<Cell, Vec<Moments>>, Unanswerable> {
-        let mut cells = BTreeMap::new();
+    /// Over partitions. The holdout (variation -1) is no arm.
+    pub fn arms(&self) -> Result<Arms, Unanswerable> {
+        let none = || vec![Moments::default(); self.variations];
+        let mut arms = Arms { all: none(), cells: BTreeMap::new() };
         for (key, moments) in self.last.iter().filter(|(key, _)| key.variation >= 0) {
             let cell = Cell { phase: key.phase, stratum: key.stratum.clone() };
-            let arms = cells.entry(cell).or_insert_with(|| vec![Moments::default(); self.variations]);
-            arm_of(arms, key.variation)?.add(moments)?;
+            arm_of(arms.cells.entry(cell).or_insert_with(none), key.variation)?.add(moments)?;
         }
-        Ok(cells)
+        for cell in arms.cells.values() {
+            for (sum, arm) in arms.all.iter_mut().zip(cell) {
+                sum.add(arm)?;
+            }
+        }
+        Ok(arms)
     }
 
     fn holdout(&self) -> Result<Option<Moments>, Unanswerable> {

@@ -13,6 +13,7 @@ mod app;
 mod batches;
 mod catalogue;
 mod clock;
+pub mod decision;
 mod experiments;
 mod ingestion;
 pub mod known;

@@ -79,7 +79,7 @@ impl<'a> LiveStats<'a> {
         let arms: Vec<ArmView> = definition
             .variations
             .iter()
-            .zip(&known.arms)
+            .zip(&known.arms.all)
             .enumerate()
             .map(|(variation_index, (variation, moments))| ArmView {
                 variation_index,

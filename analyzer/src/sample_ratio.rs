@@ -68,7 +68,7 @@ impl SampleRatio {
 pub fn periods(known: &Known<'_>) -> Result<Vec<Vec<SrmArm>>, Undefined> {
     let variations = &known.experiment.definition.variations;
     let mut phases: BTreeMap<u16, Vec<SrmArm>> = BTreeMap::new();
-    for (cell, arms) in &known.cells {
+    for (cell, arms) in &known.arms.cells {
         let phase = phases.entry(cell.phase).or_insert_with(|| {
             variations.iter().map(|variation| SrmArm { observed: 0, weight: variation.weight }).collect()
         });
@@ -82,7 +82,7 @@ pub fn periods(known: &Known<'_>) -> Result<Vec<Vec<SrmArm>>, Undefined> {
 impl FilterImbalance {
     pub fn of(known: &Known<'_>) -> FilterImbalance {
         let of = |affected: fn(&Heads) -> i64| -> Reading<ChiSquare> {
-            let arms = known.arms.iter().map(|arm| {
+            let arms = known.arms.all.iter().map(|arm| {
                 Ok(Befallen { users: users(arm.heads.enrolled)?, affected: users(affected(&arm.heads))? })
             });
             arms.collect::<Result<Vec<_>, _>>()

@@ -66,7 +66,7 @@ impl Contrast<'_> {
             return Err(Unavailable::Ratio);
         }
         let pair = self.pair()?;
-        let of = |arm| columns(self.features, self.plan, arm);
+        let of = |arm| columns(&self.features, self.plan, arm);
         let (control, treatment) = (of(self.control)?, of(self.treatment)?);
         // The squares of every covariate: zero for all of them if nobody did anything.
         let idle = |arm: &Columns| (1..arm.sums.len()).all(|i| arm.products[i][i] == 0);

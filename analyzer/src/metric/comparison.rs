@@ -1,15 +1,16 @@
 //! One treatment against the control, read by every method that applies.
 
-use domain::Day;
 use domain::definition::Mode;
 use serde::Serialize;
 
 use super::adjusted::Cuped;
-use super::contrast::Contrast;
+use super::contrast::{Contrast, Treatment};
+use super::guardrail::{Guarded, guarded};
 use super::looks::PlannedLooks;
 use super::methods::Methods;
 use super::reading::{Reading, Readings};
 use super::sums::Sums;
+use super::verdict::Verdict;
 use crate::stats::beta_binomial::{BetaBinomial, beta_binomial};
 use crate::stats::effect::{Measure, effect};
 use crate::stats::fieller::fieller;
@@ -32,9 +33,18 @@ pub struct Comparison<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beta_binomial: Option<Reading<BetaBinomial>>,
     pub cuped: Cuped,
+    /// Where there are several strata or phases.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub post_stratified: Option<Readings>,
     /// In the mode of that name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group_sequential: Option<Reading<PlannedLooks>>,
+    /// Of primary and secondary metrics: what the mode makes of it all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Reading<Verdict>>,
+    /// Of guardrails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guardrail: Option<Reading<Guarded>>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -43,13 +53,13 @@ pub struct Fieller {
 }
 
 impl<'a> Comparison<'a> {
+    /// `verdict`: of metrics that are to be improved; guardrails are checked instead.
     pub fn of(
-        (variation_index, key): (usize, &'a str),
-        contrast: Contrast<'_>,
-        looks: &[(Day, Contrast<'_>)],
+        treatment: &Treatment<'a>,
+        verdict: Option<Reading<Verdict>>,
         methods: &Methods,
     ) -> Comparison<'a> {
-        let alpha = methods.alpha;
+        let (contrast, alpha) = (&treatment.now, methods.alpha);
         let effects = contrast.unadjusted();
         let few = match &effects.absolute {
             Ok(effect) => effect.flags.contains(&Flag::LowData),
@@ -59,23 +69,25 @@ impl<'a> Comparison<'a> {
             Ok([Sums::Proportion(a), Sums::Proportion(b)]) => Some((a, b)),
             _ => None,
         };
-        let exact = proportions.map(|(a, b)| beta_binomial(&a, &b, contrast.better()).into());
-        let small_counts = proportions.filter(|_| few).map(|(a, b)| small_counts(&a, &b, alpha).into());
+        let better = contrast.better();
         Comparison {
-            variation_index,
-            key,
-            readings: effects.read(contrast.better(), methods),
+            variation_index: treatment.variation_index,
+            key: treatment.key,
+            readings: effects.read(better, methods),
             fieller: ratio_interval(contrast, alpha).into(),
-            small_counts,
-            beta_binomial: exact,
+            small_counts: proportions.filter(|_| few).map(|(a, b)| small_counts(&a, &b, alpha).into()),
+            beta_binomial: proportions.map(|(a, b)| beta_binomial(&a, &b, better).into()),
             cuped: contrast.cuped(methods),
+            post_stratified: contrast.stratified().map(|effects| effects.read(better, methods)),
             group_sequential: (methods.mode == Mode::GroupSequential)
-                .then(|| PlannedLooks::of(looks, &methods.looks, alpha)),
+                .then(|| PlannedLooks::taken(&treatment.looks, methods).into()),
+            guardrail: verdict.is_none().then(|| guarded(treatment, methods)),
+            verdict,
         }
     }
 }
 
-fn ratio_interval(contrast: Contrast<'_>, alpha: Alpha) -> Result<Fieller, Undefined> {
+fn ratio_interval(contrast: &Contrast<'_>, alpha: Alpha) -> Result<Fieller, Undefined> {
     let pair = contrast.pair()?;
     let dof = effect(&pair, Measure::Absolute)?.dof;
     Ok(Fieller { ci: fieller(&pair, StudentT::new(dof)?.upper_quantile(alpha.get() / 2.0))? })

@@ -4,15 +4,15 @@ use domain::Day;
 use serde::Serialize;
 
 use super::contrast::Contrast;
-use super::reading::Reading;
+use super::methods::Methods;
+use crate::stats::Undefined;
 use crate::stats::group_sequential::{boundaries, looks};
-use crate::stats::{Alpha, Undefined};
 
 #[derive(Debug, Clone, Serialize)]
 pub struct PlannedLooks {
     /// Users of both arms.
     pub planned: Vec<u64>,
-    /// Two-sided level of all looks together.
+    /// Two-sided level of all looks together, corrected for the number of treatments.
     pub alpha: f64,
     pub taken: Vec<LookTaken>,
     /// Whether a look taken so far was at or past its boundary.
@@ -38,15 +38,8 @@ pub struct LookTaken {
 
 impl PlannedLooks {
     /// `contrasts`: as they stood at the looks, ascending.
-    pub fn of(contrasts: &[(Day, Contrast<'_>)], planned: &[u64], alpha: Alpha) -> Reading<PlannedLooks> {
-        Self::taken(contrasts, planned, alpha).into()
-    }
-
-    fn taken(
-        contrasts: &[(Day, Contrast<'_>)],
-        planned: &[u64],
-        alpha: Alpha,
-    ) -> Result<PlannedLooks, Undefined> {
+    pub fn taken(contrasts: &[(Day, Contrast<'_>)], methods: &Methods) -> Result<PlannedLooks, Undefined> {
+        let (planned, alpha) = (&methods.looks, methods.family_alpha);
         let mut effects = Vec::with_capacity(contrasts.len());
         for (day, contrast) in contrasts {
             effects.push((day, contrast.decisive().1.relative?));
@@ -72,6 +65,6 @@ impl PlannedLooks {
             });
         }
         let crossed = taken.iter().any(|look| look.crossed);
-        Ok(PlannedLooks { planned: planned.to_vec(), alpha: alpha.get(), taken, crossed })
+        Ok(PlannedLooks { planned: planned.clone(), alpha: alpha.get(), taken, crossed })
     }
 }

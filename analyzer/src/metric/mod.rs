@@ -5,12 +5,13 @@ pub mod arm;
 pub mod best;
 pub mod comparison;
 pub mod contrast;
+pub mod guardrail;
 pub mod looks;
 pub mod methods;
 pub mod reading;
 pub mod sums;
+pub mod verdict;
 
-use domain::Moments;
 use domain::definition::{Direction, Metric, MetricKind, Role};
 use serde::Serialize;
 
@@ -18,8 +19,9 @@ use crate::known::Known;
 use arm::MetricArm;
 use best::Best;
 use comparison::Comparison;
-use contrast::Contrast;
+use contrast::Treatment;
 use reading::Reading;
+use verdict::verdicts;
 
 #[derive(Debug, Serialize)]
 pub struct MetricView<'a> {
@@ -36,19 +38,16 @@ pub struct MetricView<'a> {
 
 impl<'a> MetricView<'a> {
     pub fn of(known: &'a Known<'_>, metric: &'a Metric) -> MetricView<'a> {
-        let plan = &known.plan;
+        let (plan, methods) = (&known.plan, &known.methods);
         let features = &plan.metric(metric);
-        let variations = known.experiment.definition.variations.iter().enumerate().skip(1);
-        let comparisons = variations
-            .filter_map(|(i, variation)| {
-                let contrast = |arms: &'a [Moments]| Contrast::of(metric, features, plan, arms, i);
-                let looks = known.looks.iter().filter(|look| look.treatment == i);
-                let looks: Vec<_> =
-                    looks.filter_map(|look| Some((look.day, contrast(&look.arms)?))).collect();
-                Some(Comparison::of((i, &variation.key), contrast(&known.arms)?, &looks, &known.methods))
-            })
-            .collect();
-        let shown = known.arms.iter().enumerate();
+        let treatments = Treatment::all(known, metric);
+        let comparisons = if metric.role == Some(Role::Guardrail) {
+            treatments.iter().map(|treatment| Comparison::of(treatment, None, methods)).collect()
+        } else {
+            let judged = treatments.iter().zip(verdicts(&treatments, methods));
+            judged.map(|(treatment, verdict)| Comparison::of(treatment, Some(verdict), methods)).collect()
+        };
+        let shown = known.arms.all.iter().enumerate();
         MetricView {
             key: &metric.key,
             kind: metric.kind,
@@ -56,7 +55,7 @@ impl<'a> MetricView<'a> {
             direction: metric.direction,
             arms: shown.map(|(i, arm)| MetricArm::of(i, metric, features, plan, arm)).collect(),
             comparisons,
-            best: Best::of(metric, features, plan, &known.arms).into(),
+            best: Best::of(metric, features, plan, &known.arms.all).into(),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::stats::Undefined;
 use crate::stats::arms::{ArmMoments, Pair, ProportionArm, Scale};
 use crate::stats::cuped::Columns;
 use crate::stats::ratio::RatioArm;
+use crate::stats::strata::Merge;
 
 /// One arm, as one metric sees it.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +72,25 @@ impl Sums {
         }
     }
 
+    /// The users of both. Ratios are not stratified.
+    fn plus(&self, other: &Sums) -> Result<Sums, Undefined> {
+        let add = |a: I256, b: I256| a.checked_add(b).ok_or(Undefined::OutOfRange);
+        let users = |a: u64, b: u64| a.checked_add(b).ok_or(Undefined::OutOfRange);
+        Ok(match (self, other) {
+            (Sums::Proportion(a), Sums::Proportion(b)) => Sums::Proportion(ProportionArm {
+                n: users(a.n, b.n)?,
+                converters: users(a.converters, b.converters)?,
+            }),
+            (Sums::Mean(a), Sums::Mean(b)) => Sums::Mean(ArmMoments {
+                n: users(a.n, b.n)?,
+                sum: add(a.sum, b.sum)?,
+                sum_sq: add(a.sum_sq, b.sum_sq)?,
+                scale: a.scale,
+            }),
+            _ => return Err(Undefined::Inconsistent),
+        })
+    }
+
     pub fn pair(control: &Sums, treatment: &Sums) -> Result<Pair, Undefined> {
         match (control, treatment) {
             (Sums::Proportion(a), Sums::Proportion(b)) => Pair::of_proportions(a, b),
@@ -78,6 +98,30 @@ impl Sums {
             (Sums::Ratio(a), Sums::Ratio(b)) => Pair::of_ratios(a, b),
             _ => Err(Undefined::Inconsistent),
         }
+    }
+}
+
+/// Both arms of a comparison within one stratum and phase.
+#[derive(Debug, Clone, Copy)]
+pub struct Cell {
+    pub control: Sums,
+    pub treatment: Sums,
+}
+
+impl Merge for Cell {
+    fn merge(&self, other: &Cell) -> Result<Cell, Undefined> {
+        Ok(Cell {
+            control: self.control.plus(&other.control)?,
+            treatment: self.treatment.plus(&other.treatment)?,
+        })
+    }
+
+    fn pair(&self) -> Result<Pair, Undefined> {
+        Sums::pair(&self.control, &self.treatment)
+    }
+
+    fn users(&self) -> u64 {
+        self.control.users().saturating_add(self.treatment.users())
     }
 }
 

@@ -8,12 +8,16 @@
 //! - [`ratio`]: the same for a ratio of two sums
 //! - [`effect`]: absolute and relative effect with its variance
 //! - [`cuped`]: the same, adjusted by what users did before the exposure
+//! - [`strata`]: the same, averaged over strata and phases
 //! - [`welch`]: Welch's t test on an effect
 //! - [`sequential`]: tests and intervals that hold at every look
 //! - [`group_sequential`]: boundaries at planned looks
 //! - [`bayes`]: the effect as a belief; [`beta_binomial`] exactly, for proportions; [`best`] of several arms
 //! - [`fieller`]: interval of a relative effect with an unstable baseline
 //! - [`small_counts`]: proportions with few conversions
+//! - [`margin`]: worse by less than a margin?
+//! - [`multiple`]: several tests at once
+//! - [`power`]: how many users, and what they can find
 //! - [`srm`]: sample ratio mismatch; [`srm_anytime`] for any number of looks; [`imbalance`] of what befell users
 //! - [`normal`], [`special`]: tails and quantiles of the distributions used
 
@@ -26,13 +30,17 @@ pub mod effect;
 pub mod fieller;
 pub mod group_sequential;
 pub mod imbalance;
+pub mod margin;
+pub mod multiple;
 pub mod normal;
+pub mod power;
 pub mod ratio;
 pub mod sequential;
 pub mod small_counts;
 pub mod special;
 pub mod srm;
 pub mod srm_anytime;
+pub mod strata;
 pub mod welch;
 
 /// Why there is no number. Stable codes, shown to clients.
@@ -53,6 +61,8 @@ pub enum Undefined {
     Unbounded,
     #[error("an arm has too few users for an answer that holds at every look")]
     NotEnoughUsers,
+    #[error("no planned look has been taken yet")]
+    NoLook,
     #[error("fewer than two arms have a weight")]
     TooFewArms,
     #[error("the sums are beyond the range of exact arithmetic")]

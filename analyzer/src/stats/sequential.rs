@@ -38,7 +38,7 @@ pub fn sequential(effect: &Effect, rho_squared: f64, alpha: Alpha) -> Result<Seq
     let users = enough(effect)?;
     let (rate, k) = (users * rho_squared, users * rho_squared + 1.0);
     let standard_error = effect.variance.sqrt();
-    let half_width = finite(standard_error * (2.0 * k * (0.5 * k.ln() - alpha.get().ln()) / rate).sqrt())?;
+    let half_width = finite(half_width(effect.variance, users, rho_squared, alpha))?;
     let z = effect.estimate / standard_error;
     let ln_p = -finite(0.5 * z * z * rate / k - 0.5 * k.ln())?.max(0.0);
     Ok(Sequential {
@@ -50,6 +50,12 @@ pub fn sequential(effect: &Effect, rho_squared: f64, alpha: Alpha) -> Result<Seq
         p_value: exp_positive(ln_p),
         ln_p_value: ln_p,
     })
+}
+
+/// Of the two-sided interval, with `users` in both arms together.
+pub fn half_width(variance: f64, users: f64, rho_squared: f64, alpha: Alpha) -> f64 {
+    let (rate, k) = (users * rho_squared, users * rho_squared + 1.0);
+    (variance * 2.0 * k / rate * (0.5 * k.ln() - alpha.get().ln())).sqrt()
 }
 
 /// How far below the estimate (or above it) the one-sided bound at 1 - alpha lies, tuned to `users` like the two-sided

@@ -2,6 +2,7 @@
 //! no bias with clocks that are wrong and users who come at different times.
 
 use crate::random::{Rng, interval_99};
+use analyzer::known::Arms;
 use analyzer::metric::adjusted::Unavailable;
 use analyzer::metric::contrast::Contrast;
 use analyzer::stats::arms::{ArmMoments, Pair, Scale};
@@ -209,7 +210,6 @@ fn experiment(plan: &Plan, rng: &mut Rng) -> [Moments; 2] {
 #[test]
 fn wrong_clocks_and_staggered_users_bias_nothing() {
     let (definition, plan) = plan();
-    let (metric, features) = (&definition.metrics[0], &plan.metric(&definition.metrics[0]));
     // A clock that is fast shows the last of the time before the exposure as after it, where nothing was treated.
     let treated = 3.0 * DAYS - SKEW / 4.0;
     let truth = LIFT * 0.5 * (RATE[0] + RATE[1]) / DAYS * treated;
@@ -218,8 +218,8 @@ fn wrong_clocks_and_staggered_users_bias_nothing() {
     let (runs, mut covered, mut covered_plain) = (1200, 0, 0);
     let (mut errors, mut squares, mut reduced) = (0.0, 0.0, 0.0);
     for _ in 0..runs {
-        let [control, treatment] = &experiment(&plan, &mut rng);
-        let contrast = Contrast { metric, features, plan: &plan, control, treatment };
+        let arms = Arms { all: experiment(&plan, &mut rng).into(), ..Arms::default() };
+        let contrast = Contrast::of(&definition.metrics[0], &plan, &arms, 1).unwrap();
         let adjusted = contrast.adjusted().unwrap();
         let test = welch(&adjusted.effect(Measure::Absolute).unwrap(), alpha).unwrap();
         let plain = welch(&contrast.unadjusted().absolute.unwrap(), alpha).unwrap();
@@ -244,10 +244,9 @@ fn wrong_clocks_and_staggered_users_bias_nothing() {
 #[test]
 fn an_adjustment_that_cannot_be_made_says_why() {
     let (mut definition, plan) = plan();
-    let arms = [Moments::default(), Moments::default()];
+    let arms = Arms { all: vec![Moments::default(); 2], ..Arms::default() };
     let why = |definition: &Definition, plan: &Plan| {
-        let (metric, features) = (&definition.metrics[0], &plan.metric(&definition.metrics[0]));
-        Contrast { metric, features, plan, control: &arms[0], treatment: &arms[1] }.adjusted().unwrap_err()
+        Contrast::of(&definition.metrics[0], plan, &arms, 1).unwrap().adjusted().unwrap_err()
     };
     assert_eq!(why(&definition, &plan), Unavailable::Undefined(Undefined::NoUnits));
     definition.analysis.cuped.lookback_days = 0;

@@ -418,8 +418,9 @@ async fn planned_looks_are_taken_at_the_ends_of_days() {
         b["taken"].as_array().unwrap().iter().map(|l| (l["day"].clone(), l["users"].clone())).collect();
     let (second, fourth) = (day(1).to_string(), day(3).to_string());
     assert_eq!(taken, [(json!(second), json!(2210)), (json!(fourth), json!(5210))]);
-    // Spent by the users there were, not by those planned.
-    assert!((number(&b["taken"][0]["spent"]) - 0.000_443).abs() < 1e-6, "{b}");
+    // Of half the level, because there are two treatments; by the users there were, not by those planned.
+    assert_eq!(b["alpha"], 0.025);
+    assert!((number(&b["taken"][0]["spent"]) - 0.000_077_27).abs() < 1e-7, "{b}");
     assert_eq!((&b["taken"][0]["crossed"], &b["taken"][1]["crossed"]), (&json!(false), &json!(true)));
     assert_eq!(b["crossed"], true);
     // Each pair has looks of its own.

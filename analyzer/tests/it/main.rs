@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 
+mod answers;
 mod beliefs;
 mod cuped;
+mod decision;
 mod experiments;
 mod fates;
 mod live;
