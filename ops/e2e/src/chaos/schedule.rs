@@ -68,21 +68,24 @@ pub struct Fault {
     pub kind: Kind,
 }
 
-pub const WAVE: Duration = Duration::from_secs(7);
-pub const CALM: Duration = Duration::from_secs(3);
+pub const WAVE: Duration = Duration::from_secs(8);
+pub const CALM: Duration = Duration::from_secs(4);
 /// Longer than the 15 s after which PostgreSQL ends an idle session of ours, and with it the locks of its owner.
 pub const LONG_FREEZE: std::ops::Range<u64> = 15_500..18_000;
 
-/// Most time between the beginnings of two faults of a wave, in milliseconds.
-const GAP_MS: u64 = 400;
+/// Most time between the beginnings of two faults of a wave, in milliseconds: in some waves nothing works for long, in
+/// others most faults meet a pipeline at work.
+const GAPS_MS: [u64; 3] = [300, 900, 1_800];
 /// Most time a fault takes, in milliseconds; what is left of its wave if that is less.
 const LENGTH_MS: u64 = 3_000;
 /// What is started again is left alone for a while, or it would never live.
 const REST: Duration = Duration::from_millis(500);
-/// The same for servers, which read their logs first.
-const SERVER_REST: Duration = Duration::from_secs(2);
+/// The same for servers, which read and sync their logs first: seconds on a slow disk.
+const SERVER_REST: Duration = Duration::from_secs(6);
+/// So a server is started again sooner than anything else.
+const SERVER_LENGTH: Duration = Duration::from_millis(1_200);
 /// How often the targets of a class are chosen.
-const WEIGHTS: [f64; 3] = [0.25, 0.05, 0.7];
+const WEIGHTS: [f64; 3] = [0.25, 0.06, 0.69];
 
 impl Fault {
     pub fn ends(&self) -> Duration {
@@ -127,8 +130,9 @@ pub fn schedule(seed: u64, length: Duration) -> Vec<Fault> {
         if rng.chance(0.4) {
             freeze_long(&mut rng, &mut faults, at, length);
         }
+        let gap = GAPS_MS[rng.weighted(&[1.0; 3])];
         loop {
-            at += Duration::from_millis(50 + rng.below(GAP_MS - 50));
+            at += Duration::from_millis(50 + rng.below(gap - 50));
             if at + Duration::from_millis(100) > end {
                 break;
             }
@@ -165,6 +169,7 @@ fn free_target(rng: &mut Rng, faults: &[Fault], at: Duration) -> Option<Target> 
 fn fault(rng: &mut Rng, target: Target, at: Duration, end: Duration) -> Fault {
     let lasts = Duration::from_millis(rng.below(LENGTH_MS)).min(end - at);
     let direction = if rng.chance(0.5) { Direction::ToServer } else { Direction::ToClient };
+    let lasts = if let Target::Server(_) = target { lasts.min(SERVER_LENGTH) } else { lasts };
     let (kind, lasts) = match target {
         Target::Program(_) | Target::Server(_) => match rng.weighted(&[0.5, 0.3, 0.2]) {
             0 => (Kind::Kill, lasts),
