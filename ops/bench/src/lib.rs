@@ -12,7 +12,7 @@ mod raw;
 mod table;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use std::process::ExitCode;
 use table::Table;
 
@@ -25,12 +25,24 @@ struct Options {
     /// Events of the large phases; repeats and end to end take four times as many.
     #[arg(long, default_value_t = 1_000_000)]
     events: u64,
+    /// What is measured.
+    #[arg(long, value_enum, default_value_t = Part::All)]
+    part: Part,
     /// Serve 202 to whatever comes on this port, and nothing else: the ceiling of the gateway.
     #[arg(long, hide = true)]
     bare_server: Option<u16>,
     /// With --bare-server: the events it says every body holds.
     #[arg(long, hide = true, default_value_t = 100)]
     bare_batch: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    All,
+    /// Three tiers on PostgreSQL and Redis.
+    Tiers,
+    /// `abctl up`, on SQLite.
+    OneProcess,
 }
 
 /// Settings of the PostgreSQL servers; fsync and everything else as it comes.
@@ -55,12 +67,16 @@ async fn run(options: &Options) -> Result<()> {
     let mut table = Table::default();
     for run in 1..=options.runs {
         eprintln!("run {run} of {}", options.runs);
-        raw::measure(options.events, u64::from(run), &mut table).await?;
-        pipeline::accept_and_apply(options.events, u64::from(run), &mut table).await?;
-        // The fast phases take more, so that they last for seconds.
-        pipeline::apply_repeats(options.events * 4, u64::from(run), &mut table).await?;
-        pipeline::end_to_end(options.events * 4, u64::from(run), &mut table).await?;
-        one_process::one_process(options.events, u64::from(run), &mut table).await?;
+        if options.part != Part::OneProcess {
+            raw::measure(options.events, u64::from(run), &mut table).await?;
+            pipeline::accept_and_apply(options.events, u64::from(run), &mut table).await?;
+            // The fast phases take more, so that they last for seconds.
+            pipeline::apply_repeats(options.events * 4, u64::from(run), &mut table).await?;
+            pipeline::end_to_end(options.events * 4, u64::from(run), &mut table).await?;
+        }
+        if options.part != Part::Tiers {
+            one_process::one_process(options.events, u64::from(run), &mut table).await?;
+        }
     }
     println!(
         "{} run(s), {} events in the large phases, PostgreSQL with {POSTGRES:?}",
