@@ -8,7 +8,7 @@ use rusqlite::ffi;
 /// is tried again; rows that are refused are refused for ever.
 pub fn kind(error: &Error) -> ErrorKind {
     let failure = match error {
-        Error::SqliteFailure(failure, _) => failure,
+        Error::SqliteFailure(failure, _) | Error::SqlInputError { error: failure, .. } => failure,
         Error::ToSqlConversionFailure(_) => return ErrorKind::Data,
         _ => return ErrorKind::Fatal,
     };
@@ -34,7 +34,7 @@ pub fn kind(error: &Error) -> ErrorKind {
 /// For people, with the extended code for those who look it up.
 pub fn described(error: &Error) -> String {
     let failure = match error {
-        Error::SqliteFailure(failure, _) => failure,
+        Error::SqliteFailure(failure, _) | Error::SqlInputError { error: failure, .. } => failure,
         Error::ToSqlConversionFailure(refusal) => return refusal.to_string(),
         _ => return "a stored value is not of its type".into(),
     };

@@ -37,6 +37,14 @@ async fn what_is_no_database_is_refused_and_left_alone() {
     }
     assert_eq!(fs::read(&file).unwrap(), text);
 
+    let foreign = file.with_file_name("foreign.db");
+    rusqlite::Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE units (name)").unwrap();
+    let reader = store::connect(&at(&foreign)).await.unwrap();
+    assert!(matches!(reader.check(1).await, Err(StoreError::Schema { found: 0, .. })));
+    let refused = reader.units(Partition(0).unit_range(1), None, 1).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Fatal);
+    assert_eq!(refused.to_string(), "the database file: unexpected (SQLite code 1)");
+
     let nowhere = file.with_file_name("missing/abstream.db");
     let refused = store::open(&at(&nowhere), 1, PATIENCE).await.err().unwrap();
     assert_eq!(refused.kind(), ErrorKind::Transient, "a disk may yet be mounted: {refused}");
