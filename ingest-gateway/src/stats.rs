@@ -51,18 +51,21 @@ impl Stats {
                 "abstream_queue_backlog_events",
                 "Events written to the queue and not yet applied",
             )?,
-            memory_percent: gauge("abstream_queue_memory_percent", "Share of Redis' maxmemory in use")?,
-            reachable: gauge("abstream_queue_reachable", "1 while Redis answers this gateway")?,
+            memory_percent: gauge(
+                "abstream_queue_memory_percent",
+                "Share of the queue's memory limit in use",
+            )?,
+            reachable: gauge("abstream_queue_reachable", "1 while the queue answers this gateway")?,
             weaknesses: gauge(
                 "abstream_queue_weak_settings",
-                "Redis settings under which acknowledged events can be lost",
+                "Settings of the queue under which acknowledged events can be lost",
             )?,
             writer: [
                 counter("abstream_queue_entries_total", "Stream entries acknowledged")?,
                 counter("abstream_queue_events_total", "Events in acknowledged entries")?,
                 counter("abstream_queue_bytes_total", "Bytes of frames in acknowledged entries")?,
                 counter("abstream_queue_resends_total", "Entries sent again after an unknown outcome")?,
-                counter("abstream_queue_refusals_total", "Entries Redis refused")?,
+                counter("abstream_queue_refusals_total", "Entries the queue refused")?,
                 counter("abstream_queue_unreachable_total", "Attempts that found no connection")?,
             ],
         })
