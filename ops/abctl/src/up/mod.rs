@@ -16,6 +16,7 @@ pub use keys::Made;
 
 use ingest_worker::{Lanes, Ownership};
 use keys::Keys;
+use queue::Queue;
 use service::boot::{Boot, BootError};
 use service::health::Health;
 use service::http::Both;
@@ -23,6 +24,7 @@ use service::settings::Settings;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -38,13 +40,6 @@ pub struct Ready {
     pub keys_file: Option<String>,
     /// Keys that this start made.
     pub made: Option<Made>,
-}
-
-struct Parts {
-    gateway: ingest_gateway::Part,
-    analyzer: analyzer::Part,
-    lanes: Lanes,
-    health: Health,
 }
 
 /// Serves until told to end; prints where, and with what keys.
@@ -71,17 +66,21 @@ pub async fn serve(boot: Boot, ready: impl FnOnce(&Ready)) -> Result<(), BootErr
     if let Some(directory) = &mut directory {
         directory.held_at(address)?;
     }
-    let stop_lanes = CancellationToken::new();
-    let started = Parts::start(&boot, directory.as_ref(), stop_lanes.clone());
     // Told to stop before there is anything to drain, it ends at once.
-    let Some(started) = boot.shutdown.token().run_until_cancelled(started).await else { return Ok(()) };
-    let Parts { gateway, analyzer, lanes, health } = started?;
-
+    let opened = boot.shutdown.token().run_until_cancelled(open(&boot, directory.as_ref())).await;
+    let Some(opened) = opened else { return Ok(()) };
+    let Opened { store, queue, analyzer, gateway } = opened?;
+    // Made when nothing can fail any more, so that no key is made that nobody is shown.
     let keys = directory.as_ref().map(Directory::keys).transpose()?;
     if let Some(keys) = &keys {
         boot.keys.keep(&keys.file, &keys.entries)?;
     }
+    let stop_lanes = CancellationToken::new();
+    let lanes = Lanes::start(&boot, &store, &queue, Ownership::Lock, stop_lanes.clone())?;
+
     ready(&Ready::new(settings, address, directory.as_ref(), keys));
+    let health = backends::watch_database(Health::new(settings), store, settings.partitions()?);
+    let health = lanes.checks(gateway.checks(health));
     let app = Arc::new(Both(gateway.app(), analyzer.app()));
     let served = listeners.serve(&boot, app, health).await;
     gateway.end().await;
@@ -91,26 +90,24 @@ pub async fn serve(boot: Boot, ready: impl FnOnce(&Ready)) -> Result<(), BootErr
     served
 }
 
-impl Parts {
-    async fn start(
-        boot: &Boot,
-        directory: Option<&Directory>,
-        stop_lanes: CancellationToken,
-    ) -> Result<Parts, BootError> {
-        let settings = &boot.settings;
-        if let (Some(directory), None) = (directory, &settings.database.url) {
-            directory.database()?;
-        }
-        let notice = AbortOnDropHandle::new(tokio::spawn(say_when_slow()));
-        let (store, queue) = backends::open(settings, settings.database.pool_size).await?;
-        let lanes = Lanes::start(boot, &store, &queue, Ownership::Lock, stop_lanes)?;
-        let health = backends::watch_database(Health::new(settings), store.clone(), settings.partitions()?);
-        let analyzer = analyzer::Part::start(boot, store, queue.clone()).await?;
-        let gateway = ingest_gateway::Part::start(boot, queue).await?;
-        drop(notice);
-        let health = lanes.checks(gateway.checks(health));
-        Ok(Parts { gateway, analyzer, lanes, health })
+struct Opened {
+    store: Arc<dyn Store>,
+    queue: Arc<dyn Queue>,
+    analyzer: analyzer::Part,
+    gateway: ingest_gateway::Part,
+}
+
+/// Everything that may take long or fail.
+async fn open(boot: &Boot, directory: Option<&Directory>) -> Result<Opened, BootError> {
+    let settings = &boot.settings;
+    let _notice = AbortOnDropHandle::new(tokio::spawn(say_when_slow()));
+    if let (Some(directory), None) = (directory, &settings.database.url) {
+        directory.database()?;
     }
+    let (store, queue) = backends::open(settings, settings.database.pool_size).await?;
+    let analyzer = analyzer::Part::start(boot, store.clone(), queue.clone()).await?;
+    let gateway = ingest_gateway::Part::start(boot, queue.clone()).await?;
+    Ok(Opened { store, queue, analyzer, gateway })
 }
 
 async fn say_when_slow() {

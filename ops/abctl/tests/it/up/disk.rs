@@ -1,7 +1,7 @@
 //! A disk without room: senders are told to come back, nothing acknowledged is lost, and room is enough to go on.
 
 use super::directory::refused;
-use super::rig::{LIMIT, Load, Recorded, Up, configured, visit};
+use super::rig::{LIMIT, Load, Recorded, Up, configured, definition, visit};
 use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -56,16 +56,20 @@ async fn a_full_disk_refuses_with_retry_after_and_room_is_enough_to_go_on() {
     let status = async |user: &str| client.post_json("/api/v1/events", &visit(user)).await.unwrap().status;
     let refused = || async { status("late").await == 503 };
     testkit::eventually("senders are refused", LIMIT, refused).await.unwrap();
-    let ready = async || admin.get("/readyz").await.unwrap();
-    testkit::eventually("it is not ready", LIMIT, || async { ready().await.status == 503 }).await.unwrap();
-    assert!(ready().await.text().contains("the disk is full"), "{}", ready().await.text());
-    let stopped = admin.post("/api/v1/experiments/load/stop", &[], "").await.unwrap();
-    assert_eq!((stopped.status, stopped.header("retry-after").is_some()), (503, true));
-    assert_eq!(
-        admin.get("/api/v1/experiments/load/live-stats").await.unwrap().status,
-        200,
-        "reading goes on"
-    );
+    // What the log still has room for is written all the same, until nothing fits.
+    let mut number = 0;
+    let unwritable = || {
+        number += 1;
+        let name = format!("more-{number}");
+        let admin = &admin;
+        async move {
+            let answer = admin.post_json("/api/v1/experiments", &definition(&name)).await.unwrap();
+            matches!((answer.status, answer.header("retry-after")), (503, Some(_)))
+        }
+    };
+    testkit::eventually("experiments are refused", LIMIT, unwritable).await.unwrap();
+    let read = admin.get("/api/v1/experiments/load/live-stats").await.unwrap();
+    assert_eq!(read.status, 200, "reading goes on");
     let line = another_start(&up, &data.join("another")).await;
     let expected = format!("abctl up: AB_DATA: {}/another/", data.display());
     assert!(line.starts_with(&expected) && line.contains("No space left on device"), "{line}");
@@ -75,7 +79,8 @@ async fn a_full_disk_refuses_with_retry_after_and_room_is_enough_to_go_on() {
     testkit::eventually("it goes on", LIMIT, || async { status("late").await == 200 }).await.unwrap();
     load.reaches(load.acknowledged() + 100).await;
     let acknowledged = load.end().await;
-    testkit::eventually("it is ready", LIMIT, || async { ready().await.status == 200 }).await.unwrap();
+    let ready = || async { admin.get("/readyz").await.unwrap().status == 200 };
+    testkit::eventually("it is ready", LIMIT, ready).await.unwrap();
     // SQLite would follow the link into a place we do not see.
     let copy = testkit::temp_dir("up-copy").unwrap();
     for name in ["abstream.db", "abstream.db-wal"] {

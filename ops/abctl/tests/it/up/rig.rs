@@ -75,15 +75,18 @@ impl Up {
 
     pub async fn create(&self) {
         let admin = self.admin();
-        let definition = json!({
-            "key": EXPERIMENT, "variations": [{"key": "a"}, {"key": "b"}],
-            "metrics": [{"key": "purchase", "type": "proportion"}],
-        });
-        let created = admin.post_json("/api/v1/experiments", &definition).await.unwrap();
+        let created = admin.post_json("/api/v1/experiments", &definition(EXPERIMENT)).await.unwrap();
         assert!(matches!(created.status, 200 | 201), "{}", created.text());
         let started = admin.post("/api/v1/experiments/load/start", &[], "").await.unwrap();
         assert_eq!(started.status, 200, "{}", started.text());
     }
+}
+
+pub fn definition(key: &str) -> serde_json::Value {
+    json!({
+        "key": key, "variations": [{"key": "a"}, {"key": "b"}],
+        "metrics": [{"key": "purchase", "type": "proportion"}],
+    })
 }
 
 /// An exposure and a keyed conversion of one user.
