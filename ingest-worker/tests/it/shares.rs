@@ -34,7 +34,7 @@ proptest! {
             let share = shares.see(ids.clone());
             let expected = match &before {
                 Some((last, _)) if *last == living => match ids.iter().position(|id| *id == me) {
-                    Some(rank) => Share { rank: rank as u16, of: ids.len() as u16 },
+                    Some(rank) => Share { rank: u16::try_from(rank).unwrap(), of: u16::try_from(ids.len()).unwrap() },
                     None => Share::NOTHING,
                 },
                 // Nobody lives: as at the beginning.

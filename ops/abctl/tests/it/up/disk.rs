@@ -18,6 +18,7 @@ struct SmallDisk {
 
 impl SmallDisk {
     /// `None` where we may not mount.
+    #[allow(clippy::print_stderr)] // for whoever reads the log
     fn new(options: &str) -> Option<SmallDisk> {
         let namespace = ["-m", "-rm"].into_iter().find(|flags| {
             let mounts = ["sh", "-c", "mount -t tmpfs tmpfs /mnt"];
