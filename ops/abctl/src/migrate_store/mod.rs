@@ -27,8 +27,9 @@ const CONNECTIONS: usize = 2;
 /// Differences shown to people; `--json` has all.
 const SHOWN: usize = 20;
 
-/// Move a deployment of `abctl up` from its SQLite file into an empty PostgreSQL (AB_DATABASE_URL). Events that were
-/// acknowledged are there afterwards, and all answers are the same.
+/// Move what `abctl up` has kept into an empty PostgreSQL (AB_DATABASE_URL).
+///
+/// Events that were acknowledged are there afterwards, and all answers are the same: otherwise nothing is moved.
 #[derive(Args)]
 pub struct MigrateStore {
     /// Directory of `abctl up`, which must not run.

@@ -12,6 +12,7 @@ fn help_is_as_reviewed() {
         ("experiments_list", vec!["experiments", "list", "--help"]),
         ("experiments_start", vec!["experiments", "start", "--help"]),
         ("demo", vec!["demo", "--help"]),
+        ("migrate_store", vec!["migrate-store", "--help"]),
         ("results", vec!["results", "--help"]),
         ("up", vec!["up", "--help"]),
     ] {

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_breaks_what_was_acknowledged_is_applied_once() {
-    let report = chaos::run(1, Duration::from_secs(24)).await.unwrap();
+    // A seed whose short schedule has faults of every class.
+    let report = chaos::run(8, Duration::from_secs(24)).await.unwrap();
     println!("{report}");
     let differences = &report.verdict.differences;
     assert_eq!(differences.iter().take(20).collect::<Vec<_>>(), Vec::<&String>::new(), "{report}");
