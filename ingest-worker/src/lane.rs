@@ -199,7 +199,9 @@ impl Session<'_> {
     /// Loads where the partition stands and reads on from there.
     async fn hold(&mut self, partition: Partition) -> Result<(), LaneError> {
         let Taken { state, takes, begun } = self.store.take(partition, self.lane.config.me).await?;
-        let careful = if takes > PATIENCE || begun > 0 { CAREFUL_ENTRIES } else { 0 };
+        // Without locks the living take it from each other: that says nothing of deaths.
+        let died = self.lane.config.ownership == Ownership::Lock && (takes > PATIENCE || begun > 0);
+        let careful = if died { CAREFUL_ENTRIES } else { 0 };
         let cache = PartitionCache::new(partition, state);
         self.lane.progress.done();
         // The queue may not have been told of the last commits: whoever made them may have died with them.
