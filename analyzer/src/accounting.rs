@@ -54,7 +54,7 @@ struct PartitionBook {
 
 pub async fn get(app: &Analyzer, request: &Request) -> Result<Response, Problem> {
     Parameters::of(request, &[])?;
-    let counters = app.store.counters(&request.principal().tenant, None).await.map_err(storage)?;
+    let counters = app.store.counters(&request.principal().tenant, None, None).await.map_err(storage)?;
     let operator = request.principal().can(Scopes::OPERATOR);
     let books = if operator { Some(books(app).await?) } else { None };
     let total = books.as_ref().map(|b| b.total);

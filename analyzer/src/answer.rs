@@ -1,8 +1,9 @@
 //! What all routes share: query parameters, entity tags, and errors of the store as problems.
 
 use domain::Day;
+use serde_json::error::Category;
 use service::http::header::{ETAG, HeaderValue, IF_NONE_MATCH};
-use service::http::{Problem, Request, Response, StatusCode};
+use service::http::{Payload, Problem, Request, Response, StatusCode, check_depth};
 use service::logs::causes;
 use store::{ErrorKind, Experiment, Store, StoreError};
 use uuid::Uuid;
@@ -50,6 +51,34 @@ impl Parameters {
 
 fn invalid_parameter(name: &str, reason: &str) -> Problem {
     Problem::unprocessable("invalid_parameter", format!("the parameter `{name}` {reason}"))
+}
+
+/// The request's JSON. Unknown fields are refused as such, values that do not fit as `invalid`.
+pub async fn json<T: serde::de::DeserializeOwned>(
+    request: &mut Request,
+    invalid: &'static str,
+) -> Result<T, Problem> {
+    if request.payload()? != Payload::Json {
+        let detail = "Content-Type must be application/json";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
+    }
+    let body = request.read_body().await?;
+    check_depth(&body)?;
+    serde_json::from_slice(&body).map_err(|error| unreadable(&error, invalid))
+}
+
+pub fn unreadable(error: &serde_json::Error, invalid: &'static str) -> Problem {
+    match error.classify() {
+        Category::Data => {
+            let detail = error.to_string();
+            // Serde tells an unknown field, which it names, by its text alone.
+            let code = if detail.starts_with("unknown field") { "unknown_field" } else { invalid };
+            Problem::unprocessable(code, detail)
+        }
+        Category::Io | Category::Syntax | Category::Eof => {
+            Problem::bad_request("invalid_json", format!("the body is not JSON: {error}"))
+        }
+    }
 }
 
 /// 200 with an entity tag over the very bytes, or 304 when the client has them.

@@ -7,9 +7,10 @@ use queue::Queue;
 use service::auth::Scopes;
 use service::http::{Access, App, Found, Method, Problem, Request, Response, Route};
 use store::{Status, Store};
+use tokio::sync::Semaphore;
 
 use crate::catalogue::Catalogue;
-use crate::{accounting, batches, decision, experiments, ingestion, live_stats};
+use crate::{accounting, batches, calculators, decision, experiments, ingestion, live_stats, timeseries};
 
 pub struct Analyzer {
     pub(crate) store: Arc<dyn Store>,
@@ -17,6 +18,8 @@ pub struct Analyzer {
     /// For what is in flight; accounting asks the queue itself.
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) partitions: u16,
+    /// Held while an answer reads every user.
+    pub(crate) scans: Semaphore,
     routes: Router<Path>,
 }
 
@@ -28,8 +31,17 @@ enum Path {
     Ingestion,
     LiveStats,
     Decision,
+    Timeseries,
+    Calculator(Calculator),
     Batch,
     Accounting,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Calculator {
+    Power,
+    Srm,
+    MultipleTesting,
 }
 
 /// A route with its path parameter, an experiment's key or id or a batch id.
@@ -43,6 +55,8 @@ pub enum Handler {
     Ingestion(String),
     LiveStats(String),
     Decision(String),
+    Timeseries(String),
+    Calculator(Calculator),
     Batch(String),
     Accounting,
 }
@@ -69,12 +83,16 @@ impl Analyzer {
             ("/experiments/{id}/ingestion", Path::Ingestion),
             ("/experiments/{id}/live-stats", Path::LiveStats),
             ("/experiments/{id}/decision", Path::Decision),
+            ("/experiments/{id}/timeseries", Path::Timeseries),
+            ("/stats/power", Path::Calculator(Calculator::Power)),
+            ("/stats/srm", Path::Calculator(Calculator::Srm)),
+            ("/stats/multiple-testing", Path::Calculator(Calculator::MultipleTesting)),
             ("/batches/{id}", Path::Batch),
             ("/accounting", Path::Accounting),
         ] {
             routes.insert(format!("{BASE}{path}"), name)?;
         }
-        Ok(Analyzer { store, catalogue, queue, partitions, routes })
+        Ok(Analyzer { store, catalogue, queue, partitions, scans: Semaphore::new(1), routes })
     }
 }
 
@@ -82,7 +100,16 @@ impl App for Analyzer {
     type Handler = Handler;
 
     fn classes() -> Vec<&'static str> {
-        vec!["experiments", "ingestion", "live-stats", "decision", "batches", "accounting"]
+        vec![
+            "experiments",
+            "ingestion",
+            "live-stats",
+            "decision",
+            "timeseries",
+            "stats",
+            "batches",
+            "accounting",
+        ]
     }
 
     fn find(&self, method: &Method, path: &str) -> Found<Handler> {
@@ -100,9 +127,20 @@ impl App for Analyzer {
             (Path::Ingestion, &Method::GET) => (Handler::Ingestion(id()), "ingestion", READ),
             (Path::LiveStats, &Method::GET) => (Handler::LiveStats(id()), "live-stats", READ),
             (Path::Decision, &Method::GET) => (Handler::Decision(id()), "decision", READ),
+            (Path::Timeseries, &Method::GET) => (Handler::Timeseries(id()), "timeseries", READ),
+            (Path::Calculator(which), &Method::POST) => (Handler::Calculator(which), "stats", READ),
+            (Path::Calculator(_), _) => return Found::MethodNotAllowed("POST"),
             (Path::Batch, &Method::GET) => (Handler::Batch(id()), "batches", READ.union(SEND)),
             (Path::Accounting, &Method::GET) => (Handler::Accounting, "accounting", READ),
-            (Path::Ingestion | Path::LiveStats | Path::Decision | Path::Batch | Path::Accounting, _) => {
+            (
+                Path::Ingestion
+                | Path::LiveStats
+                | Path::Decision
+                | Path::Timeseries
+                | Path::Batch
+                | Path::Accounting,
+                _,
+            ) => {
                 return Found::MethodNotAllowed("GET");
             }
         };
@@ -119,6 +157,10 @@ impl App for Analyzer {
             Handler::Ingestion(id) => ingestion::get(self, &request, &id).await,
             Handler::LiveStats(id) => live_stats::get(self, &request, &id).await,
             Handler::Decision(id) => decision::get(self, &request, &id).await,
+            Handler::Timeseries(id) => timeseries::get(self, &request, &id).await,
+            Handler::Calculator(Calculator::Power) => calculators::power(request).await,
+            Handler::Calculator(Calculator::Srm) => calculators::srm(request).await,
+            Handler::Calculator(Calculator::MultipleTesting) => calculators::multiple_testing(request).await,
             Handler::Batch(id) => batches::get(self, &request, &id).await,
             Handler::Accounting => accounting::get(self, &request).await,
         }

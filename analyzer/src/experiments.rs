@@ -6,14 +6,14 @@
 use domain::ExperimentId;
 use domain::definition::Definition;
 use serde::Serialize;
-use serde_json::error::Category;
 use service::http::header::{HeaderValue, LOCATION};
-use service::http::{Payload, Problem, Request, Response, StatusCode, check_depth};
+use service::http::{Problem, Request, Response, StatusCode, check_depth};
 use store::{Actor, Created, Experiment, Status, StoreError, Transition};
 
-use crate::answer::{self, Parameters, storage, tagged, unknown_experiment};
+use crate::answer::{self, Parameters, json, storage, tagged, unknown_experiment, unreadable};
 use crate::app::Analyzer;
 
+const INVALID: &str = "invalid_definition";
 const LIMIT: u32 = 50;
 const LIMIT_MAX: u32 = 200;
 
@@ -143,29 +143,8 @@ pub async fn delete(app: &Analyzer, request: &Request, reference: &str) -> Resul
 }
 
 async fn read_definition(request: &mut Request) -> Result<Definition, Problem> {
-    if request.payload()? != Payload::Json {
-        let detail = "Content-Type must be application/json";
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
-    }
-    let body = request.read_body().await?;
-    check_depth(&body)?;
-    let definition: Definition = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
-    definition.checked().map_err(|invalid| Problem::unprocessable("invalid_definition", invalid.to_string()))
-}
-
-fn unreadable(error: &serde_json::Error) -> Problem {
-    match error.classify() {
-        Category::Data => {
-            let detail = error.to_string();
-            // Serde tells an unknown field, which it names, by its text alone.
-            let code =
-                if detail.starts_with("unknown field") { "unknown_field" } else { "invalid_definition" };
-            Problem::unprocessable(code, detail)
-        }
-        Category::Io | Category::Syntax | Category::Eof => {
-            Problem::bad_request("invalid_json", format!("the body is not JSON: {error}"))
-        }
-    }
+    let definition: Definition = json(request, INVALID).await?;
+    definition.checked().map_err(|invalid| Problem::unprocessable(INVALID, invalid.to_string()))
 }
 
 /// Actions take no body; `{}` is none.
@@ -178,7 +157,7 @@ async fn expect_nothing(request: &mut Request) -> Result<(), Problem> {
     #[derive(serde::Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Nothing {}
-    serde_json::from_slice(&body).map(|Nothing {}| ()).map_err(|error| unreadable(&error))
+    serde_json::from_slice(&body).map(|Nothing {}| ()).map_err(|error| unreadable(&error, INVALID))
 }
 
 /// For the audit log: the scopes of the key used; keys given by configuration have no name of their own.

@@ -1,6 +1,6 @@
 //! What arrived for an experiment and what became of it.
 
-use domain::Moments;
+use domain::{Day, Moments};
 use serde::Serialize;
 use service::http::{Problem, Request, Response};
 use store::{Counter, Experiment};
@@ -14,6 +14,8 @@ use crate::live_stats::{DataQuality, Subject};
 #[derive(Debug, Serialize)]
 struct Ingestion<'a> {
     experiment: Subject<'a>,
+    /// The end of this UTC day; null = now.
+    as_of: Option<String>,
     /// Exposures and conversions that took effect.
     recorded: i64,
     exposures: i64,
@@ -42,12 +44,13 @@ struct ArmCounts<'a> {
 }
 
 pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<Response, Problem> {
-    Parameters::of(request, &[])?;
+    let as_of = Parameters::of(request, &["as_of"])?.as_of()?;
     let experiment = answer::experiment(&*app.store, request, reference).await?;
-    let rows = app.store.answer(&experiment, None).await.map_err(storage)?;
-    let counters = app.store.counters(&experiment.tenant, Some(experiment.id)).await.map_err(storage)?;
+    let rows = app.store.answer(&experiment, as_of).await.map_err(storage)?;
+    let counters =
+        app.store.counters(&experiment.tenant, Some(experiment.id), as_of).await.map_err(storage)?;
     let arms = arms_of(&experiment, &rows).map_err(|error| unanswerable(&error))?;
-    tagged(request, &Ingestion::of(&experiment, &arms, &counters))
+    tagged(request, &Ingestion::of(&experiment, as_of, &arms, &counters))
 }
 
 /// Of all arms and of none.
@@ -56,7 +59,12 @@ pub(crate) fn total(counters: &[Counter], name: &str) -> i64 {
 }
 
 impl<'a> Ingestion<'a> {
-    fn of(experiment: &'a Experiment, arms: &[Moments], counters: &[Counter]) -> Ingestion<'a> {
+    fn of(
+        experiment: &'a Experiment,
+        as_of: Option<Day>,
+        arms: &[Moments],
+        counters: &[Counter],
+    ) -> Ingestion<'a> {
         let (exposures, conversions) = (total(counters, "exposures"), total(counters, "conversions"));
         let variations = experiment.definition.variations.iter().zip(arms).enumerate();
         let of_arm = |index: usize, name: &str| {
@@ -65,6 +73,7 @@ impl<'a> Ingestion<'a> {
         };
         Ingestion {
             experiment: Subject::of(experiment),
+            as_of: as_of.map(|day| day.to_string()),
             recorded: exposures + conversions,
             exposures,
             conversions,

@@ -43,6 +43,18 @@ pub struct Arms {
     pub cells: BTreeMap<Cell, Vec<Moments>>,
 }
 
+impl Arms {
+    pub fn none(variations: usize) -> Arms {
+        Arms { all: vec![Moments::default(); variations], cells: BTreeMap::new() }
+    }
+
+    pub fn add(&mut self, variation: i16, cell: Cell, moments: &Moments) -> Result<(), Unanswerable> {
+        let none = || vec![Moments::default(); self.all.len()];
+        arm_of(self.cells.entry(cell).or_insert_with(none), variation)?.add(moments)?;
+        Ok(arm_of(&mut self.all, variation)?.add(moments)?)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cell {
     pub phase: u16,
@@ -157,16 +169,9 @@ impl<'r> Days<'r> {
 
     /// Over partitions. The holdout (variation -1) is no arm.
     pub fn arms(&self) -> Result<Arms, Unanswerable> {
-        let none = || vec![Moments::default(); self.variations];
-        let mut arms = Arms { all: none(), cells: BTreeMap::new() };
+        let mut arms = Arms::none(self.variations);
         for (key, moments) in self.last.iter().filter(|(key, _)| key.variation >= 0) {
-            let cell = Cell { phase: key.phase, stratum: key.stratum.clone() };
-            arm_of(arms.cells.entry(cell).or_insert_with(none), key.variation)?.add(moments)?;
-        }
-        for cell in arms.cells.values() {
-            for (sum, arm) in arms.all.iter_mut().zip(cell) {
-                sum.add(arm)?;
-            }
+            arms.add(key.variation, Cell { phase: key.phase, stratum: key.stratum.clone() }, moments)?;
         }
         Ok(arms)
     }

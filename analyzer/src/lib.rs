@@ -11,6 +11,7 @@ mod accounting;
 mod answer;
 mod app;
 mod batches;
+pub mod calculators;
 mod catalogue;
 mod clock;
 pub mod decision;
@@ -23,6 +24,7 @@ mod part;
 pub mod sample_ratio;
 mod start;
 pub mod stats;
+pub mod timeseries;
 
 pub use part::Part;
 pub use start::{run, serve};

@@ -14,6 +14,7 @@ use crate::app::Analyzer;
 use crate::clock;
 use crate::known::Known;
 use crate::metric::MetricView;
+use crate::metric::holdout::Holdout;
 use crate::sample_ratio::{FilterImbalance, SampleRatio};
 
 /// The answer of `GET .../live-stats`. Numbers are finite or null with a reason.
@@ -31,6 +32,9 @@ pub struct LiveStats<'a> {
     pub filter_imbalance: FilterImbalance,
     pub arms: Vec<ArmView<'a>>,
     pub metrics: Vec<MetricView<'a>>,
+    /// Users kept out of every arm, against all arms together; none: nobody is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holdout: Option<Holdout<'a>>,
 }
 
 /// Which experiment an answer is about.
@@ -99,6 +103,7 @@ impl<'a> LiveStats<'a> {
             srm: SampleRatio::of(known),
             filter_imbalance: FilterImbalance::of(known),
             metrics: definition.metrics.iter().map(|metric| MetricView::of(known, metric)).collect(),
+            holdout: Holdout::of(known),
             arms,
         }
     }

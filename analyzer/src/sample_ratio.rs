@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use domain::contribution::Heads;
 use serde::Serialize;
+use store::Experiment;
 
-use crate::known::Known;
+use crate::known::{Arms, Known};
 use crate::metric::reading::Reading;
-use crate::stats::Undefined;
 use crate::stats::imbalance::{Befallen, imbalance};
 use crate::stats::srm::{ChiSquare, Srm, SrmArm, srm};
 use crate::stats::srm_anytime::{AnytimeSrm, srm_anytime};
+use crate::stats::{Alpha, Undefined};
 
 #[derive(Debug, Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
@@ -39,17 +40,22 @@ pub struct FilterImbalance {
 
 impl SampleRatio {
     pub fn of(known: &Known<'_>) -> SampleRatio {
-        Self::tested(known).unwrap_or_else(|reason| SampleRatio::Undefined { reason })
+        match periods(known.experiment, &known.arms) {
+            Ok(periods) => SampleRatio::of_periods(&periods, known.methods.srm_alpha),
+            Err(reason) => SampleRatio::Undefined { reason },
+        }
     }
 
-    fn tested(known: &Known<'_>) -> Result<SampleRatio, Undefined> {
-        let periods = periods(known)?;
-        let alpha = known.methods.srm_alpha;
-        let chi_square = match srm(&periods, alpha)? {
+    pub fn of_periods(periods: &[Vec<SrmArm>], alpha: Alpha) -> SampleRatio {
+        Self::tested(periods, alpha).unwrap_or_else(|reason| SampleRatio::Undefined { reason })
+    }
+
+    fn tested(periods: &[Vec<SrmArm>], alpha: Alpha) -> Result<SampleRatio, Undefined> {
+        let chi_square = match srm(periods, alpha)? {
             Srm::Tested(test) => test,
             Srm::CertainMismatch => return Ok(SampleRatio::MismatchCertain { mismatch: true }),
         };
-        let look = srm_anytime(std::slice::from_ref(&periods), alpha)?;
+        let look = srm_anytime(&[periods.to_vec()], alpha)?;
         let always_valid = look.first().copied().ok_or(Undefined::NoUnits)?;
         Ok(SampleRatio::Ok(Tested { chi_square, always_valid }))
     }
@@ -65,10 +71,10 @@ impl SampleRatio {
 }
 
 /// Enrolled users, whatever was filtered or excluded since, by period of constant weights.
-pub fn periods(known: &Known<'_>) -> Result<Vec<Vec<SrmArm>>, Undefined> {
-    let variations = &known.experiment.definition.variations;
+pub fn periods(experiment: &Experiment, arms: &Arms) -> Result<Vec<Vec<SrmArm>>, Undefined> {
+    let variations = &experiment.definition.variations;
     let mut phases: BTreeMap<u16, Vec<SrmArm>> = BTreeMap::new();
-    for (cell, arms) in &known.arms.cells {
+    for (cell, arms) in &arms.cells {
         let phase = phases.entry(cell.phase).or_insert_with(|| {
             variations.iter().map(|variation| SrmArm { observed: 0, weight: variation.weight }).collect()
         });

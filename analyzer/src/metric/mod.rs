@@ -6,6 +6,7 @@ pub mod best;
 pub mod comparison;
 pub mod contrast;
 pub mod guardrail;
+pub mod holdout;
 pub mod looks;
 pub mod methods;
 pub mod reading;

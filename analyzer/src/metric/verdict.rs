@@ -10,7 +10,7 @@ use super::reading::Reading;
 use crate::stats::Undefined;
 use crate::stats::bayes::{Better, posterior};
 use crate::stats::effect::Effect;
-use crate::stats::multiple::{benjamini_hochberg, holm};
+use crate::stats::multiple::{benjamini_hochberg, holm, rejected};
 use crate::stats::power::{Alternative, Design, mid_experiment_power};
 use crate::stats::sequential::{half_width, sequential, tuned_to};
 use crate::stats::welch::welch;
@@ -64,8 +64,8 @@ pub fn verdicts(treatments: &[Treatment<'_>], methods: &Methods) -> Vec<Reading<
     let finished = answers.into_iter().map(|answer| {
         answer.map(|(mut verdict, single)| {
             verdict.adjusted_p_value = single.p_value.and_then(|_| adjusted.next());
-            let below = |p: f64| p < methods.alpha.get();
-            verdict.significant = single.significant && verdict.adjusted_p_value.is_none_or(below);
+            let found = |p| rejected(p, methods.alpha);
+            verdict.significant = single.significant && verdict.adjusted_p_value.is_none_or(found);
             verdict
         })
     });

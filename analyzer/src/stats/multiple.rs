@@ -7,6 +7,8 @@
 //!
 //! Always-valid p-values may be adjusted like any others. Tests without a result are no part of the family.
 
+use super::Alpha;
+
 /// In the order given.
 pub fn holm(p_values: &[f64]) -> Vec<f64> {
     let mut adjusted = vec![1.0; p_values.len()];
@@ -29,6 +31,10 @@ pub fn benjamini_hochberg(p_values: &[f64]) -> Vec<f64> {
         adjusted[i] = lowest;
     }
     adjusted
+}
+
+pub fn rejected(adjusted_p_value: f64, alpha: Alpha) -> bool {
+    adjusted_p_value <= alpha.get()
 }
 
 /// Indexes by ascending p; ties keep their order.

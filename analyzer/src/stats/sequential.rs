@@ -58,6 +58,11 @@ pub fn half_width(variance: f64, users: f64, rho_squared: f64, alpha: Alpha) -> 
     (variance * 2.0 * k / rate * (0.5 * k.ln() - alpha.get().ln())).sqrt()
 }
 
+/// Half of the two-sided interval's width in standard errors, where it is narrowest.
+pub fn widths_at_tuning(alpha: Alpha) -> f64 {
+    half_width(1.0, 1.0, tuned_to(1.0, alpha), alpha)
+}
+
 /// How far below the estimate (or above it) the one-sided bound at 1 - alpha lies, tuned to `users` like the two-sided
 /// sequence: sqrt(V 2k/(N rho^2) ln(1 + sqrt(k)/(2 alpha))), rho from 2 alpha. Each side on its own.
 pub fn one_sided(effect: &Effect, tuning: f64, alpha: Alpha) -> Result<f64, Undefined> {

@@ -48,7 +48,16 @@ async fn ingestion_counts_every_fate() {
     assert_eq!((&answer["arms"][0]["exposures"], &answer["arms"][1]["exposures"]), (&json!(15), &json!(7)));
     assert_eq!(answer["arms"][1]["clock_corrected"], 8);
     assert_eq!(answer["arms"][0]["data_quality"]["crossovers"], 0);
-    let refused = rig.get("/api/v1/experiments/checkout/ingestion?as_of=2026-03-01").await;
+    // All of it was counted on one day.
+    let mut then = rig.ok("/api/v1/experiments/checkout/ingestion?as_of=2026-03-01").await;
+    assert_eq!(then["as_of"].take(), "2026-03-01");
+    assert_eq!(then, answer);
+    let before = rig.ok("/api/v1/experiments/checkout/ingestion?as_of=2026-02-28").await;
+    assert_eq!(
+        (&before["recorded"], &before["deduplicated"], &before["keyless"]),
+        (&json!(0), &json!(0), &json!(0))
+    );
+    let refused = rig.get("/api/v1/experiments/checkout/ingestion?day=2026-03-01").await;
     assert_eq!((refused.status, code(&refused).as_str()), (422, "unknown_parameter"));
 }
 

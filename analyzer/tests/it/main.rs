@@ -2,15 +2,18 @@
 
 mod answers;
 mod beliefs;
+mod calculators;
 mod cuped;
 mod decision;
 mod experiments;
+mod families;
 mod fates;
 mod live;
 mod peeking;
 mod random;
 mod rig;
 mod sample_ratio;
+mod series;
 mod small_counts;
 mod starting;
 mod stats_properties;

@@ -111,7 +111,7 @@ impl Rig {
 
     /// The sum of a counter over all keys.
     pub async fn counter(&self, name: &str) -> i64 {
-        let counters = self.store.counters(TENANT, None).await.unwrap();
+        let counters = self.store.counters(TENANT, None, None).await.unwrap();
         counters.iter().filter(|c| c.name == name).map(|c| c.n).sum()
     }
 

@@ -93,6 +93,7 @@ pub trait Answers: Send + Sync {
         &self,
         tenant: &str,
         experiment: Option<ExperimentId>,
+        as_of: Option<Day>,
     ) -> Result<Vec<Counter>, StoreError>;
 
     /// The parts of a batch applied so far; of one request or of every request that carried it.

@@ -4,7 +4,7 @@ use super::inputs::{alpha, floats, measure, pair_of, proportion_arm};
 use analyzer::metric::sums::{Cell, Sums};
 use analyzer::stats::bayes::Better;
 use analyzer::stats::margin::non_inferiority;
-use analyzer::stats::multiple::{benjamini_hochberg, holm};
+use analyzer::stats::multiple::{benjamini_hochberg, holm, rejected};
 use analyzer::stats::power::{
     Alternative, Design, Difference, control_users_by_arcsine, mid_experiment_power, power_by_t,
     power_of_pooled_proportions, users_by_t,
@@ -15,10 +15,9 @@ use serde_json::{Value, json};
 pub fn adjusted(case: &Value) -> Result<Value, Undefined> {
     let p_values = floats(&case["input"]["p_values"]);
     let adjusted = if case["method"] == "holm" { holm(&p_values) } else { benjamini_hochberg(&p_values) };
-    let level = alpha(&case["params"]).get();
-    // At the level itself it is a rejection, as the reference has it.
-    let rejected: Vec<bool> = adjusted.iter().map(|p| *p <= level).collect();
-    Ok(json!({"adjusted": adjusted, "rejected": rejected}))
+    let level = alpha(&case["params"]);
+    let found: Vec<bool> = adjusted.iter().map(|p| rejected(*p, level)).collect();
+    Ok(json!({"adjusted": adjusted, "rejected": found}))
 }
 
 pub fn margin(case: &Value) -> Result<Value, Undefined> {

@@ -69,7 +69,7 @@ impl Checker<'_> {
         found: &mut Vec<String>,
     ) -> Result<(), CheckError> {
         let mut counters: HashMap<(ExperimentId, String), i64> = HashMap::new();
-        for c in self.store.counters(self.tenant, None).await? {
+        for c in self.store.counters(self.tenant, None, None).await? {
             *counters.entry((c.experiment, c.name)).or_default() += c.n;
         }
         for (id, expected) in ids.iter().chain([&ExperimentId::NONE]).zip(&oracle.counts) {

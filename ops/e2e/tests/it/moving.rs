@@ -73,8 +73,8 @@ async fn three_tiers_go_on_where_one_process_stopped() {
         assert_eq!(a, b);
     }
     assert_eq!(
-        source.counters("default", None).await.unwrap(),
-        system.store.counters("default", None).await.unwrap()
+        source.counters("default", None, None).await.unwrap(),
+        system.store.counters("default", None, None).await.unwrap()
     );
     assert_eq!(system.books().await.unwrap().total, books.total);
     assert!(books.are_good());

@@ -19,7 +19,8 @@ fn definition(key: &str, weights: &[f64], events: &[&str]) -> Value {
             ["proportion", "mean", "count"].map(|t| json!({"key": format!("{e}_{t}"), "event": e, "type": t}))
         })
         .collect();
-    json!({"key": key, "variations": variations, "metrics": metrics})
+    let analysis = json!({"prior": {"stddev": 0.3}});
+    json!({"key": key, "variations": variations, "metrics": metrics, "analysis": analysis})
 }
 
 /// A decimal as it is written, times 10^12 (what products of two sums are kept in).
@@ -65,6 +66,7 @@ async fn the_reference_events_become_the_reference_numbers_and_a_replay_records_
     assert!(conflicts >= 16, "the set has 16 repeated keys with another value, found {conflicts}");
     for definition in &definitions {
         compare(system, definition, &expected).await;
+        assert_eq!(answers(system, definition, &expected).await, series(system, definition, &expected).await);
     }
     assert_verified(system, &["exp_checkout", "exp_banner"]).await;
 
@@ -106,6 +108,126 @@ async fn compare(system: &dyn Deployment, definition: &Value, expected: &Value) 
         }
     }
     assert_eq!(crossovers, expected["multiple_exposure_users"].as_i64().unwrap(), "{key}");
+}
+
+/// Every number of live-stats that the set has an expectation for. Returns the exact sums of purchases.
+async fn answers(system: &dyn Deployment, definition: &Value, expected: &Value) -> Vec<Value> {
+    let (key, tolerance) = (definition["key"].as_str().unwrap(), &expected["tolerance"]);
+    let expected = &expected["experiments"][key];
+    let got = read(system, &format!("/api/v1/experiments/{key}/live-stats")).await;
+    let metric = |name: String| -> Value {
+        got["metrics"].as_array().unwrap().iter().find(|m| m["key"] == name).unwrap().clone()
+    };
+    for field in ["chi_square", "p_value"] {
+        close(&format!("{key} srm"), tolerance, field, &got["srm"][field], &expected["srm"][field]);
+    }
+    for (event, numbers) in expected["metrics"].as_object().unwrap() {
+        let [rate, value, count] =
+            ["proportion", "mean", "count"].map(|kind| metric(format!("{event}_{kind}")));
+        for (i, arm) in numbers["arms"].as_array().unwrap().iter().enumerate() {
+            for (ours, theirs) in
+                [("users", "n"), ("converters", "converters"), ("conversions", "conversions")]
+            {
+                assert_eq!(value["arms"][i][ours], arm[theirs], "{key} {event} {i} {ours}");
+            }
+            let sums = |of: &Value, name: &str| exact(of["arms"][i][name].as_str().unwrap());
+            assert_eq!(sums(&value, "sum"), exact(arm["sum_exact"].as_str().unwrap()));
+            assert_eq!(sums(&value, "sum_squares"), exact(arm["sum_squares_exact"].as_str().unwrap()));
+            assert_eq!(sums(&count, "sum_squares"), exact(&arm["count_sum_squares"].to_string()));
+        }
+        for comparison in numbers["comparisons"].as_array().unwrap() {
+            let treatment = usize::try_from(comparison["treatment_index"].as_u64().unwrap()).unwrap();
+            for (outcome, metric) in [("conversion_rate", &rate), ("value_per_user", &value)] {
+                let ours = &metric["comparisons"][treatment - 1];
+                let Some(readings) = comparison[outcome].as_object() else { continue };
+                for (name, reading) in readings {
+                    let ours = match name.as_str() {
+                        "absolute" | "relative" => &ours[name],
+                        "sequential_5000_relative" => &ours["sequential"]["relative"],
+                        "bayes_prior_0_0.3_relative" => &ours["bayesian"]["relative"],
+                        other => panic!("the reading {other} is not known"),
+                    };
+                    for (field, expected) in reading.as_object().unwrap() {
+                        let what = format!("{key} {event} {treatment} {outcome} {name}");
+                        close(&what, tolerance, field, &ours[field.as_str()], expected);
+                    }
+                }
+            }
+        }
+    }
+    metric("purchase_mean".into())["arms"].as_array().unwrap().iter().map(sums_of).collect()
+}
+
+/// The daily series by day of occurrence. Returns the sums of purchases at its end.
+async fn series(system: &dyn Deployment, definition: &Value, expected: &Value) -> Vec<Value> {
+    let key = definition["key"].as_str().unwrap();
+    let days = expected["experiments"][key]["metrics"]["purchase"]["daily_cumulative_by_occurrence"].clone();
+    let days = days.as_array().unwrap();
+    let path = format!("/api/v1/experiments/{key}/timeseries?day_basis=occurred");
+    let all = read(system, &path).await;
+    let (first, last) = (days[0]["day"].as_str().unwrap(), days.last().unwrap()["day"].as_str().unwrap());
+    let got = read(system, &format!("{path}&from={first}&to={last}")).await;
+    let purchases = |series: &Value| -> Value {
+        series["metrics"].as_array().unwrap().iter().find(|m| m["key"] == "purchase_mean").unwrap().clone()
+    };
+    let points = purchases(&got)["points"].as_array().unwrap().clone();
+    assert_eq!(points.len(), days.len());
+    for (point, expected) in points.iter().zip(days) {
+        assert_eq!(point["day"], expected["day"], "{key}");
+        for (i, expected) in expected["arms"].as_array().unwrap().iter().enumerate() {
+            let arm = &point["arms"][i];
+            assert_eq!(
+                (&arm["users"], &arm["converters"]),
+                (&expected["n"], &expected["converters"]),
+                "{key} {}",
+                point["day"]
+            );
+            // Printed by a float: two and four decimals are exact in it.
+            for name in ["sum", "sum_squares"] {
+                assert_eq!(
+                    exact(arm[name].as_str().unwrap()),
+                    exact(&expected[name].to_string()),
+                    "{key} {}",
+                    point["day"]
+                );
+            }
+        }
+    }
+    purchases(&all)["points"].as_array().unwrap().last().unwrap()["arms"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(sums_of)
+        .collect()
+}
+
+fn sums_of(arm: &Value) -> Value {
+    json!([arm["users"], arm["converters"], arm["conversions"], arm["sum"], arm["sum_squares"]])
+}
+
+async fn read(system: &dyn Deployment, path: &str) -> Value {
+    let answer = system.admin().get(path).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json().unwrap()
+}
+
+/// Numbers within the set's tolerance, all else exactly.
+fn close(what: &str, tolerance: &Value, field: &str, got: &Value, expected: &Value) {
+    match expected {
+        Value::Number(expected) => {
+            let allowed = tolerance.get(field).unwrap_or(&tolerance["stats"]);
+            let (got, expected) = (got.as_f64().unwrap_or(f64::NAN), expected.as_f64().unwrap());
+            let allowed =
+                allowed["abs"].as_f64().unwrap().max(allowed["rel"].as_f64().unwrap() * expected.abs());
+            assert!((got - expected).abs() <= allowed, "{what} {field}: got {got:e}, expected {expected:e}");
+        }
+        Value::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                close(what, tolerance, field, &got[i], item);
+            }
+        }
+        other => assert_eq!(got, other, "{what} {field}"),
+    }
 }
 
 on_both!(the_reference_events_become_the_reference_numbers_and_a_replay_records_nothing);

@@ -38,10 +38,12 @@ impl Answers for PgStore {
         &self,
         tenant: &str,
         experiment: Option<ExperimentId>,
+        as_of: Option<Day>,
     ) -> Result<Vec<Counter>, StoreError> {
         let client = self.client().await?;
         let sql = client.prepare_cached(include_str!("sql/counters.sql")).await?;
-        let rows = client.query(&sql, &[&tenant, &experiment.map(|e| e.0)]).await?;
+        let day = PgDay(as_of.unwrap_or(END_OF_TIME));
+        let rows = client.query(&sql, &[&tenant, &experiment.map(|e| e.0), &day]).await?;
         let counter = |r: &Row| Counter {
             experiment: ExperimentId(r.get(0)),
             variation: r.get(1),

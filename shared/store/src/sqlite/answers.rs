@@ -37,7 +37,9 @@ impl Answers for SqliteStore {
         &self,
         tenant: &str,
         experiment: Option<ExperimentId>,
+        as_of: Option<Day>,
     ) -> Result<Vec<Counter>, StoreError> {
+        let day = as_of.map_or(i32::MAX, |d| d.0);
         let counter = |r: &Row<'_>| {
             let (experiment, variation) = (ExperimentId(r.get(0)?), r.get(1)?);
             Ok(Counter { experiment, variation, name: r.get(2)?, n: r.get(3)? })
@@ -45,7 +47,7 @@ impl Answers for SqliteStore {
         self.readers
             .read(|c| {
                 let mut sql = c.prepare_cached(include_str!("sql/counters.sql"))?;
-                rows::all(&mut sql, &[&tenant, &experiment.map(|e| e.0)], counter)
+                rows::all(&mut sql, &[&tenant, &experiment.map(|e| e.0), &day], counter)
             })
             .await
     }

@@ -129,13 +129,17 @@ async fn counters_add_up_by_name(db: Db) {
         |experiment, variation, name: &str, n| Counter { experiment, variation, name: name.into(), n };
     let of_experiment = [counter(e.id, -1, "late", 6), counter(e.id, 1, "exposures", 12)];
     let of_none = counter(none, -1, "conversions", i64::MAX / 6 * 6);
-    assert_eq!(db.counters(TENANT, Some(e.id)).await.unwrap(), of_experiment);
+    assert_eq!(db.counters(TENANT, Some(e.id), None).await.unwrap(), of_experiment);
     let [late, exposures] = of_experiment;
     let all = [of_none, late, exposures];
-    assert_eq!(db.counters(TENANT, Some(none)).await.unwrap(), all[..1]);
-    assert_eq!(db.counters(TENANT, None).await.unwrap(), all);
-    assert_eq!(db.counters("other", None).await.unwrap(), [counter(none, -1, "conversions", 6)]);
-    assert_eq!(db.counters("nobody", None).await.unwrap(), []);
+    assert_eq!(db.counters(TENANT, Some(none), None).await.unwrap(), all[..1]);
+    assert_eq!(db.counters(TENANT, None, None).await.unwrap(), all);
+    assert_eq!(db.counters("other", None, None).await.unwrap(), [counter(none, -1, "conversions", 6)]);
+    assert_eq!(db.counters("nobody", None, None).await.unwrap(), []);
+    // As of the day before the last.
+    let earlier = [counter(e.id, -1, "late", 4), counter(e.id, 1, "exposures", 8)];
+    assert_eq!(db.counters(TENANT, Some(e.id), Some(TODAY)).await.unwrap(), earlier);
+    assert_eq!(db.counters(TENANT, Some(e.id), Some(Day(TODAY.0 - 1))).await.unwrap(), []);
 }
 
 async fn a_counter_beyond_64_bits_is_refused(db: Db) {
@@ -153,5 +157,5 @@ async fn a_counter_beyond_64_bits_is_refused(db: Db) {
     let refused = owner.apply.write(&advance, &changes).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Data, "{refused}");
     owner.apply.rollback().await.unwrap();
-    assert_eq!(db.counters(TENANT, None).await.unwrap()[0].n, i64::MAX);
+    assert_eq!(db.counters(TENANT, None, None).await.unwrap()[0].n, i64::MAX);
 }

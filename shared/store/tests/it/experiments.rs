@@ -171,7 +171,7 @@ async fn a_deleted_experiment_keeps_its_key_and_its_conversions(db: Db) {
     assert_eq!((db.count("moments").await, db.count("moments_keys").await), (1, 1));
     // The ledger and the books stay.
     assert_eq!(db.count("conversions").await, 1);
-    assert_eq!(db.counters(TENANT, Some(one.id)).await.unwrap()[0].n, 3);
+    assert_eq!(db.counters(TENANT, Some(one.id), None).await.unwrap()[0].n, 3);
     // What is created next has an id of its own.
     assert!(db.experiment("three").await.id > two.id);
 }

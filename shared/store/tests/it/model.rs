@@ -305,7 +305,7 @@ impl Player {
                 self.hear(&answer);
             }
             let rows = self.db.moments_rows(e.id, e.plan_version).await.unwrap();
-            let counters = self.db.counters(TENANT, Some(e.id)).await.unwrap();
+            let counters = self.db.counters(TENANT, Some(e.id), None).await.unwrap();
             self.hear(&(rows, counters));
         }
         let listed = self.db.list_experiments(TENANT, ExperimentId(0), 10).await.unwrap();
@@ -313,7 +313,7 @@ impl Player {
             .into_iter()
             .map(|e| (e.id, e.key, e.status, e.revision, e.started_at.is_some(), e.stopped_at.is_some()))
             .collect();
-        let counters = self.db.counters(TENANT, None).await.unwrap();
+        let counters = self.db.counters(TENANT, None, None).await.unwrap();
         let accounts = self.db.accounting().await.unwrap();
         self.hear(&(listed, counters, accounts));
         for n in 0..3 {

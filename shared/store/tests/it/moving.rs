@@ -232,8 +232,8 @@ async fn what_is_answered_is_the_same() {
         }
     }
     for tenant in [TENANT, "other"] {
-        let counters = from.counters(tenant, None).await.unwrap();
-        assert_eq!(into.counters(tenant, None).await.unwrap(), counters);
+        let counters = from.counters(tenant, None, None).await.unwrap();
+        assert_eq!(into.counters(tenant, None, None).await.unwrap(), counters);
     }
     // The books close as they did, in partition 0.
     let ours = from.accounting().await.unwrap().partitions;
