@@ -6,11 +6,13 @@
 
 pub mod chaos;
 mod deployment;
+mod load;
 mod one_process;
 pub mod run;
 pub mod sdks;
 pub mod system;
 
 pub use deployment::Deployment;
+pub use load::Load;
 pub use one_process::OneProcess;
 pub use system::{ADMIN_TOKEN, API_TOKEN, Setup, System};

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Books, Location, Store};
-use testkit::{Postgres, Process, Redis};
+use testkit::{FaultProxy, Postgres, Process, Redis};
 
 /// Tenant `default`: events, ingest, read.
 pub const API_TOKEN: &str = "e2e-ingest-token-0123456789";
@@ -28,11 +28,14 @@ pub struct Setup {
     pub environment: Vec<(&'static str, String)>,
     /// Without one, the caller applies what is queued, or leaves it there.
     pub worker: bool,
+    /// Whether servers are reached through [`System::proxies`].
+    pub proxied: bool,
 }
 
 impl Default for Setup {
     fn default() -> Setup {
-        Setup { partitions: 16, postgres: Vec::new(), environment: Vec::new(), worker: true }
+        let (postgres, environment) = (Vec::new(), Vec::new());
+        Setup { partitions: 16, postgres, environment, worker: true, proxied: false }
     }
 }
 
@@ -44,45 +47,81 @@ pub struct System {
     pub gateway_addr: SocketAddr,
     pub worker_addr: SocketAddr,
     pub analyzer_addr: SocketAddr,
+    /// Where gateway, worker and analyzer show their metrics.
+    pub internal: [SocketAddr; 3],
     pub store: Arc<dyn Store>,
     pub queue: RedisQueue,
     pub database_url: String,
+    pub redis_url: String,
     pub setup: Setup,
+    /// On the way of everybody, `store` and `queue` included, if set up so.
+    pub proxies: Option<Proxies>,
     pub redis: Redis,
     pub postgres: Postgres,
+}
+
+pub struct Proxies {
+    pub redis: FaultProxy,
+    pub postgres: FaultProxy,
+}
+
+/// One of the programs, which may not be ready yet.
+pub(crate) struct Tier {
+    pub process: Process,
+    pub addr: SocketAddr,
+    pub internal: SocketAddr,
 }
 
 impl System {
     /// Ready to take events when this returns.
     pub async fn start(setup: Setup) -> Result<System> {
-        let (postgres, redis) = tokio::try_join!(Postgres::start_with(&setup.postgres), Redis::start())?;
-        let database_url = postgres.url_for(&postgres.create_database().await?);
-        let redis_url = redis.url();
+        let redis = Redis::start().await?;
+        System::start_with(setup, redis).await
+    }
+
+    /// The same with a queue of the caller's.
+    pub async fn start_with(setup: Setup, redis: Redis) -> Result<System> {
+        let postgres = Postgres::start_with(&setup.postgres).await?;
+        let database = postgres.create_database().await?;
+        let proxies = match setup.proxied {
+            true => Some(Proxies {
+                redis: FaultProxy::start(redis.addr()).await?,
+                postgres: FaultProxy::start(postgres.addr()).await?,
+            }),
+            false => None,
+        };
+        let at = |direct: SocketAddr, of: fn(&Proxies) -> &FaultProxy| {
+            proxies.as_ref().map_or(direct, |proxies| of(proxies).addr())
+        };
+        let database_url = postgres.url_at(at(postgres.addr(), |p| &p.postgres), &database);
+        let redis_url = redis.url_at(at(redis.addr(), |p| &p.redis));
         let tier = |binary| tier(binary, &setup, &redis_url, &database_url);
         // The analyzer first: it fills the catalogue that the gateway reads.
-        let (mut analyzer, analyzer_addr) = tier("analyzer")?;
-        analyzer.wait_ready(analyzer_addr, "/readyz", READY).await?;
-        let (mut worker, worker_addr) = match setup.worker {
-            true => tier("ingest-worker").map(|(process, addr)| (Some(process), addr))?,
-            false => (None, free_addr()?),
-        };
-        let (mut gateway, gateway_addr) = tier("ingest-gateway")?;
+        let mut analyzer = tier("analyzer")?;
+        analyzer.ready().await?;
+        let mut worker = if setup.worker { Some(tier("ingest-worker")?) } else { None };
+        let mut gateway = tier("ingest-gateway")?;
         if let Some(worker) = &mut worker {
-            worker.wait_ready(worker_addr, "/readyz", READY).await?;
+            worker.ready().await?;
         }
-        gateway.wait_ready(gateway_addr, "/readyz", READY).await?;
+        gateway.ready().await?;
+        let nowhere = free_addr()?;
+        let worker_at = worker.as_ref().map_or((nowhere, nowhere), |worker| (worker.addr, worker.internal));
         let store = store::connect(&Location::Postgres { url: database_url.clone(), pool_size: 4 }).await?;
         Ok(System {
-            gateway,
-            worker,
-            analyzer,
-            gateway_addr,
-            worker_addr,
-            analyzer_addr,
+            gateway: gateway.process,
+            worker: worker.map(|worker| worker.process),
+            analyzer: analyzer.process,
+            gateway_addr: gateway.addr,
+            worker_addr: worker_at.0,
+            analyzer_addr: analyzer.addr,
+            internal: [gateway.internal, worker_at.1, analyzer.internal],
             store,
             queue: RedisQueue::new(&redis_url, setup.partitions, 0)?,
             database_url,
+            redis_url,
             setup,
+            proxies,
             redis,
             postgres,
         })
@@ -90,14 +129,17 @@ impl System {
 
     /// A worker where there was none; returns while it starts.
     pub fn start_worker(&mut self) -> Result<()> {
-        let (worker, addr) = self.another_worker()?;
-        (self.worker, self.worker_addr) = (Some(worker), addr);
+        let Tier { process, addr, internal } =
+            tier("ingest-worker", &self.setup, &self.redis_url, &self.database_url)?;
+        (self.worker, self.worker_addr) = (Some(process), addr);
+        self.internal[1] = internal;
         Ok(())
     }
 
     /// A worker beside those there are; returns while it starts.
     pub fn another_worker(&self) -> Result<(Process, SocketAddr)> {
-        tier("ingest-worker", &self.setup, &self.redis.url(), &self.database_url)
+        let tier = tier("ingest-worker", &self.setup, &self.redis_url, &self.database_url)?;
+        Ok((tier.process, tier.addr))
     }
 
     /// An orderly end of all three tiers; an error when one does not end well.
@@ -114,12 +156,7 @@ impl System {
 }
 
 /// One of the programs, and where it answers; returns while it starts.
-pub(crate) fn tier(
-    binary: &str,
-    setup: &Setup,
-    redis_url: &str,
-    database_url: &str,
-) -> Result<(Process, SocketAddr)> {
+pub(crate) fn tier(binary: &str, setup: &Setup, redis_url: &str, database_url: &str) -> Result<Tier> {
     let (addr, internal) = (free_addr()?, free_addr()?);
     let mut process = Process::of(binary)?
         .env("AB_PORT", addr.port().to_string())
@@ -134,7 +171,13 @@ pub(crate) fn tier(
     for (name, value) in &setup.environment {
         process = process.env(name, value);
     }
-    Ok((process.spawn()?, addr))
+    Ok(Tier { process: process.spawn()?, addr, internal })
+}
+
+impl Tier {
+    async fn ready(&mut self) -> Result<()> {
+        self.process.wait_ready(self.addr, "/readyz", READY).await
+    }
 }
 
 pub(crate) fn free_addr() -> Result<SocketAddr> {

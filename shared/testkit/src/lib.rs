@@ -33,6 +33,7 @@ pub use process::{Process, ProcessBuilder, bin};
 pub use proxy::{Direction, FaultProxy};
 pub use redis_server::Redis;
 pub use sandbox::temp_dir;
+pub use tokio_postgres::Client as PostgresClient;
 
 use tokio::sync::OnceCell;
 

@@ -57,6 +57,31 @@ impl Postgres {
         tokio::task::spawn_blocking(move || from.fresh_data(&to.join("data"), account)).await??;
         let settings =
             settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self::start_at(install, dir, settings).await
+    }
+
+    /// A hot standby of this server, which it follows through `through` (this server's address or a
+    /// [`crate::FaultProxy`]'s), asynchronously.
+    pub async fn standby(&self, through: SocketAddr) -> Result<Self> {
+        let dir = sandbox::temp_dir("postgres")?;
+        let data = dir.join("data");
+        sandbox::make_dir(&data)?;
+        if let Some((uid, gid)) = self.install.account {
+            chown(&data, Some(uid), Some(gid))?;
+        }
+        let mut copy = self.install.command("pg_basebackup");
+        copy.current_dir(&data).arg("-D").arg(&data).args(["-U", SUPERUSER, "-h", &through.ip().to_string()]);
+        copy.args(["-p", &through.port().to_string(), "--write-recovery-conf", "--checkpoint=fast"]);
+        tokio::task::spawn_blocking(move || os::run(&mut copy)).await??;
+        Self::start_at(self.install.clone(), dir, self.settings.clone()).await
+    }
+
+    /// Makes a standby a server of its own.
+    pub async fn promote(&self) -> Result<()> {
+        self.execute("postgres", "SELECT pg_promote()").await
+    }
+
+    async fn start_at(install: Install, dir: PathBuf, settings: BTreeMap<String, String>) -> Result<Self> {
         let (child, databases) = (Mutex::new(None), AtomicU32::new(0));
         let mut server = Self { install, dir, port: ports::free_port()?, settings, child, databases };
         for _ in 1..PORT_TRIES {

@@ -37,7 +37,7 @@ struct Faults {
 }
 
 struct Shared {
-    upstream: SocketAddr,
+    upstream: Mutex<SocketAddr>,
     faults: watch::Sender<Faults>,
     /// Bytes each direction still lets through before everything is cut.
     budgets: Mutex<[Option<u64>; 2]>,
@@ -64,7 +64,7 @@ impl FaultProxy {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free_port()?));
         let listener = TcpListener::bind(addr).await?;
         let shared = Arc::new(Shared {
-            upstream,
+            upstream: Mutex::new(upstream),
             faults: watch::Sender::new(Faults::default()),
             budgets: Mutex::default(),
             accepted: AtomicU64::new(0),
@@ -78,6 +78,12 @@ impl FaultProxy {
     /// Where clients connect.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Another server has taken over: connections there are are closed, new ones lead to it.
+    pub fn redirect(&self, upstream: SocketAddr) {
+        *self.shared.upstream.lock().unwrap() = upstream;
+        self.cut();
     }
 
     /// Closes all connections there are.
@@ -185,7 +191,8 @@ async fn accept(addr: SocketAddr, listener: TcpListener, shared: Arc<Shared>) {
 async fn serve(client: TcpStream, shared: Arc<Shared>) {
     let mut faults = shared.faults.subscribe();
     let born = *faults.borrow_and_update();
-    let Ok(server) = TcpStream::connect(shared.upstream).await else { return };
+    let upstream = *shared.upstream.lock().unwrap();
+    let Ok(server) = TcpStream::connect(upstream).await else { return };
     let _ = client.set_nodelay(true);
     let _ = server.set_nodelay(true);
     shared.open.fetch_add(1, Ordering::Relaxed);

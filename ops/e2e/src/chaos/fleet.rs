@@ -3,7 +3,7 @@
 
 use super::actor::Actor;
 use super::schedule::{Fault, Kind, PROGRAMS, Program, Server, Target};
-use crate::system::{Setup, tier};
+use crate::system::{Setup, Tier, tier};
 use anyhow::{Context, Result, anyhow};
 use queue::redis::RedisQueue;
 use std::collections::BTreeMap;
@@ -48,7 +48,7 @@ impl Fleet {
             let to_redis = FaultProxy::start(redis.addr()).await?;
             let to_postgres = FaultProxy::start(postgres.addr()).await?;
             let urls = (redis.url_at(to_redis.addr()), postgres.url_at(to_postgres.addr(), &database));
-            let (process, addr) = tier(binary(*program), &fleet.setup, &urls.0, &urls.1)?;
+            let Tier { process, addr, .. } = tier(binary(*program), &fleet.setup, &urls.0, &urls.1)?;
             let mut actor = Actor::Program { process, addr };
             actor.recovered().await?;
             fleet.addrs.insert(*program, addr);

@@ -7,7 +7,7 @@
 //! the content of the first, whatever is there was sent, and books and recomputation agree.
 
 mod actor;
-mod careful;
+pub(crate) mod careful;
 pub mod fleet;
 mod fresh;
 pub mod hasty;

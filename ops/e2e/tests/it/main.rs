@@ -9,6 +9,7 @@ mod bad_input;
 mod chaos;
 mod clients;
 mod faults;
+mod healing;
 mod killer;
 mod moving;
 mod one_process;

@@ -21,8 +21,8 @@ use uuid::Uuid;
 /// Every access of the apply transaction is by primary key. The planner is told so, because without statistics
 /// (a young table) it prefers scans and hash joins that are tens of times slower. The idle limits free the locks of
 /// an owner that is stopped or gone: one that lives asks something every second.
-const SESSION: &str = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off \
-     -c enable_mergejoin=off -c jit=off -c statement_timeout=60000 -c lock_timeout=10000 \
+const SESSION: &str = "-c default_transaction_isolation=read\\ committed -c plan_cache_mode=force_generic_plan \
+     -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off -c statement_timeout=60000 -c lock_timeout=10000 \
      -c idle_in_transaction_session_timeout=15000 -c idle_session_timeout=15000 -c tcp_keepalives_idle=5 \
      -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c application_name=abstream-apply";
 

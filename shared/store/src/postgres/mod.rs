@@ -42,7 +42,8 @@ impl PgStore {
     pub async fn connect(url: &str, pool_size: usize) -> Result<PgStore, StoreError> {
         let mut config = parse_url(url)?;
         config.options(format!(
-            "-c statement_timeout={READ_TIMEOUT_MS} -c lock_timeout=10000 -c idle_in_transaction_session_timeout=30000"
+            "-c default_transaction_isolation=read\\ committed -c statement_timeout={READ_TIMEOUT_MS} \
+             -c lock_timeout=10000 -c idle_in_transaction_session_timeout=30000"
         ));
         let recycle = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let pool = Pool::builder(Manager::from_config(config, NoTls, recycle))

@@ -1,0 +1,75 @@
+//! Servers fail in every way that operators meet, under a steady load. Nobody lends a hand: when the fault is over the
+//! system applies all that it accepted, and says what it could not keep. `ops/docs/runbook.md` has a row for each.
+
+mod postgres;
+
+use crate::support::eventually;
+use e2e::{Deployment, Load, Setup, System, run};
+use std::net::SocketAddr;
+use std::time::Duration;
+use testkit::http::Client;
+
+/// For a fault to show, and for what it delayed to be made up for.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A system under load to which things are done.
+struct Patient {
+    system: System,
+    load: Load,
+}
+
+impl Patient {
+    async fn admit(setup: Setup, seed: u64) -> Patient {
+        let system = System::start(setup).await.unwrap();
+        let load = Load::start(&system, seed).await.unwrap();
+        let patient = Patient { system, load };
+        patient.heals("it is well").await;
+        patient
+    }
+
+    /// Events applied so far, and those accepted; `None` while nobody can say.
+    async fn applied(&self) -> Option<(i64, i64)> {
+        let total = self.system.books().await.ok()?.total;
+        Some((total.received - total.in_flight, total.received))
+    }
+
+    /// What has been accepted by now is applied, and more comes in.
+    async fn heals(&self, what: &str) {
+        let mut goal = None;
+        eventually(&format!("{what}: all is applied"), LIMIT, async || {
+            let Some((applied, received)) = self.applied().await else { return false };
+            applied > *goal.get_or_insert(received)
+        })
+        .await;
+    }
+
+    /// Waits until a sum of the worker's metrics is above what it was.
+    async fn shows(&self, metric: &str, before: f64) {
+        eventually(&format!("{metric} above {before}"), LIMIT, async || self.worker(metric).await > before)
+            .await;
+    }
+
+    async fn worker(&self, metric: &str) -> f64 {
+        sum(self.system.internal[1], metric).await
+    }
+
+    /// Everything that was acknowledged is there once, as the oracle says; books, recomputation and answers agree.
+    async fn discharge(self) {
+        let (simulation, outcome) = self.load.finish().await.unwrap();
+        let (books, found) = run::faults(&self.system, &simulation, &outcome).await.unwrap();
+        println!("{} retries; {}", outcome.answers.retries, books.total);
+        assert_eq!(found.iter().take(20).collect::<Vec<_>>(), Vec::<&String>::new(), "{}", found.len());
+        let wrong = run::wrong_answers(&self.system, &simulation, &outcome).await.unwrap();
+        assert_eq!(wrong, Vec::<String>::new());
+        self.system.stop().await.unwrap();
+    }
+}
+
+/// Sum of all lines of a process's metrics that begin so.
+async fn sum(internal: SocketAddr, name: &str) -> f64 {
+    let answer = Client::at(internal).get("/metrics").await.unwrap();
+    assert_eq!(answer.status, 200);
+    let text = answer.text();
+    let lines = text.lines().filter(|line| line.starts_with(name));
+    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+}
