@@ -299,11 +299,11 @@ impl Plan<'_> {
 
 /// Rounded up; refused past the users of any experiment.
 fn whole(users: f64) -> Result<u64, Invalid> {
-    if !(users <= MOST) {
-        return Err(invalid("/mde", "needs more users than there can be"));
+    if (0.0..=MOST).contains(&users) {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bounded just above
+        return Ok(users.ceil() as u64);
     }
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bounded just above
-    Ok(users.ceil() as u64)
+    Err(invalid("/mde", "needs more users than there can be"))
 }
 
 const MOST: f64 = 1e15;

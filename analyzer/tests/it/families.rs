@@ -17,6 +17,9 @@ fn p_value() -> impl Strategy<Value = f64> {
     prop_oneof![0.0f64..=1.0, Just(0.0), Just(1.0), Just(1e-300), Just(0.05)]
 }
 
+/// Values of control and treatment.
+type Arms = (Vec<i64>, Vec<i64>);
+
 fn mean_arm(values: &[i64]) -> ArmMoments {
     ArmMoments {
         n: values.len() as u64,
@@ -85,12 +88,15 @@ proptest! {
     fn one_cell_is_the_plain_effect_and_many_are_their_average(
         cells in vec((values(), values()), 1..6), factor in 2i64..50,
     ) {
-        let of = |by: i64| -> (Vec<Cell>, Pair) {
+        let of = |by: i64| {
             let times = |values: &[i64]| values.iter().map(|v| v * by).collect::<Vec<_>>();
-            let arms: Vec<_> = cells.iter().map(|(a, b)| (times(a), times(b))).collect();
-            let cell = |(a, b): &(Vec<i64>, Vec<i64>)| Cell { control: Sums::Mean(mean_arm(a)), treatment: Sums::Mean(mean_arm(b)) };
-            let all = |side: fn(&(Vec<i64>, Vec<i64>)) -> &Vec<i64>| arms.iter().flat_map(side).copied().collect::<Vec<i64>>();
-            (arms.iter().map(cell).collect(), Pair::of_means(&mean_arm(&all(|c| &c.0)), &mean_arm(&all(|c| &c.1))).unwrap())
+            let arms: Vec<Arms> = cells.iter().map(|(a, b)| (times(a), times(b))).collect();
+            let cell = |(a, b): &Arms| Cell {
+                control: Sums::Mean(mean_arm(a)), treatment: Sums::Mean(mean_arm(b)),
+            };
+            let all = |side: fn(&Arms) -> &Vec<i64>| mean_arm(&arms.iter().flat_map(side).copied().collect::<Vec<i64>>());
+            let whole = Pair::of_means(&all(|c| &c.0), &all(|c| &c.1)).unwrap();
+            (arms.iter().map(cell).collect::<Vec<Cell>>(), whole)
         };
         for measure in [Measure::Absolute, Measure::Relative] {
             let ((once, whole), (larger, larger_whole)) = (of(1), of(factor));

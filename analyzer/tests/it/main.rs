@@ -14,6 +14,7 @@ mod random;
 mod rig;
 mod sample_ratio;
 mod series;
+mod shown;
 mod small_counts;
 mod starting;
 mod stats_properties;
