@@ -4,6 +4,8 @@
 //! every partition, where the columns add up to what was received: the queue is shared, so what is in flight or lost
 //! belongs to a partition, not to a tenant.
 
+use std::collections::BTreeMap;
+
 use backends::BooksError;
 use domain::{ExperimentId, Partition};
 use serde::Serialize;
@@ -14,7 +16,7 @@ use store::{Book, Books, Counter};
 
 use crate::answer::{Parameters, storage, tagged};
 use crate::app::Analyzer;
-use crate::ingestion::total;
+use crate::ingestion::{dead_lettered, total};
 
 #[derive(Debug, Serialize)]
 struct Accounting {
@@ -41,6 +43,7 @@ struct Fates {
     deduplicated: i64,
     dead_lettered: i64,
     discarded: i64,
+    discarded_by_reason: BTreeMap<String, i64>,
     /// Part of `deduplicated`.
     conflicts: i64,
 }
@@ -93,9 +96,21 @@ impl Fates {
         Fates {
             recorded: total(counters, "exposures") + total(counters, "conversions"),
             deduplicated: total(counters, "deduplicated"),
-            dead_lettered: total(counters, "dead_lettered"),
+            dead_lettered: dead_lettered(counters),
             discarded: total(counters, "discarded"),
+            discarded_by_reason: by_reason(counters),
             conflicts: total(counters, "conflicts"),
         }
     }
+}
+
+/// Counters `discarded:REASON` add up to `discarded`.
+fn by_reason(counters: &[Counter]) -> BTreeMap<String, i64> {
+    let mut reasons = BTreeMap::new();
+    for counter in counters {
+        if let Some(reason) = counter.name.strip_prefix("discarded:") {
+            *reasons.entry(reason.to_owned()).or_default() += counter.n;
+        }
+    }
+    reasons
 }

@@ -132,3 +132,9 @@ pub fn storage(error: StoreError) -> Problem {
         }
     }
 }
+
+/// For the audit log: the scopes of the key used; keys given by configuration have no name of their own.
+pub fn actor_name(request: &Request) -> String {
+    let scopes: Vec<&str> = request.principal().scopes.names().collect();
+    format!("key:{}", scopes.join(","))
+}

@@ -1,16 +1,20 @@
 //! Which path is whose: routes, methods and scopes of the analyzer.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use matchit::{InsertError, Router};
 use queue::Queue;
+use queue::producer::Producer;
 use service::auth::Scopes;
 use service::http::{Access, App, Found, Method, Problem, Request, Response, Route};
 use store::{Status, Store};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::catalogue::Catalogue;
-use crate::{accounting, batches, calculators, decision, experiments, ingestion, live_stats, timeseries};
+use crate::{
+    accounting, batches, calculators, dead_letters, decision, experiments, ingestion, live_stats, timeseries,
+};
 
 pub struct Analyzer {
     pub(crate) store: Arc<dyn Store>,
@@ -20,6 +24,8 @@ pub struct Analyzer {
     pub(crate) partitions: u16,
     /// Held while an answer reads every user.
     pub(crate) scans: Semaphore,
+    /// For what is sent again; made when first used.
+    producer: OnceLock<Box<dyn Producer>>,
     routes: Router<Path>,
 }
 
@@ -35,6 +41,10 @@ enum Path {
     Calculator(Calculator),
     Batch,
     Accounting,
+    DeadLetters,
+    DeadLetter,
+    Redrive,
+    Drop,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +54,7 @@ pub enum Calculator {
     MultipleTesting,
 }
 
-/// A route with its path parameter, an experiment's key or id or a batch id.
+/// A route with its path parameter, the id of a batch or a dead letter, or an experiment's key or id.
 #[derive(Debug)]
 pub enum Handler {
     Create,
@@ -59,11 +69,17 @@ pub enum Handler {
     Calculator(Calculator),
     Batch(String),
     Accounting,
+    DeadLetters,
+    DeadLetter(String),
+    Redrive,
+    Drop,
 }
 
 const BASE: &str = "/api/v1";
 /// Who may read; whoever may change experiments may see them.
 const READ: Scopes = Scopes::READ.union(Scopes::ADMIN);
+/// Each sees other letters.
+const LETTERS: Scopes = Scopes::ADMIN.union(Scopes::OPERATOR);
 const SEND: Scopes = Scopes::EVENTS.union(Scopes::INGEST);
 
 impl Analyzer {
@@ -89,10 +105,27 @@ impl Analyzer {
             ("/stats/multiple-testing", Path::Calculator(Calculator::MultipleTesting)),
             ("/batches/{id}", Path::Batch),
             ("/accounting", Path::Accounting),
+            ("/dead-letters", Path::DeadLetters),
+            ("/dead-letters/{id}", Path::DeadLetter),
+            ("/dead-letters/redrive", Path::Redrive),
+            ("/dead-letters/drop", Path::Drop),
         ] {
             routes.insert(format!("{BASE}{path}"), name)?;
         }
-        Ok(Analyzer { store, catalogue, queue, partitions, scans: Semaphore::new(1), routes })
+        let (scans, producer) = (Semaphore::new(1), OnceLock::new());
+        Ok(Analyzer { store, catalogue, queue, partitions, scans, producer, routes })
+    }
+
+    pub(crate) fn producer(&self) -> &dyn Producer {
+        &**self.producer.get_or_init(|| self.queue.producer())
+    }
+
+    /// Ends the writers, if there are any; false if the deadline came first.
+    pub(crate) async fn drain(&self, deadline: Instant) -> bool {
+        match self.producer.get() {
+            Some(producer) => producer.drain(deadline).await,
+            None => true,
+        }
     }
 }
 
@@ -109,6 +142,7 @@ impl App for Analyzer {
             "stats",
             "batches",
             "accounting",
+            "dead-letters",
         ]
     }
 
@@ -132,15 +166,13 @@ impl App for Analyzer {
             (Path::Calculator(_), _) => return Found::MethodNotAllowed("POST"),
             (Path::Batch, &Method::GET) => (Handler::Batch(id()), "batches", READ.union(SEND)),
             (Path::Accounting, &Method::GET) => (Handler::Accounting, "accounting", READ),
-            (
-                Path::Ingestion
-                | Path::LiveStats
-                | Path::Decision
-                | Path::Timeseries
-                | Path::Batch
-                | Path::Accounting,
-                _,
-            ) => {
+            (Path::DeadLetters, &Method::GET) => (Handler::DeadLetters, "dead-letters", LETTERS),
+            (Path::DeadLetter, &Method::GET) => (Handler::DeadLetter(id()), "dead-letters", LETTERS),
+            (Path::Redrive, &Method::POST) => (Handler::Redrive, "dead-letters", LETTERS),
+            (Path::Drop, &Method::POST) => (Handler::Drop, "dead-letters", LETTERS),
+            (Path::Redrive | Path::Drop, _) => return Found::MethodNotAllowed("POST"),
+            (Path::Ingestion | Path::LiveStats | Path::Decision | Path::Timeseries, _)
+            | (Path::Batch | Path::Accounting | Path::DeadLetters | Path::DeadLetter, _) => {
                 return Found::MethodNotAllowed("GET");
             }
         };
@@ -163,6 +195,10 @@ impl App for Analyzer {
             Handler::Calculator(Calculator::MultipleTesting) => calculators::multiple_testing(request).await,
             Handler::Batch(id) => batches::get(self, &request, &id).await,
             Handler::Accounting => accounting::get(self, &request).await,
+            Handler::DeadLetters => dead_letters::list(self, &request).await,
+            Handler::DeadLetter(id) => dead_letters::get(self, &request, &id).await,
+            Handler::Redrive => dead_letters::redrive(self, request).await,
+            Handler::Drop => dead_letters::drop(self, request).await,
         }
     }
 }

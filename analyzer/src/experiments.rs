@@ -10,7 +10,7 @@ use service::http::header::{HeaderValue, LOCATION};
 use service::http::{Problem, Request, Response, StatusCode, check_depth};
 use store::{Actor, Created, Experiment, Status, StoreError, Transition};
 
-use crate::answer::{self, Parameters, json, storage, tagged, unknown_experiment, unreadable};
+use crate::answer::{self, Parameters, actor_name, json, storage, tagged, unknown_experiment, unreadable};
 use crate::app::Analyzer;
 
 const INVALID: &str = "invalid_definition";
@@ -158,10 +158,4 @@ async fn expect_nothing(request: &mut Request) -> Result<(), Problem> {
     #[serde(deny_unknown_fields)]
     struct Nothing {}
     serde_json::from_slice(&body).map(|Nothing {}| ()).map_err(|error| unreadable(&error, INVALID))
-}
-
-/// For the audit log: the scopes of the key used; keys given by configuration have no name of their own.
-fn actor_name(request: &Request) -> String {
-    let scopes: Vec<&str> = request.principal().scopes.names().collect();
-    format!("key:{}", scopes.join(","))
 }

@@ -58,6 +58,11 @@ pub(crate) fn total(counters: &[Counter], name: &str) -> i64 {
     counters.iter().filter(|c| c.name == name).map(|c| c.n).sum()
 }
 
+/// Those that were redriven have another fate by now.
+pub(crate) fn dead_lettered(counters: &[Counter]) -> i64 {
+    total(counters, "dead_lettered") - total(counters, "redriven")
+}
+
 impl<'a> Ingestion<'a> {
     fn of(
         experiment: &'a Experiment,
@@ -78,7 +83,7 @@ impl<'a> Ingestion<'a> {
             exposures,
             conversions,
             deduplicated: total(counters, "deduplicated"),
-            dead_lettered: total(counters, "dead_lettered"),
+            dead_lettered: dead_lettered(counters),
             discarded: total(counters, "discarded"),
             conflicts: total(counters, "conflicts"),
             keyless: total(counters, "keyless"),

@@ -3,7 +3,8 @@
 //! The last part of one event's journey: its contribution is in the last moments rows of its arm. [`live_stats`] adds
 //! those rows up and [`stats`] turns the exact sums into effects, intervals and p-values; nothing reads raw rows, so
 //! an answer costs the same at a thousand events and at a billion. [`ingestion`], [`batches`] and [`accounting`] tell
-//! what became of events; [`experiments`] creates and moves experiments, and [`catalogue`] tells the gateways.
+//! what became of events, [`dead_letters`] sends again what could not be applied; [`experiments`] creates and moves
+//! experiments, and [`catalogue`] tells the gateways.
 //!
 //! [`app`] says which path is whose; [`start`] refuses what cannot work, then serves until told to stop.
 
@@ -14,6 +15,7 @@ mod batches;
 pub mod calculators;
 mod catalogue;
 mod clock;
+mod dead_letters;
 pub mod decision;
 mod experiments;
 mod ingestion;

@@ -13,6 +13,8 @@ use tokio::time::Instant;
 use crate::app::Analyzer;
 use crate::catalogue::Catalogue;
 
+/// What the writers of redriven events get to end in.
+const WRITERS_END: Duration = Duration::from_secs(2);
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 pub struct Part {
@@ -38,7 +40,11 @@ impl Part {
         Arc::clone(&self.analyzer)
     }
 
+    /// Once no request is open any more.
     pub async fn end(self) -> Result<(), BootError> {
+        if !self.analyzer.drain(Instant::now() + WRITERS_END).await {
+            tracing::warn!("ended with events whose writing was not confirmed; their dead letters are kept");
+        }
         self.reconciler.await.map_err(|error| BootError::failed("keep the catalogue reconciled", error))
     }
 }

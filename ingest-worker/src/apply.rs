@@ -6,6 +6,7 @@
 use crate::cache::PartitionCache;
 use crate::chunk::{Chunk, Event};
 use crate::fold::{Folding, Touched};
+use crate::letters::{self, LetterCounts};
 use crate::poison;
 use crate::sort::{Culprit, Culprits, sort_out};
 use crate::tally::Tally;
@@ -13,6 +14,7 @@ use domain::{Day, ExperimentId, Overflow, UnitId};
 use foldhash::{HashMap, HashMapExt};
 use queue::reader::{Entry, EntryId};
 use queue::receipts::ReceiptMessage;
+use std::collections::BTreeMap;
 use store::apply::{Advance, ApplyStore, Past};
 use store::{ErrorKind, StoreError, WriterRow};
 
@@ -22,6 +24,9 @@ pub struct Applied {
     pub position: EntryId,
     pub events: u64,
     pub totals: crate::tally::Totals,
+    pub letters: LetterCounts,
+    /// Events discarded, by reason.
+    pub discards: BTreeMap<&'static str, u64>,
     pub resent: u64,
     pub lost: u64,
     /// The applied totals of the writers seen.
@@ -54,15 +59,17 @@ pub enum ApplyError {
 ///
 /// Events that cannot be applied, because a sum would overflow or because the database refuses them, are
 /// dead-lettered in the transaction of all others. A refusal is believed the second time, with an empty cache, and
-/// then looked into only if `entries` is a single one: otherwise [`ApplyError::Refused`].
+/// then looked into only if `entries` is a single one: otherwise [`ApplyError::Refused`]. A tenant with `max_letters`
+/// dead letters gets no more with a payload.
 pub async fn apply(
     store: &mut dyn ApplyStore,
     cache: &mut PartitionCache,
     entries: &[Entry],
     day: Day,
+    max_letters: u64,
 ) -> Result<Applied, ApplyError> {
     let chunk = Chunk::read(entries, &cache.writers);
-    apply_chunk(store, cache, entries, &chunk, day).await
+    apply_chunk(store, cache, entries, &chunk, day, max_letters).await
 }
 
 /// Dead-letters an entry unread: it kills whoever applies it.
@@ -71,9 +78,10 @@ pub async fn bury(
     cache: &mut PartitionCache,
     entry: &Entry,
     day: Day,
+    max_letters: u64,
 ) -> Result<Applied, ApplyError> {
     let chunk = Chunk::unread(entry, &cache.writers);
-    apply_chunk(store, cache, std::slice::from_ref(entry), &chunk, day).await
+    apply_chunk(store, cache, std::slice::from_ref(entry), &chunk, day, max_letters).await
 }
 
 async fn apply_chunk(
@@ -82,12 +90,14 @@ async fn apply_chunk(
     entries: &[Entry],
     chunk: &Chunk<'_>,
     day: Day,
+    max_letters: u64,
 ) -> Result<Applied, ApplyError> {
     let Some(last) = entries.last() else { return Ok(Applied::default()) };
     let mut culprits = Culprits::new();
     let mut fresh = false;
     loop {
-        let trial = Trial { chunk, last: last.id, day, culprits: &culprits, before: chunk.events.len() };
+        let (last, before) = (last.id, chunk.events.len());
+        let trial = Trial { chunk, last, day, max_letters, culprits: &culprits, before };
         let refused = match trial.run(store, cache).await {
             Ok(Ok(written)) => {
                 store.commit().await?;
@@ -110,7 +120,8 @@ async fn apply_chunk(
         if entries.len() > 1 {
             return Err(ApplyError::Refused(refused));
         }
-        let found = poison::first_refused(store, cache, chunk, last.id, day, &mut culprits).await?;
+        let search = poison::first_refused(store, cache, chunk, last, day, max_letters, &mut culprits);
+        let found = search.await?;
         // Not an event's fault: for whoever operates the database.
         let Some(event) = found else { return Err(refused.into()) };
         poison::condemn(chunk, event, &refused, &mut culprits);
@@ -138,6 +149,7 @@ pub(crate) struct Trial<'t, 'a> {
     /// The last entry.
     pub last: EntryId,
     pub day: Day,
+    pub max_letters: u64,
     pub culprits: &'t Culprits,
     /// Only events before this one are applied; fewer than all to find out who is refused.
     pub before: usize,
@@ -149,6 +161,7 @@ pub(crate) struct Written<'t, 'a> {
     folding: Folding<'t, 'a>,
     moments: Touched,
     tally: Tally<'a>,
+    letters: LetterCounts,
     forgotten: Vec<uuid::Uuid>,
 }
 
@@ -159,7 +172,7 @@ impl<'t, 'a> Trial<'t, 'a> {
         store: &mut dyn ApplyStore,
         cache: &mut PartitionCache,
     ) -> Result<Result<Written<'t, 'a>, (usize, Overflow)>, ApplyError> {
-        let Trial { chunk, last, day, culprits, before } = self;
+        let Trial { chunk, last, day, max_letters, culprits, before } = self;
         let advance = Advance {
             partition: cache.partition,
             epoch: cache.epoch,
@@ -197,21 +210,22 @@ impl<'t, 'a> Trial<'t, 'a> {
         let mut changes = folding.changes(cache, &moments);
         changes.counters = tally.counters();
         changes.receipts = tally.receipts(chunk);
-        changes.dead_letters = std::mem::take(&mut tally.dead_letters);
+        let letters;
+        (changes.dead_letters, letters) = letters::bounded(store, &mut tally, max_letters).await?;
         changes.writers = chunk.writers.values().copied().collect();
         changes.forgotten = cache.silent_writers(last.ms);
         changes.forgotten.retain(|w| !chunk.writers.contains_key(w));
         store.write(&advance, &changes).await?;
         let forgotten = std::mem::take(&mut changes.forgotten);
         drop(changes);
-        Ok(Ok(Written { advance, folding, moments, tally, forgotten }))
+        Ok(Ok(Written { advance, folding, moments, tally, letters, forgotten }))
     }
 }
 
 impl<'a> Written<'_, 'a> {
     /// After the commit: what is remembered, and what is told.
     fn keep(self, chunk: &Chunk<'a>, cache: &mut PartitionCache) -> Applied {
-        let Written { advance, folding, moments, tally, forgotten } = self;
+        let Written { advance, folding, moments, tally, letters, forgotten } = self;
         folding.keep(cache);
         for (key, moments) in moments {
             cache.moments.insert(key, crate::cache::Kept { moments, stored: true });
@@ -226,11 +240,13 @@ impl<'a> Written<'_, 'a> {
             position,
             events: chunk.accepted - chunk.lost,
             totals: tally.totals,
+            letters,
             resent: chunk.resent,
             lost: chunk.lost,
             writers: chunk.writers.values().map(|w| (w.writer, w.total)).collect(),
             forgotten,
             receipts: tally.messages(chunk),
+            discards: tally.discards,
         }
     }
 }

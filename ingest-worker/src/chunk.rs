@@ -3,7 +3,7 @@
 use domain::event::{Conversion, Exposure};
 use domain::{Day, ExperimentId, Timestamp, UnitId};
 use foldhash::HashMap;
-use queue::frame::{self, BadFrame, Control, Events, Frame};
+use queue::frame::{self, BadFrame, Events, Frame, Group};
 use queue::numbering::{Judgement, Since, Stamp, judge};
 use queue::reader::Entry;
 use store::WriterRow;
@@ -34,6 +34,7 @@ pub struct Event<'a> {
     /// Index into [`Chunk::frames`].
     pub frame: usize,
     pub experiment: ExperimentId,
+    pub after_stop: bool,
     pub unit: UnitId,
     pub kind: Kind<'a>,
 }
@@ -154,7 +155,7 @@ impl<'a> Chunk<'a> {
                             reason: "malformed_frame",
                             detail: "tenant or request id is empty or holds a control character".to_owned(),
                             events,
-                            bytes: entry.payload.as_ref().into(),
+                            bytes: encoded(&frame).into(),
                         });
                     }
                 }
@@ -181,9 +182,14 @@ impl<'a> Chunk<'a> {
         let at = self.frames.len();
         let tenant = frame.tenant;
         for group in std::mem::take(&mut frame.groups) {
-            let experiment = group.experiment;
-            let event =
-                |user: &str, kind| Event { frame: at, experiment, unit: UnitId::of(tenant, user), kind };
+            let Group { experiment, after_stop, .. } = group;
+            let event = |user: &str, kind| Event {
+                frame: at,
+                experiment,
+                after_stop,
+                unit: UnitId::of(tenant, user),
+                kind,
+            };
             match group.events {
                 Events::Exposures(items) => {
                     self.events.extend(items.into_iter().map(|e| event(e.user_id, Kind::Exposure(e))));
@@ -191,7 +197,7 @@ impl<'a> Chunk<'a> {
                 Events::Conversions(items) => {
                     self.events.extend(items.into_iter().map(|c| event(c.user_id, Kind::Conversion(c))));
                 }
-                Events::Controls(items) => self.unreadable.push(unsupported(entry, at, &items)),
+                Events::Controls(_) => self.unreadable.push(unsupported(entry, at, &frame, group)),
             }
         }
         self.frames.push((entry, frame));
@@ -199,6 +205,17 @@ impl<'a> Chunk<'a> {
 
     pub fn frame(&self, event: &Event<'_>) -> &Frame<'a> {
         &self.frames[event.frame].1
+    }
+
+    /// The frame it came in, of this event alone: written to the queue again it is the same event, with the same key
+    /// and the same times. Its receipt was given.
+    pub fn frame_of(&self, event: &Event<'a>) -> Vec<u8> {
+        let events = match event.kind {
+            Kind::Exposure(e) => Events::Exposures(vec![e]),
+            Kind::Conversion(c) => Events::Conversions(vec![c]),
+        };
+        let group = Group { experiment: event.experiment, after_stop: event.after_stop, events };
+        encoded(&Frame { receipt: None, groups: vec![group], ..self.frame(event).clone() })
     }
 
     /// When the event occurred: as given, moved by the request's clock correction; else when it was received.
@@ -214,15 +231,21 @@ fn is_name(text: &str) -> bool {
 }
 
 /// Control events are written by later releases only; met here, they are kept and not applied.
-fn unsupported<'a>(entry: &'a Entry, frame: usize, items: &[Control<'a>]) -> Unreadable<'a> {
+fn unsupported<'a>(entry: &'a Entry, at: usize, frame: &Frame<'a>, group: Group<'a>) -> Unreadable<'a> {
+    let frame = Frame { receipt: None, groups: vec![group], ..frame.clone() };
     Unreadable {
         entry,
-        frame: Some(frame),
+        frame: Some(at),
         reason: "unsupported_control",
         detail: "this release applies exposures and conversions only".to_owned(),
-        events: items.len() as u64,
-        bytes: format!("{items:?}").into_bytes().into(),
+        events: frame.events().into(),
+        bytes: encoded(&frame).into(),
     }
+}
+
+/// What was decoded, or a part of it, encodes.
+fn encoded(frame: &Frame<'_>) -> Vec<u8> {
+    frame::encode(frame).unwrap_or_default()
 }
 
 impl<'a> Kind<'a> {

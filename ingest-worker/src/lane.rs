@@ -61,6 +61,8 @@ pub struct LaneConfig {
     pub ownership: Ownership,
     /// Events per transaction, at most (one entry may have more).
     pub max_events: u64,
+    /// Dead letters of one tenant that keep their payload.
+    pub max_letters: u64,
     /// Applied entries stay in the stream this long.
     pub keep: Duration,
 }
@@ -260,7 +262,7 @@ impl Session<'_> {
             ahead.push(found.ahead);
         }
         let mut rest = entries.as_slice();
-        let mut max_events = self.lane.config.max_events;
+        let LaneConfig { mut max_events, max_letters, .. } = self.lane.config;
         while !rest.is_empty() {
             if stop.is_cancelled() {
                 return Ok(true);
@@ -276,9 +278,9 @@ impl Session<'_> {
                     && self.store.suspect(partition, self.lane.config.me, &entry.id.to_string()).await?
                         > PATIENCE
                 {
-                    return apply::bury(&mut *self.store, &mut held.cache, entry, day).await;
+                    return apply::bury(&mut *self.store, &mut held.cache, entry, day, max_letters).await;
                 }
-                apply::apply(&mut *self.store, &mut held.cache, now, day).await
+                apply::apply(&mut *self.store, &mut held.cache, now, day, max_letters).await
             };
             match timeout(APPLY_LIMIT, transaction).await? {
                 Ok(applied) => {

@@ -61,6 +61,7 @@ impl Lanes {
                 lanes: count,
                 ownership,
                 max_events: settings.worker.apply_max_events as u64,
+                max_letters: settings.worker.dead_letter_max,
                 keep: settings.queue.keep,
             };
             let its = Arc::<Progress>::default();

@@ -14,6 +14,7 @@ pub mod chunk;
 mod fold;
 mod lane;
 mod lanes;
+mod letters;
 mod members;
 mod metrics;
 mod poison;

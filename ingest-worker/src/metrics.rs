@@ -15,7 +15,10 @@ pub struct WorkerMetrics {
     recorded: IntCounter,
     deduplicated: IntCounter,
     dead_lettered: IntCounter,
+    dead_by_reason: IntCounterVec,
+    without_payload: IntCounter,
     discarded: IntCounter,
+    discarded_by_reason: IntCounterVec,
     lost: IntCounter,
     resent: IntCounter,
     anchors_lost: IntCounter,
@@ -37,6 +40,20 @@ impl WorkerMetrics {
     pub fn new(m: &Metrics) -> Result<WorkerMetrics, prometheus::Error> {
         let events = m.counter_vec("ab_applied_events_total", "Events applied, by their fate.", &["fate"])?;
         let fate = |name: &str| events.with_label_values(&[name]);
+        let dead_by_reason = m.counter_vec(
+            "ab_dead_lettered_events_total",
+            "Events that could not be applied and were dead-lettered, by reason.",
+            &["reason"],
+        )?;
+        let without_payload = m.counter(
+            "ab_dead_letters_without_payload_total",
+            "Dead letters kept without their payload, past the bound of their tenant.",
+        )?;
+        let discarded_by_reason = m.counter_vec(
+            "ab_discarded_events_total",
+            "Events counted and not kept, by reason.",
+            &["reason"],
+        )?;
         let failures =
             m.counter_vec("ab_apply_failures_total", "Transactions given up and tried again.", &["cause"])?;
         let seconds = vec![0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
@@ -45,7 +62,10 @@ impl WorkerMetrics {
             recorded: fate("recorded"),
             deduplicated: fate("deduplicated"),
             dead_lettered: fate("dead_lettered"),
+            dead_by_reason,
+            without_payload,
             discarded: fate("discarded"),
+            discarded_by_reason,
             lost: fate("lost"),
             resent: m.counter("ab_resent_entries_total", "Entries written twice and skipped.")?,
             anchors_lost: m.counter("ab_streams_replaced_total", "Times a stream was found replaced.")?,
@@ -61,7 +81,14 @@ impl WorkerMetrics {
         self.recorded.inc_by(a.totals.recorded);
         self.deduplicated.inc_by(a.totals.deduplicated);
         self.dead_lettered.inc_by(a.totals.dead_lettered);
+        for (reason, events) in &a.letters.events {
+            self.dead_by_reason.with_label_values(&[reason]).inc_by(*events);
+        }
+        self.without_payload.inc_by(a.letters.without_payload);
         self.discarded.inc_by(a.totals.discarded);
+        for (reason, events) in &a.discards {
+            self.discarded_by_reason.with_label_values(&[reason]).inc_by(*events);
+        }
         self.lost.inc_by(a.lost);
         self.resent.inc_by(a.resent);
         self.seconds.observe(took.as_secs_f64());

@@ -23,13 +23,14 @@ pub async fn first_refused(
     chunk: &Chunk<'_>,
     last: EntryId,
     day: Day,
+    max_letters: u64,
     culprits: &mut Culprits,
 ) -> Result<Option<usize>, ApplyError> {
     // Refused with all events; so far not known to pass with any.
     let (mut passes, mut refused) = (None, chunk.events.len());
     while passes.is_none_or(|passes| passes + 1 < refused) {
         let before = passes.map_or(0, |passes| passes + (refused - passes) / 2);
-        let trial = Trial { chunk, last, day, culprits, before };
+        let trial = Trial { chunk, last, day, max_letters, culprits, before };
         let outcome = trial.run(store, cache).await.map(|tried| tried.err());
         restart(store, cache).await?;
         match outcome {

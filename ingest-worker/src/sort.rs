@@ -2,7 +2,7 @@
 
 use crate::cache::{Catalogued, PartitionCache};
 use crate::chunk::{Chunk, Event, Kind};
-use crate::tally::Tally;
+use crate::tally::{Discard, Tally};
 use domain::event::{Conversion, Key};
 use domain::{ExperimentId, Overflow, UnitId};
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
@@ -98,7 +98,7 @@ fn belongs<'a>(cache: &PartitionCache, chunk: &Chunk<'a>, event: &Event<'a>, tal
         return true;
     }
     let Some(Catalogued { tenant, plan }) = cache.experiment(event.experiment) else {
-        tally.discarded(chunk, event);
+        tally.discarded(chunk, event, Discard::DeletedExperiment);
         return false;
     };
     if tenant != chunk.frame(event).tenant {

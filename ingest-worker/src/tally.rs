@@ -5,6 +5,7 @@ use domain::{Decimal, ExperimentId, Timestamp};
 use foldhash::{HashMap, HashMapExt};
 use queue::frame::{Frame, Receipt};
 use queue::receipts::ReceiptMessage;
+use std::collections::BTreeMap;
 use store::apply::{Count, DeadLetter, NewReceipt, Outcome};
 
 /// Names of `counters`. The first five are fates: every event applied has exactly one of them.
@@ -29,6 +30,29 @@ pub struct Tally<'a> {
     frames: Vec<FrameTally>,
     pub dead_letters: Vec<DeadLetter<'a>>,
     pub totals: Totals,
+    /// Events discarded, by reason.
+    pub discards: BTreeMap<&'static str, u64>,
+}
+
+/// Why an event is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Discard {
+    DeletedExperiment,
+}
+
+impl Discard {
+    pub fn reason(self) -> &'static str {
+        match self {
+            Discard::DeletedExperiment => "deleted_experiment",
+        }
+    }
+
+    /// In `counters`, beside [`name::DISCARDED`].
+    fn counter(self) -> &'static str {
+        match self {
+            Discard::DeletedExperiment => "discarded:deleted_experiment",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -75,6 +99,7 @@ impl<'a> Tally<'a> {
                 detail: u.detail.clone(),
                 events: u.events,
                 payload: u.bytes.clone(),
+                digest: None,
             });
         }
         tally
@@ -109,9 +134,12 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// The experiment is gone: counted, not kept.
-    pub fn discarded(&mut self, chunk: &Chunk<'a>, event: &Event<'a>) {
-        self.count(chunk.frame(event).tenant, event.experiment, NO_VARIATION, name::DISCARDED, 1);
+    /// Counted, not kept.
+    pub fn discarded(&mut self, chunk: &Chunk<'a>, event: &Event<'a>, why: Discard) {
+        let tenant = chunk.frame(event).tenant;
+        self.count(tenant, event.experiment, NO_VARIATION, name::DISCARDED, 1);
+        self.count(tenant, event.experiment, NO_VARIATION, why.counter(), 1);
+        *self.discards.entry(why.reason()).or_default() += 1;
         self.totals.discarded += 1;
         self.frames[event.frame].dead_lettered += 1;
     }
@@ -130,7 +158,8 @@ impl<'a> Tally<'a> {
             reason,
             detail,
             events: 1,
-            payload: payload(chunk, event).into_bytes().into(),
+            payload: chunk.frame_of(event).into(),
+            digest: None,
         });
     }
 
@@ -203,26 +232,4 @@ pub fn conflicts(known: &Outcome, metric: &str, value: Decimal, given: Option<Ti
             m != metric || *v != value || matches!((occurred_given, given), (Some(a), Some(b)) if *a != b)
         }
     }
-}
-
-/// The event as JSON in the API's terms, for whoever looks at the dead letter.
-fn payload(chunk: &Chunk<'_>, event: &Event<'_>) -> String {
-    use crate::chunk::Kind;
-    use domain::event::Key;
-    let at = chunk.occurred_at(event).to_string();
-    let json = match &event.kind {
-        Kind::Exposure(e) => serde_json::json!({
-            "type": "exposure", "user_id": e.user_id, "experiment": event.experiment.0,
-            "variation_index": e.variation, "occurred_at": at, "idempotency_key": e.key,
-        }),
-        Kind::Conversion(c) => serde_json::json!({
-            "type": "conversion", "user_id": c.user_id, "experiment": event.experiment.0, "metric": c.metric,
-            "value": c.value.to_string(), "occurred_at": at,
-            "idempotency_key": match c.key {
-                Key::Client(key) => key.to_owned(),
-                Key::Index(index) => chunk.frame(event).batch.key_of(index),
-            },
-        }),
-    };
-    json.to_string()
 }

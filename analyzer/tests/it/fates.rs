@@ -136,6 +136,9 @@ async fn the_books_close_and_tenants_see_their_own() {
         (0, "deduplicated", 1),
         (id, "exposures", 20),
         (id, "discarded", 2),
+        (id, "discarded:deleted_experiment", 2),
+        (id, "dead_lettered", 4),
+        (id, "redriven", 3),
         (id, "conflicts", 1),
     ] {
         rig.counter(experiment, 0, -1, name, n).await;
@@ -143,7 +146,7 @@ async fn the_books_close_and_tenants_see_their_own() {
     rig.sql(
         "INSERT INTO counters (tenant, experiment, partition, variation, day, name, n)
          VALUES ('b', 0, 1, -1, '2026-03-01', 'dead_lettered', 3);
-         INSERT INTO partitions (partition, accepted, lost) VALUES (0, 28, 0), (1, 7, 4)
+         INSERT INTO partitions (partition, accepted, lost) VALUES (0, 32, 0), (1, 7, 4)
          ON CONFLICT (partition) DO UPDATE SET accepted = EXCLUDED.accepted, lost = EXCLUDED.lost",
     )
     .await;
@@ -151,13 +154,18 @@ async fn the_books_close_and_tenants_see_their_own() {
     assert_eq!(sent, 6);
 
     let answer = rig.ok("/api/v1/accounting").await;
-    let fates = |recorded, deduplicated, discarded, conflicts| json!({"recorded": recorded, "deduplicated": deduplicated, "dead_lettered": 0, "discarded": discarded, "conflicts": conflicts});
-    let mut tenant = fates(5, 1, 0, 0);
+    let fates = |recorded, deduplicated, dead, reasons: serde_json::Value, conflicts| {
+        let discarded: i64 = reasons.as_object().unwrap().values().map(|n| n.as_i64().unwrap()).sum();
+        json!({"recorded": recorded, "deduplicated": deduplicated, "dead_lettered": dead, "discarded": discarded,
+            "discarded_by_reason": reasons, "conflicts": conflicts})
+    };
+    let mut tenant = fates(5, 1, 0, json!({}), 0);
     tenant["id"] = json!(null);
-    let mut experiment = fates(20, 0, 2, 1);
+    let deleted = json!({"deleted_experiment": 2});
+    let mut experiment = fates(20, 0, 1, deleted.clone(), 1);
     experiment["id"] = json!(id);
     assert_eq!(answer["experiments"], json!([tenant, experiment]));
-    assert_eq!(answer["total"], fates(25, 1, 2, 1));
+    assert_eq!(answer["total"], fates(25, 1, 1, deleted, 1));
     assert!(answer.get("partitions").is_none() && answer.get("books").is_none());
 
     let operator = rig.client("operator-a");
@@ -167,12 +175,12 @@ async fn the_books_close_and_tenants_see_their_own() {
         json!({"received": received, "recorded": recorded, "deduplicated": deduplicated, "dead_lettered": dead,
             "discarded": discarded, "in_flight": in_flight, "lost": lost})
     };
-    let mut first = book(28, 25, 1, 0, 2, 0, 0);
+    let mut first = book(29, 25, 1, 1, 2, 0, 0);
     first["partition"] = json!(0);
     let mut second = book(13, 0, 0, 3, 0, 6, 4);
     second["partition"] = json!(1);
     assert_eq!(full["partitions"], json!([first, second]));
-    assert_eq!(full["books"], book(41, 25, 1, 3, 2, 6, 4));
+    assert_eq!(full["books"], book(42, 25, 1, 4, 2, 6, 4));
 
     // Without the queue nobody knows what is in flight; the tenant's own lines need no queue.
     rig.redis.stop().await.unwrap();

@@ -3,7 +3,8 @@
 use crate::rig::{Rig, conversions, exposures, frame};
 use domain::{BatchId, ExperimentId};
 use ingest_worker::apply::ApplyError;
-use queue::frame::{Control, Events, Group};
+use queue::frame::{Control, Events, Frame, Group};
+use std::collections::BTreeMap;
 use store::Actor;
 
 const PURCHASE: &str = r#"[{"key":"purchase","type":"mean"}]"#;
@@ -121,8 +122,7 @@ async fn what_cannot_be_read_is_kept_and_does_not_block(mut rig: Rig) {
     let good = frame(BatchId(uuid::Uuid::now_v7()), vec![exposures(&e, &[("u", 0, 0)])]);
     let mut damaged = queue::frame::encode(&good).unwrap();
     *damaged.last_mut().unwrap() ^= 1;
-    damaged.extend(queue::frame::encode(&good).unwrap());
-    let half = rig.raw_entry(damaged, 2);
+    let half = rig.raw_entry([damaged.clone(), queue::frame::encode(&good).unwrap()].concat(), 2);
     let garbage = rig.raw_entry(b"no frame at all".to_vec(), 3);
     let mut foreign = rig.raw_entry(b"field".to_vec(), 0);
     foreign.malformed = true;
@@ -131,18 +131,23 @@ async fn what_cannot_be_read_is_kept_and_does_not_block(mut rig: Rig) {
         after_stop: false,
         events: Events::Controls(vec![Control::Erase { user_id: "u" }]),
     };
-    let unsupported = rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![control])]);
+    let control = frame(BatchId(uuid::Uuid::now_v7()), vec![control]);
+    let unsupported = rig.entry(std::slice::from_ref(&control));
     let applied = rig.apply(&[half, garbage, foreign, unsupported]).await.unwrap();
     assert_eq!((applied.totals.recorded, applied.totals.dead_lettered, applied.lost), (1, 5, 0));
-    let reasons: Vec<(String, i64)> =
-        rig.letters().await.into_iter().map(|letter| (letter.reason, letter.events)).collect();
+    let kept: Vec<(String, i64, Vec<u8>)> = rig
+        .letters()
+        .await
+        .into_iter()
+        .map(|letter| (letter.reason, letter.events, letter.payload))
+        .collect();
     let expected = [
-        ("undecodable_frame", 1),
-        ("undecodable_frame", 3),
-        ("malformed_entry", 0),
-        ("unsupported_control", 1),
+        ("undecodable_frame", 1, damaged),
+        ("undecodable_frame", 3, b"no frame at all".to_vec()),
+        ("malformed_entry", 0, b"field".to_vec()),
+        ("unsupported_control", 1, queue::frame::encode(&Frame { receipt: None, ..control }).unwrap()),
     ];
-    assert_eq!(reasons, expected.map(|(r, n)| (r.to_owned(), n)));
+    assert_eq!(kept, expected.map(|(reason, n, payload)| (reason.to_owned(), n, payload)));
     rig.assert_books(&[&e]).await;
 }
 
@@ -162,6 +167,9 @@ async fn events_of_a_deleted_experiment_are_discarded(mut rig: Rig) {
     rig.forget().await;
     let applied = rig.apply(&[after]).await.unwrap();
     assert_eq!((applied.totals.discarded, applied.totals.recorded), (2, 0));
+    assert_eq!(applied.discards, BTreeMap::from([("deleted_experiment", 2)]));
+    let counted = "SELECT CAST(sum(n) AS bigint) FROM counters WHERE name = 'discarded:deleted_experiment'";
+    assert_eq!(rig.count(counted).await, 2);
     assert_eq!(rig.count("SELECT count(*) FROM conversions").await, 0);
     assert_eq!(rig.count("SELECT count(*) FROM moments").await, 0);
 }

@@ -180,8 +180,8 @@ impl OtherOwner {
     /// `false`: it was told that the position moved, and reads again.
     async fn apply(&mut self, rest: &[Entry]) -> bool {
         let (taken, day) = ingest_worker::chunk::one_transaction(rest, self.cache.day, 30);
-        let result =
-            ingest_worker::apply::apply(&mut *self.store, &mut self.cache, &rest[..taken], day).await;
+        let now = &rest[..taken];
+        let result = ingest_worker::apply::apply(&mut *self.store, &mut self.cache, now, day, 100).await;
         if result.is_err() {
             let state = self.store.load(domain::Partition(0)).await.unwrap();
             self.cache = ingest_worker::cache::PartitionCache::new(domain::Partition(0), state);

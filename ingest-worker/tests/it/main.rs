@@ -6,6 +6,7 @@ mod rig;
 
 mod apply;
 mod crash;
+mod letters;
 mod memory;
 mod poison;
 mod shares;

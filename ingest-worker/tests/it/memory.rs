@@ -56,6 +56,7 @@ impl Running {
             lanes: 1,
             ownership: Ownership::None,
             max_events: 100,
+            max_letters: 100,
             keep: Duration::ZERO,
         };
         let lane = Lane::new(

@@ -23,6 +23,7 @@ pub struct Rig {
     pub store: Arc<dyn Store>,
     pub apply: Yielding,
     pub cache: PartitionCache,
+    pub max_letters: u64,
     tables: Tables,
     writer: Uuid,
     number: u64,
@@ -43,7 +44,8 @@ impl Rig {
         let mut apply = Yielding::new(store.connect().await.unwrap());
         let cache =
             PartitionCache::new(Partition(0), apply.take(Partition(0), Uuid::nil()).await.unwrap().state);
-        Rig { store, apply, cache, tables, writer: Uuid::new_v4(), number: 0, total: 0, ms: NOON_MS }
+        let (writer, max_letters) = (Uuid::new_v4(), 100_000);
+        Rig { store, apply, cache, max_letters, tables, writer, number: 0, total: 0, ms: NOON_MS }
     }
 
     pub async fn experiment(&self, key: &str, metrics: &str) -> Experiment {
@@ -83,7 +85,7 @@ impl Rig {
 
     pub async fn apply(&mut self, entries: &[Entry]) -> Result<Applied, ApplyError> {
         let day = entries.last().unwrap().id.time().day().max(self.cache.day);
-        apply(&mut self.apply, &mut self.cache, entries, day).await
+        apply(&mut self.apply, &mut self.cache, entries, day, self.max_letters).await
     }
 
     /// As after a crash: the connection is lost, and with it whatever it had not committed.

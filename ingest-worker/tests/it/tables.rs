@@ -21,6 +21,7 @@ pub struct Letter {
     pub detail: String,
     pub events: i64,
     pub payload: Vec<u8>,
+    pub digest: Option<Vec<u8>>,
 }
 
 /// A database of the test's own.
@@ -39,7 +40,7 @@ pub async fn empty(backend: Backend) -> (Location, Tables) {
     }
 }
 
-const LETTERS: &str = "SELECT reason, detail, events, payload FROM dead_letters ORDER BY id";
+const LETTERS: &str = "SELECT reason, detail, events, payload, digest FROM dead_letters ORDER BY id";
 
 impl Tables {
     pub async fn count(&self, sql: &str) -> i64 {
@@ -58,6 +59,7 @@ impl Tables {
                     detail: r.get(1),
                     events: r.get(2),
                     payload: r.get(3),
+                    digest: r.get(4),
                 };
                 rows.iter().map(letter).collect()
             }
@@ -65,7 +67,8 @@ impl Tables {
                 let connection = open(file);
                 let mut rows = connection.prepare(LETTERS).unwrap();
                 let letter = |r: &rusqlite::Row<'_>| {
-                    Ok(Letter { reason: r.get(0)?, detail: r.get(1)?, events: r.get(2)?, payload: r.get(3)? })
+                    let (reason, detail, events) = (r.get(0)?, r.get(1)?, r.get(2)?);
+                    Ok(Letter { reason, detail, events, payload: r.get(3)?, digest: r.get(4)? })
                 };
                 rows.query_map([], letter).unwrap().map(Result::unwrap).collect()
             }

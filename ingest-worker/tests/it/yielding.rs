@@ -95,6 +95,11 @@ impl ApplyStore for Yielding {
         self.store.record(day, history, conversions).await
     }
 
+    async fn dead_letters_kept(&mut self, tenant: &str, limit: u64) -> Result<u64, StoreError> {
+        yield_now().await;
+        self.store.dead_letters_kept(tenant, limit).await
+    }
+
     async fn write(&mut self, advance: &Advance, changes: &Changes<'_>) -> Result<(), StoreError> {
         yield_now().await;
         self.store.write(advance, changes).await

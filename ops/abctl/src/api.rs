@@ -134,6 +134,7 @@ impl Api {
             }
             "missing_scope" => Some(format!("{key} is not enough for this, set AB_ADMIN_TOKEN")),
             "unknown_experiment" => Some("`abctl experiments list` shows what there is".into()),
+            "unknown_dead_letter" => Some("`abctl dead-letters list` shows what there is".into()),
             "not_found" => {
                 Some("of three tiers the analyzer answers this: is AB_URL the address of the gateway?".into())
             }

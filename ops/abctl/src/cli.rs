@@ -1,6 +1,7 @@
 //! The command line. Settings (`AB_*`) are flags of every command; exit 0 done, 1 failed, 2 bad usage.
 
 use crate::accounting::Accounting;
+use crate::dead_letters::DeadLetters;
 use crate::demo::Demo;
 use crate::experiments::Experiments;
 use crate::migrate_store::MigrateStore;
@@ -50,6 +51,9 @@ enum Tool {
     Experiments(Experiments),
     /// Show which variation of an experiment does what, and how sure that is.
     Results(Results),
+    /// List, show, redrive and drop what was accepted and could not be applied.
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
     MigrateStore(MigrateStore),
 }
 
@@ -132,6 +136,7 @@ fn run(command: &Tool, settings: &Settings, json: bool) -> Result<bool> {
             Tool::Verify(command) => command.run(settings, json).await,
             Tool::Experiments(command) => command.run(settings, json).await.map(|()| true),
             Tool::Results(command) => command.run(settings, json).await.map(|()| true),
+            Tool::DeadLetters(command) => command.run(settings, json).await,
             Tool::MigrateStore(command) => command.run(settings, json).await,
         }
     })

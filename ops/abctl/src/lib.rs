@@ -1,11 +1,12 @@
 //! `abctl`, the command-line tool. Its part in the journey of one event: [`simulate`] sends it as an SDK would,
-//! [`accounting`] says in which column it ended, [`verify`] recomputes from the raw rows what it changed, and
-//! [`results`] shows what it added to an answer of one of the [`experiments`].
+//! [`accounting`] says in which column it ended, [`dead_letters`] what could not be applied, [`verify`] recomputes from
+//! the raw rows what it changed, and [`results`] shows what it added to an answer of one of the [`experiments`].
 
 pub mod accounting;
 pub mod api;
 pub mod cli;
 pub mod client;
+pub mod dead_letters;
 pub mod demo;
 pub mod experiments;
 pub mod migrate_store;

@@ -154,7 +154,10 @@ pub struct DeadLetter<'a> {
     pub reason: &'static str,
     pub detail: String,
     pub events: u64,
+    /// One frame or several: written to the queue again they are the same events. Or bytes that are no frame.
     pub payload: std::borrow::Cow<'a, [u8]>,
+    /// SHA-256 of a payload that is not kept; `payload` is empty then.
+    pub digest: Option<[u8; 32]>,
 }
 
 #[async_trait]
@@ -198,6 +201,9 @@ pub trait ApplyStore: Send {
         history: &HistoryOf<'_>,
         conversions: &[NewConversion<'_>],
     ) -> Result<(Vec<Past>, Vec<Outcome>), StoreError>;
+
+    /// Inside the transaction: how many dead letters of a tenant hold a payload. Counts no further than `limit`.
+    async fn dead_letters_kept(&mut self, tenant: &str, limit: u64) -> Result<u64, StoreError>;
 
     /// Writes the rest.
     async fn write(&mut self, advance: &Advance, changes: &Changes<'_>) -> Result<(), StoreError>;

@@ -125,6 +125,51 @@ pub struct ReceiptPart {
     pub dead_lettered: u64,
 }
 
+/// A dead letter without its payload: something that was accepted and could not be applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    pub id: i64,
+    pub experiment: ExperimentId,
+    pub partition: Partition,
+    /// Id of the queue entry it came in.
+    pub entry: String,
+    pub batch: Option<BatchId>,
+    pub request_id: Option<String>,
+    /// A stable code.
+    pub reason: String,
+    pub detail: String,
+    pub events: u64,
+    /// SHA-256 of the payload, where that is not kept.
+    pub digest: Option<[u8; 32]>,
+    pub created_at: Timestamp,
+}
+
+/// Which letters; `None`: whatever it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LetterFilter<'a> {
+    pub experiment: Option<ExperimentId>,
+    pub reason: Option<&'a str>,
+}
+
+/// Why letters are deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// Given up: in the books they stay dead-lettered.
+    Dropped,
+    /// The queue has their events again: they leave the books, in which the events get another fate.
+    Redriven,
+}
+
+impl Removal {
+    /// In the audit log.
+    pub fn action(self) -> &'static str {
+        match self {
+            Removal::Dropped => "dead_letters.drop",
+            Removal::Redriven => "dead_letters.redrive",
+        }
+    }
+}
+
 /// The books of one partition, in events: `accepted` is the sum of the other five.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct PartitionAccount {

@@ -11,3 +11,8 @@ pub fn to_sql_count(n: u64) -> i64 {
 pub fn narrow<T: TryFrom<i64>>(n: impl Into<i64>, what: &'static str) -> Result<T, StoreError> {
     T::try_from(n.into()).map_err(|_| StoreError::Corrupt(what))
 }
+
+/// `3,4,7`.
+pub fn list(numbers: &[i64]) -> String {
+    numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(",")
+}

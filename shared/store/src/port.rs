@@ -2,17 +2,17 @@
 
 use crate::apply::Connect;
 use crate::{
-    Accounts, Actor, ArmRow, ConversionRow, Counter, Created, Experiment, ReceiptPart, Status, StoreError,
-    Transition, UnitRow,
+    Accounts, Actor, ArmRow, ConversionRow, Counter, Created, Experiment, Letter, LetterFilter, ReceiptPart,
+    Removal, Status, StoreError, Transition, UnitRow,
 };
 use async_trait::async_trait;
 use domain::definition::Definition;
 use domain::{BatchId, Day, ExperimentId, UnitId};
 
 /// A database of ours, as the tiers and tools share it: `Arc<dyn Store>`.
-pub trait Store: Connect + Upkeep + Experiments + Answers + RawRows {}
+pub trait Store: Connect + Upkeep + Experiments + Answers + DeadLetters + RawRows {}
 
-impl<S: Connect + Upkeep + Experiments + Answers + RawRows> Store for S {}
+impl<S: Connect + Upkeep + Experiments + Answers + DeadLetters + RawRows> Store for S {}
 
 /// Schema, start checks and probes.
 #[async_trait]
@@ -106,6 +106,31 @@ pub trait Answers: Send + Sync {
 
     /// Every partition's account and the last entry applied of every writer, in one snapshot.
     async fn accounting(&self) -> Result<Accounts, StoreError>;
+}
+
+/// Events that were accepted and could not be applied. The tenant is empty where the frame could not be read.
+#[async_trait]
+pub trait DeadLetters: Send + Sync {
+    /// At most `limit` letters of a tenant, ascending by id, beginning after `after`.
+    async fn dead_letters(
+        &self,
+        tenant: &str,
+        filter: LetterFilter<'_>,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<Letter>, StoreError>;
+
+    /// A letter and its payload.
+    async fn dead_letter(&self, tenant: &str, id: i64) -> Result<Option<(Letter, Vec<u8>)>, StoreError>;
+
+    /// Deletes those of the letters that the tenant has, which is audited; returns which, ascending.
+    async fn delete_dead_letters(
+        &self,
+        tenant: &str,
+        ids: &[i64],
+        removal: Removal,
+        actor: Actor<'_>,
+    ) -> Result<Vec<i64>, StoreError>;
 }
 
 /// Raw rows in key order, for verify and export: ranges of users, each its own short snapshot.

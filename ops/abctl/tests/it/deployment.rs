@@ -12,6 +12,7 @@ pub const ADMIN_TOKEN: &str = "abctl-admin-token-0123456789";
 
 pub struct Deployment {
     pub url: String,
+    pub database: String,
     _analyzer: Process,
     _redis: Redis,
 }
@@ -34,7 +35,7 @@ impl Deployment {
             .unwrap();
         let addr = ([127, 0, 0, 1], port).into();
         analyzer.wait_ready(addr, "/readyz", Duration::from_secs(60)).await.unwrap();
-        Deployment { url: format!("http://{addr}"), _analyzer: analyzer, _redis: redis }
+        Deployment { url: format!("http://{addr}"), database, _analyzer: analyzer, _redis: redis }
     }
 
     /// With the admin's key.

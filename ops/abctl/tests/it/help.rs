@@ -14,6 +14,11 @@ fn help_is_as_reviewed() {
         ("demo", vec!["demo", "--help"]),
         ("migrate_store", vec!["migrate-store", "--help"]),
         ("results", vec!["results", "--help"]),
+        ("dead_letters", vec!["dead-letters", "--help"]),
+        ("dead_letters_list", vec!["dead-letters", "list", "--help"]),
+        ("dead_letters_show", vec!["dead-letters", "show", "--help"]),
+        ("dead_letters_redrive", vec!["dead-letters", "redrive", "--help"]),
+        ("dead_letters_drop", vec!["dead-letters", "drop", "--help"]),
         ("up", vec!["up", "--help"]),
     ] {
         let shown = abctl(&arguments, &[], None).ok();

@@ -5,6 +5,7 @@ mod accounting;
 mod answers;
 mod commands;
 mod create;
+mod dead_letters;
 mod demo;
 mod deployment;
 mod help;

@@ -84,6 +84,8 @@ pub struct Ingest {
 pub struct Worker {
     /// Events of one apply transaction.
     pub apply_max_events: usize,
+    /// Dead letters of one tenant that keep their payload.
+    pub dead_letter_max: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -264,7 +266,10 @@ impl Ingest {
 
 impl Worker {
     pub(super) fn build(values: &Values) -> Result<Self, Refusal> {
-        Ok(Self { apply_max_events: values.number("AB_APPLY_MAX_EVENTS")? })
+        Ok(Self {
+            apply_max_events: values.number("AB_APPLY_MAX_EVENTS")?,
+            dead_letter_max: values.number("AB_DEAD_LETTER_MAX")?,
+        })
     }
 }
 

@@ -338,6 +338,14 @@ pub static SPECS: &[Spec] = &[
         Same("10000"),
         "events of one apply transaction"
     ),
+    setting!(
+        "AB_DEAD_LETTER_MAX",
+        "dead-letter-max",
+        WORKER,
+        Kind::Number(0..=1_000_000_000),
+        Same("100000"),
+        "dead letters of a tenant that keep their payload"
+    ),
     // Telemetry
     setting!(
         "AB_LOG_LEVEL",

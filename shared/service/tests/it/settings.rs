@@ -76,6 +76,7 @@ fn defaults_are_those_of_the_contract() {
         (8010, 9109, 10)
     );
     assert_eq!((worker.worker.apply_max_events, worker.queue.keep), (10_000, Duration::from_secs(60)));
+    assert_eq!(worker.worker.dead_letter_max, 100_000);
     let analyzer = load(Tier::Analyzer, &stores, &[]).unwrap();
     assert_eq!((analyzer.http.port, analyzer.http.internal_addr.port()), (8009, 9110));
     let tool = load(Tier::Tool, &[("AB_URL", "http://localhost:8008/")], &[]).unwrap();

@@ -186,6 +186,12 @@ impl ApplyStore for PgApply {
         Ok((past, outcomes))
     }
 
+    async fn dead_letters_kept(&mut self, tenant: &str, limit: u64) -> Result<u64, StoreError> {
+        let sql = include_str!("sql/dead_letters_kept.sql");
+        let row = self.client.query_one(sql, &[&tenant, &to_sql_count(limit)]).await?;
+        narrow(row.get::<_, i64>(0), "dead letters")
+    }
+
     async fn write(&mut self, a: &Advance, changes: &Changes<'_>) -> Result<(), StoreError> {
         let partition = sql_partition(a.partition)?;
         changes::write(&self.client, &self.sql, changes, partition, PgDay(a.day)).await

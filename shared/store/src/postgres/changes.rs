@@ -161,7 +161,8 @@ async fn write_dead_letters(
         let batch = d.batch.map(|b| b.0);
         let events = to_sql_count(d.events);
         let payload = d.payload.as_ref();
-        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 10] = [
+        let digest = d.digest.as_ref().map(<[u8; 32]>::as_slice);
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 11] = [
             &d.tenant,
             &d.experiment.0,
             &partition,
@@ -172,6 +173,7 @@ async fn write_dead_letters(
             &d.detail,
             &events,
             &payload,
+            &digest,
         ];
         c.execute(include_str!("sql/write_dead_letter.sql"), &params).await?;
     }

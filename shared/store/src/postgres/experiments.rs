@@ -22,7 +22,7 @@ impl Experiments for PgStore {
         let sql = include_str!("sql/experiment_create.sql");
         if let Some(row) = t.query_opt(sql, &[&tenant, &definition.key, &text]).await? {
             let created = rows::experiment(&row)?.ok_or(StoreError::Corrupt("status"))?;
-            audit(&t, &created.tenant, actor, "experiment.create", created.id, &text).await?;
+            audit(&t, &created.tenant, actor, "experiment.create", &created.id.to_string(), &text).await?;
             t.commit().await?;
             return Ok(Created::New(created));
         }
@@ -77,7 +77,7 @@ impl Experiments for PgStore {
         }
         let row = t.query_one(include_str!("sql/experiment_status.sql"), &[&id.0, &to.as_str()]).await?;
         let changed = rows::experiment(&row)?.ok_or(StoreError::Corrupt("status"))?;
-        audit(&t, tenant, actor, "experiment.status", id, to.as_str()).await?;
+        audit(&t, tenant, actor, "experiment.status", &id.to_string(), to.as_str()).await?;
         t.commit().await?;
         Ok(Transition::Done(Box::new(changed)))
     }
@@ -100,7 +100,7 @@ impl Experiments for PgStore {
         t.execute(include_str!("sql/experiment_status.sql"), &[&id.0, &"deleted"]).await?;
         t.execute("DELETE FROM moments WHERE experiment = $1", &[&id.0]).await?;
         t.execute("DELETE FROM moments_keys WHERE experiment = $1", &[&id.0]).await?;
-        audit(&t, tenant, actor, "experiment.delete", id, "").await?;
+        audit(&t, tenant, actor, "experiment.delete", &id.to_string(), "").await?;
         t.commit().await?;
         Ok(true)
     }
@@ -111,15 +111,14 @@ async fn lock(t: &Transaction<'_>, tenant: &str, id: ExperimentId) -> Result<Opt
     row.map_or(Ok(None), |r| rows::experiment(&r))
 }
 
-async fn audit(
+pub(super) async fn audit(
     t: &Transaction<'_>,
     tenant: &str,
     actor: Actor<'_>,
     action: &str,
-    subject: ExperimentId,
+    subject: &str,
     detail: &str,
 ) -> Result<(), StoreError> {
-    let subject = subject.to_string();
     let sql = include_str!("sql/audit.sql");
     t.execute(sql, &[&tenant, &actor.name, &action, &subject, &actor.request_id, &detail]).await?;
     Ok(())

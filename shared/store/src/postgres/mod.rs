@@ -3,6 +3,7 @@
 mod answers;
 mod apply;
 mod changes;
+mod dead_letters;
 mod experiments;
 mod import;
 mod members;

@@ -3,9 +3,9 @@
 use super::types::{PgDay, PgTime, unit_id};
 use crate::apply::Past;
 use crate::numbers::narrow;
-use crate::{ArmRow, Experiment, MomentsKey, Status, StoreError, WriterRow};
+use crate::{ArmRow, Experiment, Letter, MomentsKey, Status, StoreError, WriterRow};
 use domain::codec::decode_moments;
-use domain::{Decimal, ExperimentId, Partition};
+use domain::{BatchId, Decimal, ExperimentId, Partition};
 use tokio_postgres::Row;
 
 pub fn past(row: &Row) -> Past {
@@ -59,4 +59,22 @@ pub fn experiment(row: &Row) -> Result<Option<Experiment>, StoreError> {
         started_at: row.get::<_, Option<PgTime>>(8).map(|t| t.0),
         stopped_at: row.get::<_, Option<PgTime>>(9).map(|t| t.0),
     }))
+}
+
+/// A row of (id, experiment, partition, entry, batch, request_id, reason, detail, events, digest, created_at).
+pub fn letter(row: &Row) -> Result<Letter, StoreError> {
+    let digest = row.get::<_, Option<&[u8]>>(9).map(<[u8; 32]>::try_from).transpose();
+    Ok(Letter {
+        id: row.get(0),
+        experiment: ExperimentId(row.get(1)),
+        partition: Partition(narrow(row.get::<_, i16>(2), "partition")?),
+        entry: row.get(3),
+        batch: row.get::<_, Option<uuid::Uuid>>(4).map(BatchId),
+        request_id: row.get(5),
+        reason: row.get(6),
+        detail: row.get(7),
+        events: narrow(row.get::<_, i64>(8), "events")?,
+        digest: digest.map_err(|_| StoreError::Corrupt("digest"))?,
+        created_at: row.get::<_, PgTime>(10).0,
+    })
 }

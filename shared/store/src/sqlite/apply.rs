@@ -173,6 +173,13 @@ impl ApplyStore for SqliteApply {
         })
     }
 
+    async fn dead_letters_kept(&mut self, tenant: &str, limit: u64) -> Result<u64, StoreError> {
+        self.step(|c| {
+            let mut sql = c.prepare_cached(include_str!("sql/dead_letters_kept.sql"))?;
+            sql.query_row((Text(tenant), to_sql_count(limit)), |r| Ok(rows::number(r, 0, "dead letters")))?
+        })
+    }
+
     async fn write(&mut self, a: &Advance, changes: &Changes<'_>) -> Result<(), StoreError> {
         self.step(|c| changes::write(c, changes, a.partition, a.day))
     }

@@ -112,6 +112,7 @@ fn write_dead_letters(
             Text(&d.detail),
             to_sql_count(d.events),
             d.payload.as_ref(),
+            d.digest,
         ))?;
     }
     Ok(())

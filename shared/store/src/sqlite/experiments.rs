@@ -21,7 +21,7 @@ impl Experiments for SqliteStore {
             let created =
                 one(c, include_str!("sql/experiment_create.sql"), &[&tenant, &definition.key, &text])?;
             if let Some(e) = &created {
-                audit(c, &e.tenant, actor, "experiment.create", e.id, &text)?;
+                audit(c, &e.tenant, actor, "experiment.create", &e.id.to_string(), &text)?;
             }
             Ok(created)
         });
@@ -70,7 +70,7 @@ impl Experiments for SqliteStore {
                 return Ok(Transition::Refused(current.status));
             }
             let changed = one(c, include_str!("sql/experiment_status.sql"), &[&id.0, &to.as_str()])?;
-            audit(c, tenant, actor, "experiment.status", id, to.as_str())?;
+            audit(c, tenant, actor, "experiment.status", &id.to_string(), to.as_str())?;
             changed.map(|e| Transition::Done(Box::new(e))).ok_or(StoreError::Corrupt("status"))
         };
         self.writer()?.write(change).await
@@ -91,7 +91,7 @@ impl Experiments for SqliteStore {
             one(c, include_str!("sql/experiment_status.sql"), &[&id.0, &"deleted"])?;
             c.execute("DELETE FROM moments WHERE experiment = ?1", [id.0])?;
             c.execute("DELETE FROM moments_keys WHERE experiment = ?1", [id.0])?;
-            audit(c, tenant, actor, "experiment.delete", id, "")?;
+            audit(c, tenant, actor, "experiment.delete", &id.to_string(), "")?;
             Ok(true)
         };
         self.writer()?.write(delete).await
@@ -112,15 +112,14 @@ fn several(c: &Connection, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<Exper
     Ok(found.into_iter().flatten().collect())
 }
 
-fn audit(
+pub(super) fn audit(
     c: &Connection,
     tenant: &str,
     actor: Actor<'_>,
     action: &str,
-    subject: ExperimentId,
+    subject: &str,
     detail: &str,
 ) -> Result<(), StoreError> {
-    let subject = subject.to_string();
     let row = (tenant, actor.name, action, subject, actor.request_id, detail);
     c.prepare_cached(include_str!("sql/audit.sql"))?.execute(row)?;
     Ok(())

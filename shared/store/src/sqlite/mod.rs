@@ -8,6 +8,7 @@ mod answers;
 mod apply;
 mod changes;
 mod connections;
+mod dead_letters;
 mod experiments;
 mod export;
 pub(crate) mod faults;

@@ -3,7 +3,7 @@
 use crate::apply::Past;
 use crate::numbers::narrow;
 use crate::{
-    ArmRow, ConversionRow, Experiment, MomentsKey, PartitionAccount, ReceiptPart, Status, StoreError,
+    ArmRow, ConversionRow, Experiment, Letter, MomentsKey, PartitionAccount, ReceiptPart, Status, StoreError,
     UnitRow, WriterRow,
 };
 use domain::codec::{decode_moments, decode_unit};
@@ -158,5 +158,22 @@ pub fn conversion(row: &Row<'_>) -> Result<ConversionRow, StoreError> {
         received_at: time(row, 7)?,
         day: Day(row.get(8)?),
         batch: BatchId(uuid(row, 9)?),
+    })
+}
+
+/// A row of (id, experiment, partition, entry, batch, request_id, reason, detail, events, digest, created_at).
+pub fn letter(row: &Row<'_>) -> Result<Letter, StoreError> {
+    Ok(Letter {
+        id: row.get(0)?,
+        experiment: ExperimentId(row.get(1)?),
+        partition: partition(row, 2)?,
+        entry: row.get(3)?,
+        batch: row.get::<_, Option<[u8; 16]>>(4)?.map(|id| BatchId(Uuid::from_bytes(id))),
+        request_id: row.get(5)?,
+        reason: row.get(6)?,
+        detail: row.get(7)?,
+        events: number(row, 8, "events")?,
+        digest: row.get(9)?,
+        created_at: time(row, 10)?,
     })
 }

@@ -145,6 +145,7 @@ fn letter() -> DeadLetter<'static> {
         detail: "a sum".into(),
         events: 1,
         payload: b"{}".as_slice().into(),
+        digest: None,
     }
 }
 

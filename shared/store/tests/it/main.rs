@@ -9,6 +9,7 @@ mod owner;
 mod answers;
 mod apply;
 mod conversions;
+mod dead_letters;
 mod experiments;
 mod files;
 mod model;

@@ -360,6 +360,7 @@ fn letter(entry: &str, n: u8) -> DeadLetter<'static> {
         detail: n.to_string(),
         events: 1,
         payload: b"{}".as_slice().into(),
+        digest: None,
     }
 }
 

@@ -1,12 +1,14 @@
-SELECT p.partition, p.position, p.accepted, p.lost,
+-- What was redriven is accepted a second time with its new entry, and has another fate there.
+SELECT p.partition, p.position, p.accepted - coalesce(c.redriven, 0)::int8, p.lost,
        coalesce(c.recorded, 0)::int8, coalesce(c.deduplicated, 0)::int8,
-       coalesce(c.dead_lettered, 0)::int8, coalesce(c.discarded, 0)::int8
+       (coalesce(c.dead_lettered, 0) - coalesce(c.redriven, 0))::int8, coalesce(c.discarded, 0)::int8
 FROM partitions p
 LEFT JOIN (
     SELECT partition,
            sum(n) FILTER (WHERE name IN ('exposures', 'conversions')) AS recorded,
            sum(n) FILTER (WHERE name = 'deduplicated') AS deduplicated,
            sum(n) FILTER (WHERE name = 'dead_lettered') AS dead_lettered,
+           sum(n) FILTER (WHERE name = 'redriven') AS redriven,
            sum(n) FILTER (WHERE name = 'discarded') AS discarded
     FROM counters GROUP BY partition
 ) c ON c.partition = p.partition

@@ -1,0 +1,92 @@
+//! `abctl dead-letters`: what was accepted and could not be applied, looked at, sent again, dropped, over HTTP.
+
+mod change;
+mod list;
+mod model;
+mod show;
+
+use crate::api::{Api, ApiError};
+use crate::client::segment;
+use crate::output;
+use anyhow::Result;
+use change::Change;
+use clap::{Args, Subcommand};
+use list::List;
+use model::Page;
+use service::settings::Settings;
+
+#[derive(Subcommand)]
+pub enum DeadLetters {
+    List(List),
+    /// Show a dead letter and the events in it.
+    Show {
+        /// Id, as listed.
+        id: i64,
+    },
+    /// Send the events of dead letters again, with their original ids: what was applied meanwhile counts no second time.
+    ///
+    /// A letter is deleted once the queue has its events. An event that still cannot be applied becomes a letter again.
+    Redrive(Change),
+    /// Delete dead letters: their events are given up for good.
+    Drop(Change),
+}
+
+/// Which letters.
+#[derive(Args)]
+struct Filter {
+    /// Only events of this experiment, by key or id; 0: of those that named none.
+    #[arg(long)]
+    experiment: Option<String>,
+    /// Only this reason, as listed.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Those whose tenant is not known, because nobody could read them; for operators.
+    #[arg(long)]
+    unknown_tenant: bool,
+}
+
+/// As many as the service gives at a time.
+const LIMIT: u32 = 200;
+
+const PATH: &str = "/api/v1/dead-letters";
+
+impl DeadLetters {
+    /// Whether everything asked for was done.
+    pub async fn run(&self, settings: &Settings, json: bool) -> Result<bool> {
+        let mut api = Api::of(settings)?;
+        match self {
+            DeadLetters::List(list) => list.run(&mut api, json).await.map(|()| true),
+            DeadLetters::Show { id } => {
+                let answer = api.get(&format!("{PATH}/{id}")).await?;
+                if json {
+                    output::untouched(&answer.body)?;
+                } else {
+                    output::text(&show::page(&api.read(&answer)?))?;
+                }
+                Ok(true)
+            }
+            DeadLetters::Redrive(change) => change.run(&mut api, "redrive", "redriven", json).await,
+            DeadLetters::Drop(change) => change.run(&mut api, "drop", "dropped", json).await,
+        }
+    }
+}
+
+impl Filter {
+    /// The page after `cursor`, or the first.
+    async fn page(&self, api: &mut Api, cursor: Option<&str>) -> Result<Page, ApiError> {
+        let mut path = format!("{PATH}?limit={LIMIT}");
+        let given = [
+            ("cursor", cursor),
+            ("experiment", self.experiment.as_deref()),
+            ("reason", self.reason.as_deref()),
+        ];
+        for (name, value) in given.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+            path.push_str(&format!("&{name}={}", segment(value)));
+        }
+        if self.unknown_tenant {
+            path.push_str("&unknown_tenant=true");
+        }
+        let answer = api.get(&path).await?;
+        api.read(&answer)
+    }
+}
