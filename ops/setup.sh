@@ -5,7 +5,8 @@
 set -eu
 
 OLDEST_POSTGRESQL=15
-OLDEST_REDIS=6.2
+# Scripts with flags, CLUSTER ADDSLOTSRANGE, cluster-port.
+OLDEST_REDIS=7.0
 # What the clients in ops/clients run on.
 OLDEST_PYTHON=3.8
 OLDEST_NODE=18

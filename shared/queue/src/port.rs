@@ -46,6 +46,8 @@ pub trait Queue: Send + Sync {
 /// A setting under which acknowledged events can be lost, or unbounded memory used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Weakness {
+    /// Which of several.
+    pub server: Option<String>,
     pub setting: &'static str,
     /// Empty: the server did not say (CONFIG may be forbidden).
     pub found: String,
@@ -54,8 +56,9 @@ pub struct Weakness {
 
 impl fmt::Display for Weakness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Weakness { setting, found, wanted } = self;
+        let Weakness { server, setting, found, wanted } = self;
         let found = if found.is_empty() { "unknown" } else { found };
-        write!(f, "Redis has {setting} {found}, {wanted} is required")
+        let server = server.as_ref().map(|server| format!(" at {server}")).unwrap_or_default();
+        write!(f, "Redis{server} has {setting} {found}, {wanted} is required")
     }
 }

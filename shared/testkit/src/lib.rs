@@ -1,7 +1,7 @@
 //! Throw-away servers and processes for tests, the demo and the benchmark. Nothing here is part of the product.
 //!
 //! - [`Postgres`] and [`Redis`]: real servers on loopback, each on a port of its own with its data in a
-//!   directory of its own; started, stopped, killed and restarted at will.
+//!   directory of its own; started, stopped, killed and restarted at will. [`RedisCluster`]: several that share the keys.
 //! - [`Process`]: one of our binaries (found by [`bin`]) with its output kept in files.
 //! - [`FaultProxy`]: a TCP proxy that cuts, half-closes, delays, stalls, swallows or refuses, to produce unknown outcomes.
 //! - [`http::Client`]: a small HTTP client that sends exactly the bytes it is given.
@@ -21,6 +21,7 @@ mod ports;
 mod postgres;
 mod process;
 mod proxy;
+mod redis_cluster;
 mod redis_server;
 mod sandbox;
 
@@ -31,6 +32,7 @@ pub use ports::free_port;
 pub use postgres::Postgres;
 pub use process::{Process, ProcessBuilder, bin};
 pub use proxy::{Direction, FaultProxy};
+pub use redis_cluster::RedisCluster;
 pub use redis_server::Redis;
 pub use sandbox::temp_dir;
 pub use tokio_postgres::Client as PostgresClient;

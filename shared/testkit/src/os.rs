@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 /// Between two looks at a condition that some other process will make true.
-const POLL_EVERY: Duration = Duration::from_millis(5);
+pub(crate) const POLL_EVERY: Duration = Duration::from_millis(5);
 
 /// Our effective user id.
 pub(crate) fn uid() -> Result<u32> {

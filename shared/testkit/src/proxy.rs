@@ -61,7 +61,11 @@ pub struct FaultProxy {
 impl FaultProxy {
     /// In front of the server at `upstream`, passing everything.
     pub async fn start(upstream: SocketAddr) -> Result<Self> {
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free_port()?));
+        Self::start_at((Ipv4Addr::LOCALHOST, ports::free_port()?).into(), upstream).await
+    }
+
+    /// The same on an address of the caller's choice.
+    pub async fn start_at(addr: SocketAddr, upstream: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let shared = Arc::new(Shared {
             upstream: Mutex::new(upstream),

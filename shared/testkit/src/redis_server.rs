@@ -99,6 +99,11 @@ impl Redis {
         Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
     }
 
+    /// As it was started with.
+    pub(crate) fn setting(&self, name: &str) -> Option<&str> {
+        self.settings.get(name).map(String::as_str)
+    }
+
     /// Process id while it runs.
     pub fn pid(&self) -> Option<u32> {
         os::running(&mut self.child.lock().unwrap())

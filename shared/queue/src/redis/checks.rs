@@ -6,8 +6,9 @@ use redis::{RedisResult, Value};
 use tokio::time::{Instant, sleep};
 
 use crate::redis::commands;
-use crate::redis::connection::{Link, Server};
+use crate::redis::connection::Link;
 use crate::redis::error::failed;
+use crate::redis::server::Server;
 use crate::{QueueError, Weakness};
 
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
@@ -24,16 +25,23 @@ const WANTED: [Wanted; 5] = [
     ("no-appendfsync-on-rewrite", "no", |found| found == "no"),
 ];
 
-/// The server's weaknesses; none = it is fit for production.
+/// Weaknesses of every server that takes writes; none = it is fit for production.
 async fn durability(server: &Server) -> Result<Vec<Weakness>, QueueError> {
     let link = Link::new(server, RESPONSE_TIMEOUT);
-    let replies = link.run(&commands::settings(&WANTED.map(|(setting, ..)| setting))).await;
-    let replies = replies.map_err(|e| failed("read the settings", e.into()))?;
-    let weaknesses = WANTED.into_iter().zip(replies).filter_map(|((setting, wanted, will_do), reply)| {
-        let found = value(reply).unwrap_or_default();
-        (!will_do(&found)).then_some(Weakness { setting, found, wanted })
-    });
-    Ok(weaknesses.collect())
+    let settings = commands::settings(&WANTED.map(|(setting, ..)| setting));
+    let mut weaknesses = Vec::new();
+    for node in server.masters().await.map_err(|e| failed("find the servers", e))? {
+        let replies = link.run_at(&node, &settings).await;
+        let replies = replies.map_err(|e| failed("read the settings", e.into()))?;
+        for ((setting, wanted, will_do), reply) in WANTED.into_iter().zip(replies) {
+            let found = value(reply).unwrap_or_default();
+            if !will_do(&found) {
+                let server = server.cluster().map(|_| node.to_string());
+                weaknesses.push(Weakness { server, setting, found, wanted });
+            }
+        }
+    }
+    Ok(weaknesses)
 }
 
 /// The same, waiting up to `patience` for a server that is not there yet.

@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use domain::Partition;
-use redis::{Pipeline, Value};
+use redis::{Arg, Cmd, Pipeline, Value};
 use uuid::Uuid;
 
 use crate::numbering::Stamp;
 use crate::reader::EntryId;
+use crate::redis::slots::Slot;
 
 /// Fields of an entry: writer, number, running total of events, frames.
 pub(crate) const WRITER: &[u8] = b"w";
@@ -20,6 +21,11 @@ pub(crate) const FRAMES: &[u8] = b"f";
 
 pub(crate) fn stream(partition: Partition) -> String {
     format!("ab:{{events:{partition}}}")
+}
+
+/// Of the stream and everything else of the partition.
+pub(crate) fn slot(partition: Partition) -> Slot {
+    Slot::of(&stream(partition))
 }
 
 /// Hash: writer -> total of events sent.
@@ -67,13 +73,16 @@ pub(crate) fn wait_after(partition: Partition, after: EntryId, block: Duration) 
     pipeline
 }
 
-/// Both hashes of every partition, sent before applied, and the server's memory last.
-pub(crate) fn backlog(partitions: u16) -> Pipeline {
+/// Both hashes of a partition, sent before applied.
+pub(crate) fn totals(partition: Partition) -> Pipeline {
     let mut pipeline = redis::pipe();
-    for partition in (0..partitions).map(Partition) {
-        pipeline.cmd("HGETALL").arg(sent(partition));
-        pipeline.cmd("HGETALL").arg(applied(partition));
-    }
+    pipeline.cmd("HGETALL").arg(sent(partition));
+    pipeline.cmd("HGETALL").arg(applied(partition));
+    pipeline
+}
+
+pub(crate) fn memory() -> Pipeline {
+    let mut pipeline = redis::pipe();
     add_memory(&mut pipeline);
     pipeline
 }
@@ -118,10 +127,23 @@ pub(crate) fn add_trim(pipeline: &mut Pipeline, partition: Partition, first_kept
     pipeline.cmd("XTRIM").arg(stream(partition)).arg("MINID").arg("~").arg(first_kept.to_string());
 }
 
-pub(crate) fn ping() -> Pipeline {
+/// Asks for a sign of life, and whether the server still has the slot of this name.
+pub(crate) fn probe(name: &str) -> Pipeline {
     let mut pipeline = redis::pipe();
-    pipeline.cmd("PING");
+    pipeline.cmd("EXISTS").arg(name);
     pipeline
+}
+
+/// What each server of the cluster has.
+pub(crate) fn slots() -> Pipeline {
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("CLUSTER").arg("SLOTS");
+    pipeline
+}
+
+/// Whether it tells how far the writes before it on the same connection have come.
+pub(crate) fn is_wait(command: &Cmd) -> bool {
+    command.args_iter().next().is_some_and(|name| matches!(name, Arg::Simple(b"WAIT")))
 }
 
 /// One setting of the server each.
@@ -135,6 +157,11 @@ pub(crate) fn settings(names: &[&str]) -> Pipeline {
 
 /// Hash of the whole catalogue.
 pub(crate) const CATALOGUE: &str = "ab:{catalogue}";
+/// The catalogue's, and its channel's.
+pub(crate) fn catalogue_slot() -> Slot {
+    Slot::of(CATALOGUE)
+}
+
 /// Channel on which names of changed fields are published.
 pub(crate) const CATALOGUE_CHANGES: &str = "ab:{catalogue}:changes";
 

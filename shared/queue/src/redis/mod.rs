@@ -1,5 +1,8 @@
 //! One Redis stream per partition: the queue of a deployment of several processes.
 //!
+//! One [`server`] has them all, or those of a cluster share them ([`slots`]); a [`connection`] goes to the one that has
+//! the keys.
+//!
 //! Each writer has at most one entry in flight and acknowledges it when Redis has fsynced it ([`producer`]). Owners
 //! read behind an anchor ([`reader`]) and report by pub/sub and trimming ([`reporter`], [`receipts`]). The
 //! [`catalogue`] is a hash in the same Redis. [`checks`] says whether the server keeps what it is given.
@@ -13,6 +16,8 @@ mod producer;
 mod reader;
 mod receipts;
 mod reporter;
+mod server;
+mod slots;
 mod subscription;
 
 use std::time::Duration;
@@ -27,11 +32,11 @@ use crate::receipts::Receipts;
 use crate::reporter::Reporter;
 use crate::{Queue, QueueError, Weakness};
 use catalogue::RedisProjection;
-use connection::Server;
 use producer::RedisProducer;
 use reader::RedisReader;
 use receipts::RedisReceipts;
 use reporter::RedisReporter;
+use server::Server;
 
 pub use catalogue::RedisCatalogue;
 pub use producer::ProducerConfig;

@@ -14,8 +14,9 @@ use uuid::Uuid;
 use crate::QueueError;
 use crate::reader::{BLOCK_MAX, Entry, EntryId, Read, Reader};
 use crate::redis::commands::{self, FRAMES, NUMBER, TOTAL, WRITER};
-use crate::redis::connection::{Link, Server};
+use crate::redis::connection::Link;
 use crate::redis::error::{failed, unexpected};
+use crate::redis::server::Server;
 
 /// More than [`BLOCK_MAX`], or a blocking read would fail on our side while the server still waits.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,7 +59,8 @@ impl RedisReader {
         let anchored = self.position != EntryId::ZERO;
         let by_size = READ_BYTES.checked_div(self.entry_bytes).unwrap_or(READ_ENTRIES).max(1);
         let count = max.min(self.entries).min(by_size) + usize::from(anchored);
-        let reply = self.link.run_one(&commands::read_from(self.partition, self.position, count)).await;
+        let range = commands::read_from(self.partition, self.position, count);
+        let reply = self.link.run_one(commands::slot(self.partition), &range).await;
         let reply = reply.map_err(|e| failed("read entries", e))?;
         let mut entries = parse_entries(reply).ok_or_else(|| unexpected("read entries"))?;
         if anchored {
@@ -95,7 +97,8 @@ impl Reader for RedisReader {
             return Ok(read);
         }
         let wait = wait.min(BLOCK_MAX);
-        let woken = self.link.run_one(&commands::wait_after(self.partition, self.position, wait)).await;
+        let wait = commands::wait_after(self.partition, self.position, wait);
+        let woken = self.link.run_one(commands::slot(self.partition), &wait).await;
         match woken.map_err(|e| failed("wait for entries", e))? {
             Value::Nil => Ok(Read::Idle),
             _ => self.read(max).await,

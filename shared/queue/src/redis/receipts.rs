@@ -9,7 +9,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 use crate::receipts::{ReceiptMessage, Receipts, Waiter, Waiters};
-use crate::redis::connection::Server;
+use crate::redis::server::Server;
 use crate::redis::subscription::{Event, subscribe};
 
 /// One receipt on the wire.

@@ -2,21 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::Partition;
-use redis::{Pipeline, RedisError};
+use redis::{ConnectionAddr, Pipeline, RedisError};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::reader::EntryId;
 use crate::receipts::ReceiptMessage;
 use crate::redis::commands;
-use crate::redis::connection::{Link, Server as Redis};
+use crate::redis::connection::Link;
 use crate::redis::error::unexpected_reply;
 use crate::redis::receipts::message;
+use crate::redis::server::Server as Redis;
+use crate::redis::slots::Slot;
 use crate::reporter::Reporter;
 
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,7 +29,9 @@ const MEMORY_HIGH: f64 = 0.5;
 
 pub(crate) struct RedisReporter {
     link: Link,
-    server: Mutex<Option<Server>>,
+    redis: Redis,
+    /// Of each server whose streams were trimmed.
+    servers: Mutex<Vec<(ConnectionAddr, Server)>>,
     failing: AtomicBool,
 }
 
@@ -42,21 +46,31 @@ struct Server {
 impl RedisReporter {
     pub(crate) fn new(redis: &Redis) -> RedisReporter {
         let link = Link::new(redis, RESPONSE_TIMEOUT);
-        RedisReporter { link, server: Mutex::default(), failing: AtomicBool::default() }
+        RedisReporter {
+            link,
+            redis: redis.clone(),
+            servers: Mutex::default(),
+            failing: AtomicBool::default(),
+        }
     }
 
-    async fn run(&self, pipeline: &Pipeline) {
+    async fn run(&self, slot: Slot, pipeline: &Pipeline) {
         if pipeline.is_empty() {
             return;
         }
-        match self.link.run(pipeline).await.map_err(RedisError::from) {
+        match self.link.run(slot, pipeline).await.map_err(RedisError::from) {
             Ok(replies) => self.note(replies.iter().find_map(|reply| reply.as_ref().err())),
             Err(error) => self.note(Some(&error)),
         }
     }
 
-    async fn first_kept(&self, position: EntryId, keep: Duration) -> Result<EntryId, RedisError> {
-        let server = self.server().await?;
+    async fn first_kept(
+        &self,
+        partition: Partition,
+        position: EntryId,
+        keep: Duration,
+    ) -> Result<EntryId, RedisError> {
+        let server = self.server(partition).await?;
         if server.memory_fraction > MEMORY_HIGH {
             return Ok(position);
         }
@@ -66,12 +80,13 @@ impl RedisReporter {
         Ok(position.min(EntryId { ms: young, seq: 0 }))
     }
 
-    async fn server(&self) -> Result<Server, RedisError> {
-        let last = *self.server.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(server) = last.filter(|server| server.seen.elapsed() < SERVER_FRESH) {
-            return Ok(server);
+    /// The one that has the partition.
+    async fn server(&self, partition: Partition) -> Result<Server, RedisError> {
+        let node = self.redis.node(commands::slot(partition)).await?;
+        if let Some((_, server)) = self.fresh().iter().find(|(of, _)| *of == node) {
+            return Ok(*server);
         }
-        let mut replies = self.link.run(&commands::clock_and_memory()).await?.into_iter();
+        let mut replies = self.link.run_at(&node, &commands::clock_and_memory()).await?.into_iter();
         let (Some(time), Some(memory)) = (replies.next(), replies.next()) else {
             return Err(unexpected_reply());
         };
@@ -79,8 +94,14 @@ impl RedisReporter {
         let memory_fraction = commands::memory_fraction(&memory?).ok_or_else(unexpected_reply)?;
         let server =
             Server { seen: Instant::now(), time_ms: seconds * 1000 + micros / 1000, memory_fraction };
-        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
+        self.fresh().push((node, server));
         Ok(server)
+    }
+
+    fn fresh(&self) -> MutexGuard<'_, Vec<(ConnectionAddr, Server)>> {
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        servers.retain(|(_, server)| server.seen.elapsed() < SERVER_FRESH);
+        servers
     }
 
     /// Logs the first failure of a row.
@@ -108,18 +129,18 @@ impl Reporter for RedisReporter {
         }
         add_receipts(&mut pipeline, receipts);
         if trim_to != EntryId::ZERO {
-            match self.first_kept(trim_to, keep).await {
+            match self.first_kept(partition, trim_to, keep).await {
                 Ok(first_kept) => commands::add_trim(&mut pipeline, partition, first_kept),
                 // Trimming can wait; totals and receipts are tried all the same.
                 Err(error) => self.note(Some(&error)),
             }
         }
-        self.run(&pipeline).await;
+        self.run(commands::slot(partition), &pipeline).await;
     }
 
     async fn forget(&self, partition: Partition, writers: &[Uuid]) {
         if !writers.is_empty() {
-            self.run(&commands::forget_writers(partition, writers)).await;
+            self.run(commands::slot(partition), &commands::forget_writers(partition, writers)).await;
         }
     }
 }

@@ -1,20 +1,23 @@
 //! A pub/sub subscription that comes back by itself and says when it was away.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
-use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError, Value};
+use redis::{AsyncConnectionConfig, ErrorKind, PushInfo, PushKind, RedisResult, ServerErrorKind, Value};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::Backoff;
 use crate::redis::commands;
-use crate::redis::connection::{CONNECT_TIMEOUT, Server};
+use crate::redis::connection::CONNECT_TIMEOUT;
+use crate::redis::server::Server;
+use crate::redis::slots::Slot;
 
 /// The connection is asked for a sign of life so often: a peer that is gone without a word is noticed by that.
-const PING_EVERY: Duration = Duration::from_secs(1);
+const PROBE_EVERY: Duration = Duration::from_secs(1);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) enum Event<'a> {
@@ -32,27 +35,32 @@ pub(crate) fn subscribe(
     stop: CancellationToken,
     on_event: impl Fn(Event<'_>) + Send + Sync + 'static,
 ) {
-    let client = server.subscriptions.clone();
+    let server = server.clone();
     let on_event = Arc::new(on_event);
     let follow = async move {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
         loop {
-            let error = follow_once(&client, &channel, &on_event, &mut backoff).await;
+            let Err(error) = follow_once(&server, &channel, &on_event, &mut backoff).await;
             on_event(Event::Down);
             tracing::warn!(channel, error = %error, "subscription lost, will try again");
+            if let Some(slots) = server.cluster() {
+                slots.suspect().await;
+            }
             sleep(backoff.pause()).await;
         }
     };
     tokio::spawn(async move { stop.run_until_cancelled(follow).await });
 }
 
-/// Returns when the connection is lost.
+/// Returns when the connection is lost, or leads to a server of a cluster that does not have the channel's slot any
+/// more. All servers of a cluster pass messages on, but a message from that one, as those of the catalogue are, cannot
+/// be lost between two of them.
 async fn follow_once<F>(
-    client: &Client,
+    server: &Server,
     channel: &str,
     on_event: &Arc<F>,
     backoff: &mut Backoff,
-) -> RedisError
+) -> RedisResult<Infallible>
 where
     F: Fn(Event<'_>) + Send + Sync + 'static,
 {
@@ -61,21 +69,21 @@ where
         .set_connection_timeout(Some(CONNECT_TIMEOUT))
         .set_response_timeout(Some(RESPONSE_TIMEOUT))
         .set_push_sender(push_to(Arc::clone(on_event), Arc::clone(&lost)));
-    let mut connection = match client.get_multiplexed_async_connection_with_config(&config).await {
-        Ok(connection) => connection,
-        Err(error) => return error,
-    };
-    if let Err(error) = connection.subscribe(channel).await {
-        return error;
-    }
+    let node = server.node(Slot::of(channel)).await?;
+    let mut connection =
+        server.subscriptions(&node)?.get_multiplexed_async_connection_with_config(&config).await?;
+    connection.subscribe(channel).await?;
     backoff.reset();
     on_event(Event::Up);
-    let ping = commands::ping();
+    let probe = commands::probe(channel);
     loop {
-        // Lost or not, the next ping tells; being told only makes it sooner.
-        let _ = timeout(PING_EVERY, lost.notified()).await;
-        if let Err(error) = connection.req_packed_commands(&ping, 0, 1).await {
-            return error;
+        // Lost or not, the next probe tells; being told only makes it sooner.
+        let _ = timeout(PROBE_EVERY, lost.notified()).await;
+        for reply in connection.req_packed_commands(&probe, 0, 1).await? {
+            match reply.extract_error() {
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Moved) => return Err(error),
+                _ => {}
+            }
         }
     }
 }

@@ -25,7 +25,8 @@ async fn every_weak_setting_is_named_with_what_was_found() {
     ])
     .await
     .unwrap();
-    let weakness = |setting, found: &str, wanted| Weakness { setting, found: found.to_owned(), wanted };
+    let weakness =
+        |setting, found: &str, wanted| Weakness { server: None, setting, found: found.to_owned(), wanted };
     assert_eq!(
         weaknesses(&redis.url()).await.unwrap(),
         [

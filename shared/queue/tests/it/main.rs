@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod checks;
+mod cluster;
 mod contract;
 mod frames;
 mod golden;

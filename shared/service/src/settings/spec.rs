@@ -218,7 +218,7 @@ pub static SPECS: &[Spec] = &[
         "redis-url",
         ALL,
         value::redis_url,
-        "redis:// address of the streams (abctl up: unset, a queue in the process)"
+        "redis:// address of the streams; redis+cluster://host:port,host:port = some servers of a cluster (abctl up: unset, a queue in the process)"
     ),
     setting!(
         "AB_PARTITIONS",

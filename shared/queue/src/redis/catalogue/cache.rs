@@ -15,8 +15,9 @@ use super::{COMPLETE, EVERYTHING, id_field, key_field, uses_prefix};
 use crate::QueueError;
 use crate::catalogue::{Catalogue, Entry, Unavailable, id_of};
 use crate::redis::commands::{self, CATALOGUE_CHANGES};
-use crate::redis::connection::{Link, Server};
+use crate::redis::connection::Link;
 use crate::redis::error::failed;
+use crate::redis::server::Server;
 use crate::redis::subscription::{Event, subscribe};
 
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -91,7 +92,10 @@ impl RedisCatalogue {
 
     /// One field, if the catalogue is whole and ours.
     async fn read(&self, field: &str) -> Result<Option<String>, Unavailable> {
-        let reply = self.link.run_one(&commands::catalogue_fields(&[COMPLETE, field])).await;
+        let reply = self
+            .link
+            .run_one(commands::catalogue_slot(), &commands::catalogue_fields(&[COMPLETE, field]))
+            .await;
         let fields: RedisResult<[Option<String>; 2]> =
             reply.and_then(|reply| Ok(redis::from_redis_value(reply)?));
         let [complete, value] =

@@ -11,8 +11,9 @@ use super::{COMPLETE, EVERYTHING, VERSION, id_field, key_field, uses_prefix};
 use crate::QueueError;
 use crate::catalogue::{Entry, Projection, Reconciled, Ticket};
 use crate::redis::commands;
-use crate::redis::connection::{Link, Server};
+use crate::redis::connection::Link;
 use crate::redis::error::{failed, unexpected_reply};
+use crate::redis::server::Server;
 
 const RESPONSE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 const CHANGE: &str = include_str!("change.lua");
@@ -49,7 +50,11 @@ impl RedisProjection {
 
     /// Whether the script did it.
     async fn script(&self, script: &str, arguments: &[&[u8]]) -> Result<bool, RedisError> {
-        match self.link.run_one(&commands::catalogue_script(script, arguments)).await? {
+        match self
+            .link
+            .run_one(commands::catalogue_slot(), &commands::catalogue_script(script, arguments))
+            .await?
+        {
             Value::Int(done) => Ok(done == 1),
             _ => Err(unexpected_reply()),
         }
@@ -68,7 +73,8 @@ impl Projection for RedisProjection {
     }
 
     async fn begin(&self) -> Result<Ticket, QueueError> {
-        let reply = self.link.run_one(&commands::catalogue_fields(&[VERSION])).await;
+        let reply =
+            self.link.run_one(commands::catalogue_slot(), &commands::catalogue_fields(&[VERSION])).await;
         let version: RedisResult<[Option<String>; 1]> =
             reply.and_then(|reply| Ok(redis::from_redis_value(reply)?));
         let [version] = version.map_err(|e| failed("read the catalogue's version", e))?;
@@ -77,7 +83,7 @@ impl Projection for RedisProjection {
 
     async fn reconcile(&self, ticket: Ticket, all: Vec<Entry>) -> Result<Reconciled, QueueError> {
         let wanted = fields_of(&all, self.partitions)?;
-        let reply = self.link.run_one(&commands::catalogue_all()).await;
+        let reply = self.link.run_one(commands::catalogue_slot(), &commands::catalogue_all()).await;
         let stored: RedisResult<BTreeMap<String, String>> =
             reply.and_then(|reply| Ok(redis::from_redis_value(reply)?));
         let mut stored = stored.map_err(|e| failed("read the catalogue", e))?;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::Partition;
+use futures_util::future::try_join_all;
 use redis::{RedisResult, Value};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -13,8 +14,9 @@ use uuid::Uuid;
 use crate::QueueError;
 use crate::producer::{Backlog, WriterTotals};
 use crate::redis::commands;
-use crate::redis::connection::{Link, Server};
+use crate::redis::connection::Link;
 use crate::redis::error::{failed, unexpected};
+use crate::redis::server::Server;
 
 const REFRESH: Duration = Duration::from_secs(1);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -25,10 +27,10 @@ pub(super) struct BacklogWatch {
 
 impl BacklogWatch {
     pub(super) fn start(server: &Server, partitions: u16, stop: CancellationToken) -> BacklogWatch {
-        let link = Link::new(server, RESPONSE_TIMEOUT);
+        let (server, link) = (server.clone(), Link::new(server, RESPONSE_TIMEOUT));
         let last = Arc::new(Mutex::new(Backlog { reachable: true, ..Backlog::default() }));
         let watched = Arc::clone(&last);
-        tokio::spawn(async move { stop.run_until_cancelled(watch(link, partitions, watched)).await });
+        tokio::spawn(async move { stop.run_until_cancelled(watch(server, link, partitions, watched)).await });
         BacklogWatch { last }
     }
 
@@ -37,9 +39,9 @@ impl BacklogWatch {
     }
 }
 
-async fn watch(link: Link, partitions: u16, last: Arc<Mutex<Backlog>>) {
+async fn watch(server: Server, link: Link, partitions: u16, last: Arc<Mutex<Backlog>>) {
     loop {
-        let read = read(&link, partitions).await;
+        let read = read(&server, &link, partitions).await;
         {
             let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
             match read {
@@ -51,41 +53,42 @@ async fn watch(link: Link, partitions: u16, last: Arc<Mutex<Backlog>>) {
     }
 }
 
-async fn read(link: &Link, partitions: u16) -> Result<Backlog, QueueError> {
-    let replies = link.run(&commands::backlog(partitions)).await;
-    let mut replies = replies.map_err(|e| failed("read the backlog", e.into()))?;
-    let memory = replies.pop().and_then(Result::ok).as_ref().and_then(commands::memory_fraction);
-    let memory_fraction = memory.ok_or_else(|| unexpected("read the server's memory"))?;
-    let mut events = 0;
-    let mut replies = replies.into_iter();
-    while let (Some(sent), Some(applied)) = (replies.next(), replies.next()) {
-        let applied: HashMap<Uuid, u64> = totals(applied)?.into_iter().collect();
-        for (writer, sent) in totals(sent)? {
-            events += sent.saturating_sub(applied.get(&writer).copied().unwrap_or(0));
-        }
+async fn read(server: &Server, link: &Link, partitions: u16) -> Result<Backlog, QueueError> {
+    // The fullest server decides: which one has the next entry cannot be known here.
+    let mut memory_fraction = 0.0_f64;
+    for node in server.masters().await.map_err(|e| failed("find the servers", e))? {
+        let replies = link.run_at(&node, &commands::memory()).await;
+        let mut replies = replies.map_err(|e| failed("read the server's memory", e.into()))?;
+        let memory = replies.pop().and_then(Result::ok).as_ref().and_then(commands::memory_fraction);
+        memory_fraction = memory_fraction.max(memory.ok_or_else(|| unexpected("read the server's memory"))?);
     }
+    let totals = all_totals(link, partitions).await?;
+    let events = totals.iter().map(|t| t.sent.saturating_sub(t.applied)).sum();
     Ok(Backlog { events, memory_fraction, reachable: true })
 }
 
-/// The totals of every writer that Redis knows; one pipeline on a connection of its own.
+/// The totals of every writer that Redis knows, on a connection of its own.
 pub(crate) async fn sent_totals(server: &Server, partitions: u16) -> Result<Vec<WriterTotals>, QueueError> {
-    let link = Link::new(server, RESPONSE_TIMEOUT);
-    let replies = link.run(&commands::backlog(partitions)).await;
+    all_totals(&Link::new(server, RESPONSE_TIMEOUT), partitions).await
+}
+
+async fn all_totals(link: &Link, partitions: u16) -> Result<Vec<WriterTotals>, QueueError> {
+    let all = try_join_all((0..partitions).map(|p| totals_of(link, Partition(p)))).await?;
+    Ok(all.into_iter().flatten().collect())
+}
+
+async fn totals_of(link: &Link, partition: Partition) -> Result<Vec<WriterTotals>, QueueError> {
+    let replies = link.run(commands::slot(partition), &commands::totals(partition)).await;
     let mut replies = replies.map_err(|e| failed("read the totals sent", e.into()))?.into_iter();
-    let mut all = Vec::new();
-    for partition in (0..partitions).map(Partition) {
-        let (Some(sent), Some(applied)) = (replies.next(), replies.next()) else { break };
-        let applied = totals(applied)?;
-        let applied = |writer| applied.iter().find(|a| a.0 == writer).map_or(0, |a| a.1);
-        let sent = totals(sent)?.into_iter();
-        all.extend(sent.map(|(writer, sent)| WriterTotals {
-            partition,
-            writer,
-            sent,
-            applied: applied(writer),
-        }));
-    }
-    Ok(all)
+    let (Some(sent), Some(applied)) = (replies.next(), replies.next()) else {
+        return Err(unexpected("read the totals sent"));
+    };
+    let applied: HashMap<Uuid, u64> = totals(applied)?.into_iter().collect();
+    let one = |(writer, sent)| {
+        let applied = applied.get(&writer).copied().unwrap_or(0);
+        WriterTotals { partition, writer, sent, applied }
+    };
+    Ok(totals(sent)?.into_iter().map(one).collect())
 }
 
 /// The pairs of a hash of totals. Foreign fields are passed over.

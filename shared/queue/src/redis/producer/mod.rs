@@ -20,7 +20,8 @@ use uuid::Uuid;
 
 use crate::numbering::RENEW_AFTER;
 use crate::producer::{Backlog, Counters, Outgoing, Producer, SendError};
-use crate::redis::connection::{Link, Server};
+use crate::redis::connection::Link;
+use crate::redis::server::Server;
 use crate::ticket::Ticket;
 use backlog::BacklogWatch;
 pub(crate) use backlog::sent_totals;

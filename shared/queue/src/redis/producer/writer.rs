@@ -132,7 +132,7 @@ impl Writer {
     }
 
     async fn attempt(&self, entry: &Pipeline) -> Attempt {
-        let replies = match self.link.run(entry).await {
+        let replies = match self.link.run(commands::slot(self.lane.partition), entry).await {
             Ok(replies) => replies,
             Err(Failure::NotConnected(error)) => return Attempt::NotConnected(error),
             Err(Failure::Unknown(error)) => return Attempt::Made(Outcome::Unknown, Some(error)),

@@ -8,11 +8,11 @@ use queue::producer::Backlog;
 use queue::reader::EntryId;
 use uuid::Uuid;
 
-use super::of_both;
+use super::of_each;
 use super::rig::{Kind, Rig, Setup};
 use crate::support::{P0, eventually, names};
 
-of_both! {
+of_each! {
     the_backlog_is_what_was_sent_and_not_applied,
     totals_alone_settle_what_they_cover,
     writers_are_forgotten_when_told,

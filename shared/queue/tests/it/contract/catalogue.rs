@@ -3,11 +3,11 @@
 use domain::ExperimentId;
 use queue::catalogue::{Catalogue, Entry, Projection, Reconciled, Unavailable};
 
-use super::of_both;
+use super::of_each;
 use super::rig::{Kind, Rig};
 use crate::support::eventually;
 
-of_both! {
+of_each! {
     an_experiment_is_found_by_key_and_by_id_and_only_by_its_tenant,
     until_reconciled_the_answer_is_never_no,
     changes_reach_the_gateways,

@@ -8,12 +8,19 @@ mod receipts;
 mod rig;
 
 /// Makes a test of each adapter from a function that takes a [`rig::Rig`].
-macro_rules! of_both {
+macro_rules! of_each {
     ($($name:ident),+ $(,)?) => {
         mod redis {
             $(#[tokio::test]
             async fn $name() {
                 super::$name(crate::contract::rig::Kind::Redis).await;
+            })+
+        }
+
+        mod cluster {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::contract::rig::Kind::Cluster).await;
             })+
         }
 
@@ -25,4 +32,4 @@ macro_rules! of_both {
         }
     };
 }
-use of_both;
+use of_each;

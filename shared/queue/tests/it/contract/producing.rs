@@ -8,11 +8,11 @@ use queue::producer::{Outgoing, SendError};
 use queue::reader::{Entry, EntryId};
 use tokio::time::Instant;
 
-use super::of_both;
+use super::of_each;
 use super::rig::{Kind, Setup};
 use crate::support::{P0, eventually, frame_named, names, soon};
 
-of_both! {
+of_each! {
     frames_come_in_order_numbered_with_running_totals,
     ok_means_durable,
     a_request_finds_room_for_all_of_its_frames_or_for_none,

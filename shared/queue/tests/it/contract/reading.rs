@@ -5,11 +5,11 @@ use std::time::Duration;
 use queue::reader::{BLOCK_MAX, EntryId, Read};
 use tokio::time::timeout;
 
-use super::of_both;
+use super::of_each;
 use super::rig::{Kind, Rig, totals};
 use crate::support::{P0, names};
 
-of_both! {
+of_each! {
     entries_come_in_order_from_behind_the_position,
     an_owner_that_failed_finds_all_that_was_not_applied,
     what_is_applied_is_behind_the_position_for_good,

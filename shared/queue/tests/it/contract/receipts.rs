@@ -7,11 +7,11 @@ use queue::reader::EntryId;
 use queue::receipts::{ReceiptMessage, Receipts, Totals};
 use tokio::time::Instant;
 
-use super::of_both;
+use super::of_each;
 use super::rig::{Kind, Rig};
 use crate::support::{P0, soon};
 
-of_both! {
+of_each! {
     the_parts_of_a_request_add_up,
     the_same_request_twice_at_once_is_told_twice,
     every_address_hears_its_own,

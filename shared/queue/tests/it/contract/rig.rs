@@ -1,6 +1,7 @@
-//! A queue of either kind, a producer, and owners that read and report as the worker does.
+//! A queue of any kind, a producer, and owners that read and report as the worker does.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,16 +14,21 @@ use queue::reader::{BLOCK_MAX, Entry, EntryId, Read, Reader};
 use queue::receipts::{ReceiptMessage, Receipts};
 use queue::redis::{ProducerConfig, RedisQueue};
 use queue::reporter::Reporter;
-use testkit::{Direction, FaultProxy, Redis};
+use testkit::{Direction, FaultProxy, Redis, RedisCluster};
 use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
 use uuid::Uuid;
 
 use crate::support::{config, eventually, frame_named, int, names, soon};
 
+/// Loopback too, and not where the servers listen.
+const PROXY_HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Redis,
+    /// A Redis Cluster of three masters.
+    Cluster,
     Local,
 }
 
@@ -44,9 +50,16 @@ pub type Request = JoinHandle<Result<(), SendError>>;
 pub struct Rig {
     pub queue: Arc<dyn Queue>,
     pub producer: Arc<dyn Producer>,
-    /// The server, and a proxy between it and the producer.
-    redis: Option<(Redis, FaultProxy)>,
+    servers: Servers,
+    /// Between the servers and the producer.
+    proxies: Vec<FaultProxy>,
     partitions: u16,
+}
+
+enum Servers {
+    None,
+    One(Redis),
+    Cluster(RedisCluster),
 }
 
 impl Kind {
@@ -59,33 +72,42 @@ impl Kind {
         if self == Kind::Local {
             let config = LocalConfig { queue_bytes, renew_after, ..LocalConfig::new(partitions) };
             let queue: Arc<dyn Queue> = Arc::new(LocalQueue::with(config));
-            return Rig { producer: Arc::from(queue.producer()), queue, redis: None, partitions };
+            let (producer, servers, proxies) = (Arc::from(queue.producer()), Servers::None, Vec::new());
+            return Rig { queue, producer, servers, proxies, partitions };
         }
-        let redis = Redis::start().await.unwrap();
-        let proxy = FaultProxy::start(redis.addr()).await.unwrap();
+        let mut proxies = Vec::new();
+        let (url, through, servers) = if self == Kind::Redis {
+            let redis = Redis::start().await.unwrap();
+            proxies.push(FaultProxy::start(redis.addr()).await.unwrap());
+            (redis.url(), redis.url_at(proxies[0].addr()), Servers::One(redis))
+        } else {
+            let cluster = RedisCluster::start().await.unwrap();
+            // The servers name each other by port only: who comes through a proxy is sent to the next one.
+            for master in &cluster.masters {
+                let addr = (PROXY_HOST, master.addr().port()).into();
+                proxies.push(FaultProxy::start_at(addr, master.addr()).await.unwrap());
+            }
+            (cluster.url(), cluster.url_at(&PROXY_HOST.to_string()), Servers::Cluster(cluster))
+        };
         let config = |url: &str| ProducerConfig { partitions, queue_bytes, renew_after, ..config(url) };
-        let through = RedisQueue::with(config(&redis.url_at(proxy.addr()))).unwrap();
-        let queue: Arc<dyn Queue> = Arc::new(RedisQueue::with(config(&redis.url())).unwrap());
-        Rig { producer: Arc::from(through.producer()), queue, redis: Some((redis, proxy)), partitions }
+        let through = RedisQueue::with(config(&through)).unwrap();
+        let queue: Arc<dyn Queue> = Arc::new(RedisQueue::with(config(&url)).unwrap());
+        Rig { producer: Arc::from(through.producer()), queue, servers, proxies, partitions }
     }
 }
 
 impl Rig {
     /// Nothing is acknowledged until [`Rig::release`].
     pub fn hold(&self) {
-        if let Some((_, proxy)) = &self.redis {
-            proxy.stall(Direction::ToClient);
-        }
+        self.proxies.iter().for_each(|proxy| proxy.stall(Direction::ToClient));
     }
 
     /// From now on everything is acknowledged: by the server, or by owners that apply whatever comes.
     pub fn release(&self) {
-        match &self.redis {
-            Some((_, proxy)) => proxy.heal(),
-            None => {
-                for partition in (0..self.partitions).map(Partition) {
-                    self.keep_applying(partition);
-                }
+        self.proxies.iter().for_each(FaultProxy::heal);
+        if matches!(self.servers, Servers::None) {
+            for partition in (0..self.partitions).map(Partition) {
+                self.keep_applying(partition);
             }
         }
     }
@@ -140,14 +162,17 @@ impl Rig {
     /// Receipts that are told from now on.
     pub async fn receipts(&self) -> Box<dyn Receipts> {
         let receipts = self.queue.receipts();
-        if let Some((redis, _)) = &self.redis {
-            eventually("subscribed", || async {
-                let reply = redis.command(&["PUBSUB", "NUMSUB", receipts.address()]).await.unwrap();
-                let ::redis::Value::Array(mut pair) = reply else { panic!("a pair") };
-                int(pair.remove(1)) == 1
-            })
-            .await;
-        }
+        let redis = match &self.servers {
+            Servers::None => return receipts,
+            Servers::One(redis) => redis,
+            Servers::Cluster(cluster) => cluster.owner(receipts.address()).await.unwrap().unwrap(),
+        };
+        eventually("subscribed", || async {
+            let reply = redis.command(&["PUBSUB", "NUMSUB", receipts.address()]).await.unwrap();
+            let ::redis::Value::Array(mut pair) = reply else { panic!("a pair") };
+            int(pair.remove(1)) == 1
+        })
+        .await;
         receipts
     }
 }
