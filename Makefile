@@ -3,10 +3,10 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test e2e demo-services demo sdks chaos bench check deny clean
+.PHONY: help setup build test e2e demo-services demo sdks chaos bench check ops-check-fast ops-check deny clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## Install what the machine lacks: PostgreSQL, Redis, a C compiler, Python, Node (nothing to do = no output)
 	@sh ops/setup.sh
@@ -54,6 +54,15 @@ check: setup ## Format, lints, and the rules of the tree; all warnings are error
 	@sh ops/check-tree.sh
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+
+ops-check-fast: ## Check manifests, images, rules, boards and pages against the code, without running anything of ours
+	@sh ops/setup.sh checks
+	@sh ops/checks/run.sh fast
+
+ops-check: setup ## The same, and a real Prometheus, nginx and Caddy beside three running tiers
+	@sh ops/setup.sh checks
+	$(CARGO) build --locked --workspace --bins
+	@sh ops/checks/run.sh full
 
 deny: ## Check the dependencies: bans, licences, sources (installs cargo-deny when missing: minutes)
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny@^0.20

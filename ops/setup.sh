@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what building and testing need and this machine lacks. Silent, quick and without network when all is
 # there. Servers are installed for tests to start their own: none is left running or started at boot.
-# Usage: sh ops/setup.sh [postgresql] [redis] [c] [python] [node]; without a word, all. Building takes c only.
+# Usage: sh ops/setup.sh [postgresql] [redis] [c] [python] [node] [checks]; without a word, all but checks, which are the
+# tools of `make ops-check`. Building takes c only.
 set -eu
 
 OLDEST_POSTGRESQL=15
@@ -54,6 +55,14 @@ has_node() {
     [ "${major:-0}" -ge $OLDEST_NODE ]
 }
 
+# Programs that check what operates abstream; a real Prometheus, nginx and Caddy among them.
+has_checks() {
+    for program in kubectl promtool prometheus nginx caddy; do
+        command -v $program >/dev/null || return 1
+    done
+    has_python && python3 -c 'import ensurepip, venv' 2>/dev/null
+}
+
 missing() {
     for what in $wanted; do
         "has_$what" || printf ' %s' "$what"
@@ -68,6 +77,7 @@ by_hand() {
         redis) say "  Redis $OLDEST_REDIS or newer, redis-server on PATH (Fedora: dnf install redis; Arch: pacman -S redis)" ;;
         python) say "  Python $OLDEST_PYTHON or newer, as python3 on PATH" ;;
         node) say "  Node.js $OLDEST_NODE or newer, as node on PATH (Fedora: dnf install nodejs; Arch: pacman -S nodejs)" ;;
+        checks) say "  kubectl, Prometheus with promtool, nginx, Caddy, and Python with venv, all on PATH" ;;
         c) say "  a C compiler with headers, as cc on PATH (Fedora: dnf install gcc glibc-devel; Arch: pacman -S gcc)" ;;
         esac
     done
@@ -94,7 +104,11 @@ hold_services() {
     fi
 }
 
-not_at_boot() { as_root update-rc.d "$1" disable >&2; }
+not_at_boot() {
+    if [ -e "/etc/init.d/$1" ]; then as_root update-rc.d "$1" disable >&2; fi
+    # Some have a unit only; update-rc.d does not know them.
+    if command -v systemctl >/dev/null; then as_root systemctl disable "$1" >&2; fi
+}
 
 install_postgresql() {
     newest=$(apt-cache pkgnames postgresql- | sed -n 's/^postgresql-\([0-9]*\)$/\1/p' | sort -n | tail -n 1)
@@ -120,11 +134,20 @@ install_redis() {
     if [ $fresh = yes ]; then not_at_boot redis-server; fi
 }
 
+install_checks() {
+    for pair in kubectl:kubernetes-client prometheus:prometheus nginx:nginx-light caddy:caddy python3:python3-venv; do
+        program=${pair%%:*} package=${pair#*:}
+        if command -v "$program" >/dev/null && [ "$program" != python3 ]; then continue; fi
+        apt_install "$package"
+        case $package in prometheus | nginx-light | caddy) not_at_boot "$program" ;; esac
+    done
+}
+
 wanted=${*:-postgresql redis c python node}
 for what in $wanted; do
     case $what in
-    postgresql | redis | c | python | node) ;;
-    *) fail "$what is none of: postgresql redis c python node" ;;
+    postgresql | redis | c | python | node | checks) ;;
+    *) fail "$what is none of: postgresql redis c python node checks" ;;
     esac
 done
 has_cargo || fail "cargo not found: install Rust as https://rustup.rs says, then try again"
@@ -143,6 +166,7 @@ for what in $lacking; do
     c) apt_install gcc libc6-dev ;;
     python) apt_install python3 ;;
     node) apt_install nodejs ;;
+    checks) install_checks ;;
     esac
 done
 lacking=$(missing)
