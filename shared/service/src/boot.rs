@@ -10,6 +10,7 @@ use crate::http::{self, App, Kit};
 use crate::internal::Internal;
 use crate::logs;
 use crate::metrics::Metrics;
+use crate::probe;
 use crate::settings::{Refusal, Settings, SettingsError, Tier};
 use crate::shutdown::Shutdown;
 use std::error::Error;
@@ -96,6 +97,12 @@ where
     };
     if settings.check_only {
         return print_settings(&settings);
+    }
+    if settings.check_health {
+        return match probe::healthy(&settings.http) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => report(tier, &BootError::failed("ask for the health", error)),
+        };
     }
     match start(settings, tier_main) {
         Ok(()) => ExitCode::SUCCESS,

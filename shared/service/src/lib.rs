@@ -21,5 +21,6 @@ pub mod http;
 mod internal;
 pub mod logs;
 pub mod metrics;
+mod probe;
 pub mod settings;
 pub mod shutdown;

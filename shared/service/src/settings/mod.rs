@@ -50,6 +50,8 @@ pub struct Settings {
     pub client: Client,
     /// `--check-config`: print and exit.
     pub check_only: bool,
+    /// `--check-health`: ask whoever runs with these settings, and exit.
+    pub check_health: bool,
     effective: Vec<Effective>,
     shadowed: Vec<String>,
     ignored: Vec<String>,
@@ -94,6 +96,7 @@ impl Settings {
         let env: HashMap<String, String> = env.into_iter().collect();
         let mut settings = Self::build(tier, sources::merge(tier, env, matches)?)?;
         settings.check_only = tier.serves() && matches.get_flag(sources::CHECK_ONLY);
+        settings.check_health = tier.serves() && matches.get_flag(sources::CHECK_HEALTH);
         production::check(&settings)?;
         Ok(settings)
     }
@@ -129,6 +132,7 @@ impl Settings {
             client: Client::build(&values),
             ingest,
             check_only: false,
+            check_health: false,
             effective: spec::SPECS.iter().filter_map(|spec| merged.found.get(spec.name)).map(show).collect(),
             shadowed: merged.shadowed,
             ignored: merged.ignored,

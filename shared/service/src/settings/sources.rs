@@ -51,16 +51,18 @@ pub struct Merged {
     pub ignored: Vec<String>,
 }
 
-/// The flag that servers have besides those of their settings.
+/// The flags that servers have besides those of their settings.
+pub const CHECKS: [(&str, &str); 2] = [
+    (CHECK_ONLY, "check the settings, print them, exit 0 or 2"),
+    (CHECK_HEALTH, "ask the server that runs with these settings for its health, exit 0 or 1"),
+];
 pub const CHECK_ONLY: &str = "check-config";
+pub const CHECK_HEALTH: &str = "check-health";
 
-/// Flags of a tier, one for each setting it reads, to be added to its command; of a server, `--check-config` too.
+/// Flags of a tier, one for each setting it reads, to be added to its command; of a server, [`CHECKS`] too.
 pub fn flags(tier: Tier) -> Vec<Arg> {
     let flag = |id, long, help: String| Arg::new(id).long(long).help(help).value_name("VALUE");
-    let check = Arg::new(CHECK_ONLY)
-        .long(CHECK_ONLY)
-        .action(ArgAction::SetTrue)
-        .help("check the settings, print them, exit 0 or 2");
+    let check = |(name, help)| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
     SPECS
         .iter()
         .filter(|spec| spec.read_by(tier))
@@ -70,7 +72,7 @@ pub fn flags(tier: Tier) -> Vec<Arg> {
             let file = spec.file.map(|(id, long)| flag(id, long, format!("file that holds it [{id}]")));
             std::iter::once(plain).chain(file)
         })
-        .chain(tier.serves().then_some(check))
+        .chain(CHECKS.into_iter().filter(|_| tier.serves()).map(check))
         .collect()
 }
 

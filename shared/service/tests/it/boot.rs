@@ -3,7 +3,10 @@ use service::boot::{Boot, BootError, run_with};
 use service::settings::{Refusal, Tier};
 use service::shutdown::Shutdown;
 use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, ExitCode};
+use std::thread;
 
 async fn nothing_to_do(_: Boot) -> Result<(), BootError> {
     Ok(())
@@ -46,6 +49,30 @@ fn a_tier_runs_on_the_settings_it_was_given() {
     same(run_with(Tier::Gateway, env(&[]), args(&[]), nothing_to_do), 1);
     // Panics of other tests are to be read as ever.
     let _ = std::panic::take_hook();
+}
+
+#[test]
+fn a_health_check_asks_whoever_listens_on_the_public_port() {
+    let never = |_: Boot| async { panic!("must not start") };
+    let ask = |port: u16| {
+        let (env, port) = (env(&[("AB_HOST", "0.0.0.0")]), port.to_string());
+        run_with(Tier::Gateway, env, args(&["--check-health", "--port", &port]), never)
+    };
+    for (answer, code) in [("HTTP/1.1 200 OK", 0), ("HTTP/1.1 503 Service Unavailable", 1), ("SSH", 1)] {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = thread::spawn(move || {
+            let (mut client, _) = listener.accept().unwrap();
+            let mut request = [0; 23];
+            client.read_exact(&mut request).unwrap();
+            client.write_all(format!("{answer}\r\n\r\n").as_bytes()).unwrap();
+            request
+        });
+        same(ask(port), code);
+        assert_eq!(&server.join().unwrap(), b"GET /health HTTP/1.1\r\nH");
+    }
+    let unused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    same(ask(unused), 1);
 }
 
 #[test]
