@@ -39,6 +39,8 @@ pub enum StoreError {
     Schema { found: i32, wanted: i32 },
     #[error("the database is in use: it holds a deployment's data, and a deployment moves into an empty one")]
     InUse,
+    #[error("somebody else has begun to look at partition {0}")]
+    Viewed(i16),
     #[error("the key '{0}' belonged to a deleted experiment; keys are unique for ever")]
     KeyUsed(String),
 }
@@ -76,6 +78,7 @@ impl StoreError {
             | StoreError::Partitions { .. }
             | StoreError::Schema { .. }
             | StoreError::InUse
+            | StoreError::Viewed(_)
             | StoreError::KeyUsed(_) => ErrorKind::Fatal,
         }
     }

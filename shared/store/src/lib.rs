@@ -22,4 +22,4 @@ pub use books::{Accounts, Book, Books, Sent};
 pub use error::{ErrorKind, StoreError};
 pub use location::{Location, connect, open};
 pub use model::*;
-pub use port::{Answers, DeadLetters, Experiments, RawRows, Store, Upkeep};
+pub use port::{Answers, DeadLetters, Experiments, RawRows, Store, Upkeep, View, Views};

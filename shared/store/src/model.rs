@@ -214,3 +214,12 @@ pub struct ConversionRow {
     pub day: Day,
     pub batch: BatchId,
 }
+
+/// Users of a range of ids, in order, and the conversions of the range, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slice {
+    pub units: Vec<UnitRow>,
+    pub conversions: Vec<ConversionRow>,
+    /// Where it ends: with the last user, or with the range.
+    pub end: UnitId,
+}

@@ -3,16 +3,16 @@
 use crate::apply::Connect;
 use crate::{
     Accounts, Actor, ArmRow, ConversionRow, Counter, Created, Experiment, Letter, LetterFilter, ReceiptPart,
-    Removal, Status, StoreError, Transition, UnitRow,
+    Removal, Slice, Status, StoreError, Transition, UnitRow,
 };
 use async_trait::async_trait;
 use domain::definition::Definition;
-use domain::{BatchId, Day, ExperimentId, UnitId};
+use domain::{BatchId, Day, ExperimentId, Partition, UnitId};
 
 /// A database of ours, as the tiers and tools share it: `Arc<dyn Store>`.
-pub trait Store: Connect + Upkeep + Experiments + Answers + DeadLetters + RawRows {}
+pub trait Store: Connect + Upkeep + Experiments + Answers + DeadLetters + RawRows + Views {}
 
-impl<S: Connect + Upkeep + Experiments + Answers + DeadLetters + RawRows> Store for S {}
+impl<S: Connect + Upkeep + Experiments + Answers + DeadLetters + RawRows + Views> Store for S {}
 
 /// Schema, start checks and probes.
 #[async_trait]
@@ -133,7 +133,7 @@ pub trait DeadLetters: Send + Sync {
     ) -> Result<Vec<i64>, StoreError>;
 }
 
-/// Raw rows in key order, for verify and export: ranges of users, each its own short snapshot.
+/// Raw rows in key order, for tools that run alone: ranges of users, each its own short snapshot.
 #[async_trait]
 pub trait RawRows: Send + Sync {
     /// At most `limit` units of a range (both ends inclusive), ascending, beginning after `after`.
@@ -146,4 +146,31 @@ pub trait RawRows: Send + Sync {
 
     /// Every conversion of the units of a range, both ends inclusive, in key order.
     async fn conversions(&self, first: UnitId, last: UnitId) -> Result<Vec<ConversionRow>, StoreError>;
+}
+
+/// Views of partitions, for verify.
+#[async_trait]
+pub trait Views: Send + Sync {
+    /// An experiment's moments in a partition as they are now, and a view of the partition's raw rows as they are
+    /// now; `None` if the experiment does not exist. Another view of the partition that is open ends.
+    async fn view(
+        &self,
+        experiment: ExperimentId,
+        partition: Partition,
+    ) -> Result<Option<Box<dyn View>>, StoreError>;
+}
+
+/// A partition as it stood at one instant, while its owner goes on.
+#[async_trait]
+pub trait View: Send {
+    fn experiment(&self) -> &Experiment;
+
+    /// Every day's row of every key of the partition, in key order.
+    fn moments(&self) -> &[ArmRow];
+
+    /// The first users of a range (both ends inclusive), at most `limit`, with all their conversions; a short
+    /// snapshot. `None`: the view has ended, and another one must be opened.
+    async fn slice(&mut self, first: UnitId, last: UnitId, limit: u32) -> Result<Option<Slice>, StoreError>;
+
+    async fn close(self: Box<Self>) -> Result<(), StoreError>;
 }

@@ -1,8 +1,8 @@
 //! `abctl verify`: every stored moments row of an experiment recomputed from the raw rows and compared digit for
 //! digit, day by day; and every user's stored tallies with them.
 //!
-//! It reads short ranges of users, each its own snapshot, so nothing may be applied meanwhile: it notices when
-//! events have come to a partition and says so.
+//! Workers go on meanwhile: a partition is looked at through a [`store::View`], which shows it as it stood at one
+//! instant, read in short ranges of users.
 
 mod read;
 pub mod recompute;
@@ -11,10 +11,10 @@ pub use read::{RawRows, dated, read_all};
 
 use crate::output;
 use clap::Args;
-use domain::{Overflow, Partition, Plan};
+use domain::{Overflow, Partition};
 use recompute::{Days, Difference, Key, Recomputation};
 use service::settings::Settings;
-use store::{Store, StoreError};
+use store::{ArmRow, MomentsKey, Store, StoreError, View};
 
 /// Recompute every statistic of an experiment from the raw rows; exit 1 if any digit differs.
 #[derive(Args)]
@@ -39,6 +39,20 @@ impl Verify {
     }
 }
 
+/// Users read with one short snapshot.
+const SLICE: u32 = 2_000;
+/// A view ends when a user is erased, or when it is not read from for a minute.
+const VIEWS: u32 = 5;
+
+impl Report {
+    fn add(&mut self, other: Report) {
+        self.rows += other.rows;
+        self.units += other.units;
+        self.conversions += other.conversions;
+        self.differences.extend(other.differences);
+    }
+}
+
 /// What was compared, and what is not equal.
 #[derive(Debug, serde::Serialize)]
 pub struct Report {
@@ -60,11 +74,11 @@ pub enum VerifyError {
     Overflow(#[from] Overflow),
     #[error("tenant {tenant} has no experiment {reference}")]
     NotFound { tenant: String, reference: String },
-    #[error("partition {0} was applied to while it was read: run verify again when the pipeline is idle")]
-    Moved(Partition),
+    #[error("partition {0} could not be looked at in one piece: its view ended {VIEWS} times")]
+    Ended(Partition),
 }
 
-/// Verifies the experiment with this key or id.
+/// Verifies the experiment with this key or id, one partition after the other, each as it stood when its turn came.
 pub async fn verify(
     store: &dyn Store,
     partitions: u16,
@@ -73,49 +87,65 @@ pub async fn verify(
 ) -> Result<Report, VerifyError> {
     let not_found = || VerifyError::NotFound { tenant: tenant.to_owned(), reference: reference.to_owned() };
     let experiment = store.experiment(tenant, reference).await?.ok_or_else(not_found)?;
-    let plan = experiment.plan();
-    let before = accepted(store).await?;
-    let (stored, rows) = stored_days(store, &plan).await?;
+    let mut report =
+        Report { experiment: experiment.key, rows: 0, units: 0, conversions: 0, differences: vec![] };
+    for partition in (0..partitions).map(Partition) {
+        let mut views = 0;
+        loop {
+            let view = store.view(experiment.id, partition).await?.ok_or_else(not_found)?;
+            if let Some(part) = verify_partition(view, partition, partitions).await? {
+                report.add(part);
+                break;
+            }
+            views += 1;
+            if views == VIEWS {
+                return Err(VerifyError::Ended(partition));
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// `None`: the view ended before everything was read.
+async fn verify_partition(
+    mut view: Box<dyn View>,
+    partition: Partition,
+    partitions: u16,
+) -> Result<Option<Report>, VerifyError> {
+    let plan = view.experiment().plan();
+    let (stored, rows) = (days_of(view.moments()), view.moments().len());
     let mut sums = Recomputation::new(&plan);
-    read_all(store, partitions, &mut async |partition, rows: &RawRows| {
-        for row in &rows.units {
-            let conversions: Vec<_> = rows.conversions_of(row.id).map(read::dated).collect();
+    let (mut first, last) = partition.unit_range(partitions);
+    loop {
+        let Some(slice) = view.slice(first, last, SLICE).await? else { return Ok(None) };
+        let end = slice.end;
+        let raw = RawRows::new(slice.units, slice.conversions);
+        for row in &raw.units {
+            let conversions: Vec<_> = raw.conversions_of(row.id).map(read::dated).collect();
             sums.add(partition, &row.user_id, &row.unit, &conversions)?;
         }
-        sums.differences.extend(rows.orphans.iter().map(|unit| Difference {
+        sums.differences.extend(raw.orphans.iter().map(|unit| Difference {
             at: format!("conversions of unit {unit:?}"),
             stored: "present".into(),
             recomputed: "no such unit".into(),
         }));
-        Ok::<_, VerifyError>(())
-    })
-    .await?;
-    let after = accepted(store).await?;
-    if let Some((partition, _)) = before.iter().zip(&after).find(|(b, a)| b != a).map(|(b, _)| b) {
-        return Err(VerifyError::Moved(*partition));
+        match read::following(end).filter(|_| end < last) {
+            Some(next) => first = next,
+            None => break,
+        }
     }
+    let experiment = view.experiment().key.clone();
+    view.close().await?;
     let (units, conversions) = (sums.units, sums.conversions);
-    let differences = sums.compare(&stored)?;
-    Ok(Report { experiment: experiment.key, rows, units, conversions, differences })
+    Ok(Some(Report { experiment, rows, units, conversions, differences: sums.compare(&stored)? }))
 }
 
-/// Events of each partition so far: entries without events move its position and change nothing.
-async fn accepted(store: &dyn Store) -> Result<Vec<(Partition, i64)>, StoreError> {
-    Ok(store.accounting().await?.partitions.into_iter().map(|p| (p.partition, p.accepted)).collect())
-}
-
-async fn stored_days(store: &dyn Store, plan: &Plan) -> Result<(Days, usize), StoreError> {
-    let rows = store.moments_rows(plan.experiment, plan.version).await?;
-    let count = rows.len();
+fn days_of(rows: &[ArmRow]) -> Days {
     let mut days = Days::new();
     for row in rows {
-        let key = Key {
-            partition: row.key.partition,
-            variation: row.key.variation,
-            stratum: row.key.stratum,
-            phase: row.key.phase,
-        };
-        days.entry(key).or_default().insert(row.day, row.moments);
+        let MomentsKey { partition, variation, stratum, phase, .. } = row.key.clone();
+        let key = Key { partition, variation, stratum, phase };
+        days.entry(key).or_default().insert(row.day, row.moments.clone());
     }
-    Ok((days, count))
+    days
 }

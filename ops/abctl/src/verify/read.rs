@@ -18,6 +18,14 @@ pub struct RawRows {
 }
 
 impl RawRows {
+    /// Both in order.
+    pub fn new(units: Vec<UnitRow>, conversions: Vec<ConversionRow>) -> RawRows {
+        let mut orphans: Vec<UnitId> = conversions.iter().map(|c| c.unit).collect();
+        orphans.dedup();
+        orphans.retain(|id| units.binary_search_by_key(id, |u| u.id).is_err());
+        RawRows { units, conversions, orphans }
+    }
+
     pub fn conversions_of(&self, unit: UnitId) -> impl Iterator<Item = &ConversionRow> {
         let first = self.conversions.partition_point(|c| c.unit < unit);
         self.conversions.iter().skip(first).take_while(move |c| c.unit == unit)
@@ -43,10 +51,7 @@ pub async fn read_all<E: From<StoreError>>(
             // The last chunk reaches to the partition's end, so that conversions without a unit are seen too.
             let end = units.last().filter(|_| more).map_or(last, |u| u.id);
             let conversions = store.conversions(first, end).await?;
-            let mut orphans: Vec<UnitId> = conversions.iter().map(|c| c.unit).collect();
-            orphans.dedup();
-            orphans.retain(|id| units.binary_search_by_key(id, |u| u.id).is_err());
-            take(partition, &RawRows { units, conversions, orphans }).await?;
+            take(partition, &RawRows::new(units, conversions)).await?;
             match following(end).filter(|_| more) {
                 Some(next) => first = next,
                 None => break,
@@ -56,6 +61,6 @@ pub async fn read_all<E: From<StoreError>>(
     Ok(())
 }
 
-fn following(unit: UnitId) -> Option<UnitId> {
+pub(super) fn following(unit: UnitId) -> Option<UnitId> {
     u128::from_be_bytes(unit.0).checked_add(1).map(|next| UnitId(next.to_be_bytes()))
 }

@@ -20,3 +20,4 @@ mod reference;
 mod scaling;
 mod several_experiments;
 mod three_workers;
+mod verifying;

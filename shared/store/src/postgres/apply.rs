@@ -4,7 +4,7 @@
 use super::members::PgMembers;
 use super::statements::Statements;
 use super::types::{PgDay, PgTime, unit_id, uuid};
-use super::{PgStore, changes, connect, parse_url, rows};
+use super::{PgStore, changes, connect, parse_url, rows, view};
 use crate::StoreError;
 use crate::apply::{
     Advance, ApplyStore, Changes, Connect, HistoryOf, Known, Members, NewConversion, Outcome, PartitionState,
@@ -31,6 +31,8 @@ struct PgApply {
     client: Client,
     sql: Statements,
     session: Session,
+    /// Partition of the open transaction, if a view of it is open.
+    viewed: Option<i16>,
     connection: JoinHandle<()>,
 }
 
@@ -43,7 +45,7 @@ impl PgApply {
         let sql = Statements::prepare(&client).await?;
         let row = client.query_one(include_str!("sql/session.sql"), &[]).await?;
         let session = Session { pid: row.get(0), started: row.get::<_, PgTime>(1).0 };
-        Ok(PgApply { client, sql, session, connection })
+        Ok(PgApply { client, sql, session, viewed: None, connection })
     }
 }
 
@@ -120,16 +122,17 @@ impl ApplyStore for PgApply {
         let advance = async {
             let params: [&(dyn tokio_postgres::types::ToSql + Sync); 8] =
                 [&a.to, &day, &accepted, &lost, &rewinds, &partition, &a.from, &a.epoch];
-            c.execute(&self.sql.advance, &params).await
+            c.query_opt(&self.sql.advance, &params).await
         };
         let load = async {
             if ids.is_empty() { Ok(Vec::new()) } else { c.query(&self.sql.load_units, &[&ids]).await }
         };
         let ((), moved, rows) = tokio::try_join!(biased; c.batch_execute("BEGIN"), advance, load)?;
-        if moved == 0 {
+        let Some(moved) = moved else {
             self.rollback().await?;
             return Ok(None);
-        }
+        };
+        self.viewed = moved.get::<_, bool>(0).then_some(partition);
         let loaded = rows.iter().map(|r| Ok((unit_id(r.get(0)), decode_unit(r.get(1))?)));
         loaded.collect::<Result<Vec<_>, StoreError>>().map(Some)
     }
@@ -170,6 +173,9 @@ impl ApplyStore for PgApply {
             }
         };
         let (past, inserted) = tokio::try_join!(biased; history, insert)?;
+        if let Some(partition) = self.viewed.filter(|_| inserted > 0) {
+            view::keep_conversions(&self.client, conversions, partition).await?;
+        }
         let past = past.iter().map(rows::past).collect();
         let mut outcomes = vec![Outcome::New; conversions.len()];
         if inserted < conversions.len() as u64 {
@@ -194,6 +200,9 @@ impl ApplyStore for PgApply {
 
     async fn write(&mut self, a: &Advance, changes: &Changes<'_>) -> Result<(), StoreError> {
         let partition = sql_partition(a.partition)?;
+        if self.viewed.is_some() {
+            view::keep_units(&self.client, changes, partition).await?;
+        }
         changes::write(&self.client, &self.sql, changes, partition, PgDay(a.day)).await
     }
 

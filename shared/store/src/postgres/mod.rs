@@ -11,6 +11,7 @@ mod raw;
 mod rows;
 mod statements;
 mod types;
+mod view;
 
 pub use import::Import;
 

@@ -20,10 +20,6 @@ impl RawRows for PgStore {
         let sql = client.prepare_cached(include_str!("sql/units.sql")).await?;
         let (first, last) = (uuid(range.0), uuid(range.1));
         let rows = client.query(&sql, &[&first, &last, &after.map(uuid), &limit]).await?;
-        let unit = |r: &Row| {
-            let unit = decode_unit(r.get(3))?;
-            Ok(UnitRow { id: unit_id(r.get(0)), tenant: r.get(1), user_id: r.get(2), unit })
-        };
         rows.iter().map(unit).collect()
     }
 
@@ -31,18 +27,28 @@ impl RawRows for PgStore {
         let client = self.client().await?;
         let sql = client.prepare_cached(include_str!("sql/conversions.sql")).await?;
         let rows = client.query(&sql, &[&uuid(first), &uuid(last)]).await?;
-        let conversion = |r: &Row| ConversionRow {
-            unit: unit_id(r.get(0)),
-            experiment: ExperimentId(r.get(1)),
-            key: r.get(2),
-            metric: r.get(3),
-            value: Decimal(r.get(4)),
-            occurred_at: r.get::<_, PgTime>(5).0,
-            occurred_given: r.get::<_, Option<PgTime>>(6).map(|t| t.0),
-            received_at: r.get::<_, PgTime>(7).0,
-            day: r.get::<_, PgDay>(8).0,
-            batch: BatchId(r.get(9)),
-        };
         Ok(rows.iter().map(conversion).collect())
+    }
+}
+
+/// A row of (unit, tenant, user_id, state).
+pub(super) fn unit(r: &Row) -> Result<UnitRow, StoreError> {
+    let unit = decode_unit(r.get(3))?;
+    Ok(UnitRow { id: unit_id(r.get(0)), tenant: r.get(1), user_id: r.get(2), unit })
+}
+
+/// A row of (unit, experiment, key, metric, value, occurred_at, occurred_given, received_at, day, batch).
+pub(super) fn conversion(r: &Row) -> ConversionRow {
+    ConversionRow {
+        unit: unit_id(r.get(0)),
+        experiment: ExperimentId(r.get(1)),
+        key: r.get(2),
+        metric: r.get(3),
+        value: Decimal(r.get(4)),
+        occurred_at: r.get::<_, PgTime>(5).0,
+        occurred_given: r.get::<_, Option<PgTime>>(6).map(|t| t.0),
+        received_at: r.get::<_, PgTime>(7).0,
+        day: r.get::<_, PgDay>(8).0,
+        batch: BatchId(r.get(9)),
     }
 }

@@ -116,6 +116,11 @@ impl Readers {
         Readers { file: file.to_owned(), permits, idle }
     }
 
+    /// One more, for a snapshot that lives longer than a call.
+    pub fn open(&self) -> Result<Connection, StoreError> {
+        open(&self.file, OpenFlags::SQLITE_OPEN_READ_ONLY)
+    }
+
     /// Each statement of `f` sees a snapshot of its own.
     pub async fn read<T>(
         &self,

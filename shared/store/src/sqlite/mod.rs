@@ -15,6 +15,7 @@ pub(crate) mod faults;
 mod raw;
 mod rows;
 mod text;
+mod view;
 
 use crate::{StoreError, Upkeep};
 use async_trait::async_trait;

@@ -17,3 +17,4 @@ mod moving;
 mod receipts;
 mod units;
 mod upkeep;
+mod views;

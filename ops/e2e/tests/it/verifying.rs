@@ -1,0 +1,56 @@
+//! `verify` while events come in and are applied: equal every time; and one altered row is named.
+
+use crate::support::assert_verified;
+use abctl::verify::verify;
+use e2e::run::{self, silent};
+use e2e::{Deployment, Setup, System};
+
+const EVENTS: u64 = 100_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_load_every_verification_is_equal_and_an_altered_row_is_named() {
+    // Several slices of users in each partition, and small transactions between them.
+    let environment = vec![("AB_APPLY_MAX_EVENTS", "200".to_owned())];
+    let system = System::start(Setup { partitions: 2, environment, ..Setup::default() }).await.unwrap();
+    let mut simulation = run::varied(EVENTS, 7);
+    simulation.manner.rate = Some(8_000.0);
+    let keys: Vec<String> = simulation.plot.world.experiments.iter().map(|e| e.key.clone()).collect();
+    let sending = async { run::send(&system, &simulation, silent()).await.unwrap() };
+    let (mut verified, mut overtaken) = (0, 0);
+    let verifying = async {
+        loop {
+            for key in &keys {
+                if system.store().experiment("default", key).await.unwrap().is_none() {
+                    continue;
+                }
+                let before = system.books().await.unwrap().total.recorded;
+                let report = verify(system.store(), 2, "default", key).await.unwrap();
+                assert!(report.differences.is_empty(), "{report:?}");
+                let after = system.books().await.unwrap().total.recorded;
+                verified += 1;
+                overtaken += u32::from(after > before && report.units > 4_000);
+            }
+        }
+    };
+    tokio::select! {
+        outcome = sending => assert!(outcome.answers.received >= EVENTS),
+        () = verifying => unreachable!(),
+    }
+    println!(
+        "verified {verified} times, {overtaken} of them while more than one slice was read and events applied"
+    );
+    assert!(overtaken >= 3, "{overtaken} of {verified}");
+
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    assert_verified(&system, &keys).await;
+    let altered = "UPDATE moments m SET vector = other.vector FROM moments other \
+        WHERE m.experiment = other.experiment AND m.partition = 1 AND other.partition = 1 AND m.stratum = other.stratum \
+        AND m.variation = 1 AND other.variation = 0 AND m.day = other.day AND m.experiment = 1";
+    system.postgres.execute(system.database_url.rsplit('/').next().unwrap(), altered).await.unwrap();
+    let first = system.store().experiment("default", "1").await.unwrap().unwrap();
+    let report = verify(system.store(), 2, "default", &first.key).await.unwrap();
+    let named = |at: &str| at.starts_with("partition 01 variation 1 stratum \"\" phase 0 day ");
+    assert!(!report.differences.is_empty());
+    assert!(report.differences.iter().all(|d| named(&d.at)), "{:?}", report.differences);
+    system.stop().await.unwrap();
+}

@@ -1,0 +1,1 @@
+UPDATE partitions SET view = NULL, view_until = NULL WHERE partition = $1 AND view = $2

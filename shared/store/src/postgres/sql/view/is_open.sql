@@ -1,0 +1,1 @@
+SELECT view FROM partitions WHERE partition = $1
