@@ -8,6 +8,10 @@ use service::logs::causes;
 use store::{ErrorKind, Experiment, Store, StoreError};
 use uuid::Uuid;
 
+/// Entries of a list, when nothing else is asked for.
+const LIMIT: u32 = 50;
+const LIMIT_MAX: u32 = 200;
+
 /// The query parameters of a request, all of them known to its route and given once.
 pub struct Parameters(Vec<(String, String)>);
 
@@ -41,6 +45,13 @@ impl Parameters {
     ) -> Result<Option<T>, Problem> {
         let Some(text) = self.get(name) else { return Ok(None) };
         parse(text).map(Some).ok_or_else(|| invalid_parameter(name, wanted))
+    }
+
+    /// `limit` of a list.
+    pub fn limit(&self) -> Result<u32, Problem> {
+        let in_range = |n: &u32| (1..=LIMIT_MAX).contains(n);
+        let read = |text: &str| text.parse().ok().filter(in_range);
+        Ok(self.parsed("limit", "must be a number from 1 to 200", read)?.unwrap_or(LIMIT))
     }
 
     /// `as_of`: a UTC date, the end of that day.
@@ -83,17 +94,42 @@ pub fn unreadable(error: &serde_json::Error, invalid: &'static str) -> Problem {
 
 /// 200 with an entity tag over the very bytes, or 304 when the client has them.
 pub fn tagged<T: serde::Serialize>(request: &Request, value: &T) -> Result<Response, Problem> {
-    let body = serde_json::to_vec(value).map_err(|error| {
-        tracing::error!(%error, "an answer cannot be written as JSON");
-        Problem::internal()
-    })?;
-    let tag = format!("\"{}\"", Uuid::new_v5(&Uuid::NAMESPACE_OID, &body).simple());
+    let body = written(value)?;
+    let tag = tag(&body);
     let known = request.header(IF_NONE_MATCH).is_some_and(|given| matches_tag(given, &tag));
     let response = if known {
         Response::empty(StatusCode::NOT_MODIFIED)
     } else {
         Response::bytes(StatusCode::OK, "application/json", body)
     };
+    with_tag(response, &tag)
+}
+
+/// An answer to a change, with the tag that reading it would have.
+pub fn tagged_as<T: serde::Serialize>(status: StatusCode, value: &T) -> Result<Response, Problem> {
+    let body = written(value)?;
+    let tag = tag(&body);
+    with_tag(Response::bytes(status, "application/json", body), &tag)
+}
+
+/// The entity tag of an answer.
+pub fn tag_of<T: serde::Serialize>(value: &T) -> Result<String, Problem> {
+    Ok(tag(&written(value)?))
+}
+
+pub fn written<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Problem> {
+    serde_json::to_vec(value).map_err(|error| {
+        tracing::error!(%error, "an answer cannot be written as JSON");
+        Problem::internal()
+    })
+}
+
+/// Of the bytes of an answer.
+pub fn tag(body: &[u8]) -> String {
+    format!("\"{}\"", Uuid::new_v5(&Uuid::NAMESPACE_OID, body).simple())
+}
+
+fn with_tag(response: Response, tag: &str) -> Result<Response, Problem> {
     let tag = HeaderValue::try_from(tag).map_err(|_| Problem::internal())?;
     Ok(response.with(ETAG, tag))
 }

@@ -3,6 +3,7 @@
 mod answers;
 mod beliefs;
 mod calculators;
+mod changes;
 mod cuped;
 mod dead_letters;
 mod decision;

@@ -57,6 +57,12 @@ impl Experiment {
     pub fn plan(&self) -> Plan {
         Plan::new(self.id, self.plan_version, &self.definition)
     }
+
+    /// The plan version of another definition: the same while it compiles to the same plan.
+    pub fn version_of(&self, definition: &Definition) -> u32 {
+        let same = self.plan() == Plan::new(self.id, self.plan_version, definition);
+        if same { self.plan_version } else { self.plan_version + 1 }
+    }
 }
 
 /// What creating an experiment found.
@@ -74,6 +80,57 @@ pub enum Transition {
     /// Not from this status.
     Refused(Status),
     NotFound,
+}
+
+/// Which experiments of a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listing<'a> {
+    /// Beginning after this one.
+    pub after: ExperimentId,
+    pub limit: u32,
+    pub status: Option<Status>,
+    pub label: Option<&'a str>,
+}
+
+/// A new definition for an experiment.
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'a> {
+    /// Of the experiment that it was made of.
+    pub revision: u64,
+    pub definition: &'a Definition,
+    /// What changed, for the audit log; JSON.
+    pub detail: &'a str,
+}
+
+/// What replacing a definition did.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Changed {
+    Done(Box<Experiment>),
+    /// Somebody else changed the experiment first.
+    Outrun,
+    NotFound,
+}
+
+/// What restoring did.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Restored {
+    Done(Box<Experiment>),
+    /// It was started once, and its sums went with it.
+    SumsGone,
+    NotFound,
+}
+
+/// Something that was done, by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    pub id: i64,
+    pub at: Timestamp,
+    pub actor: String,
+    /// `experiment.create`, ..
+    pub action: String,
+    pub request_id: String,
+    /// By action: a definition, what changed in it, a status.
+    pub detail: String,
 }
 
 /// Who changed something, for the audit log.

@@ -2,8 +2,9 @@
 
 use crate::apply::Connect;
 use crate::{
-    Accounts, Actor, ArmRow, ConversionRow, Counter, Created, Experiment, Letter, LetterFilter, ReceiptPart,
-    Removal, Slice, Status, StoreError, Transition, UnitRow,
+    Accounts, Actor, ArmRow, AuditEntry, Change, Changed, ConversionRow, Counter, Created, Experiment,
+    Letter, LetterFilter, Listing, ReceiptPart, Removal, Restored, Slice, Status, StoreError, Transition,
+    UnitRow,
 };
 use async_trait::async_trait;
 use domain::definition::Definition;
@@ -44,12 +45,11 @@ pub trait Experiments: Send + Sync {
     /// By key or numeric id; deleted ones are not found.
     async fn experiment(&self, tenant: &str, reference: &str) -> Result<Option<Experiment>, StoreError>;
 
-    /// Ascending by id, beginning after `after`.
+    /// Ascending by id, without deleted ones.
     async fn list_experiments(
         &self,
         tenant: &str,
-        after: ExperimentId,
-        limit: u32,
+        listing: Listing<'_>,
     ) -> Result<Vec<Experiment>, StoreError>;
 
     /// Every experiment of every tenant that is not deleted, for the projection.
@@ -63,6 +63,36 @@ pub trait Experiments: Send + Sync {
         to: Status,
         actor: Actor<'_>,
     ) -> Result<Transition, StoreError>;
+
+    /// Replaces the definition of an experiment that nobody has changed since `change` was made of it. Another plan
+    /// is another plan version, which owners learn before they apply anything more. It has no sums yet: the caller
+    /// asks for one only while there can be none.
+    async fn change_definition(
+        &self,
+        tenant: &str,
+        id: ExperimentId,
+        change: Change<'_>,
+        actor: Actor<'_>,
+    ) -> Result<Changed, StoreError>;
+
+    /// Brings an archived experiment back, and a deleted one that was never started: as stopped, or as the draft that
+    /// it was. By key or numeric id; one that is neither is returned as it is.
+    async fn restore_experiment(
+        &self,
+        tenant: &str,
+        reference: &str,
+        actor: Actor<'_>,
+    ) -> Result<Restored, StoreError>;
+
+    /// Entries of the audit log about an experiment, deleted ones included; the latest first, beginning before the
+    /// entry `before`.
+    async fn experiment_history(
+        &self,
+        tenant: &str,
+        id: ExperimentId,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>, StoreError>;
 
     /// Deletes an experiment: its key stays used, its answers go, events that still arrive are discarded. Returns
     /// whether there was one.

@@ -15,6 +15,12 @@ pub struct Definition {
     pub key: String,
     #[serde(default)]
     pub name: String,
+    /// For people: what is tried, and why.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// For finding it again: a team, a quarter. At most 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
     /// 2..=10; the first is the control.
     pub variations: Vec<Variation>,
     /// 1..=50.
@@ -101,7 +107,21 @@ impl Definition {
 
     fn check_header(&self) -> Result<(), Invalid> {
         check_slug("/key", &self.key)?;
-        check_label("/name", &self.name)
+        check_label("/name", &self.name)?;
+        let text = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+        let described = self.description.chars().count() <= 4_000 && self.description.chars().all(text);
+        ensure(
+            "/description",
+            described,
+            "must have at most 4000 characters, none of them a control character",
+        )?;
+        ensure("/labels", self.labels.len() <= 20, "must have at most 20 entries")?;
+        for (i, label) in self.labels.iter().enumerate() {
+            let at = format!("/labels/{i}");
+            check_name(&at, label)?;
+            ensure(&at, !self.labels.iter().take(i).any(|other| other == label), "is used twice")?;
+        }
+        Ok(())
     }
 
     fn check_variations(&self) -> Result<(), Invalid> {

@@ -2,7 +2,10 @@
 
 use super::PgStore;
 use super::rows;
-use crate::{Actor, Created, Experiment, Experiments, Status, StoreError, Transition};
+use crate::{
+    Actor, AuditEntry, Change, Changed, Created, Experiment, Experiments, Listing, Restored, Status,
+    StoreError, Transition,
+};
 use async_trait::async_trait;
 use domain::ExperimentId;
 use domain::definition::Definition;
@@ -44,12 +47,13 @@ impl Experiments for PgStore {
     async fn list_experiments(
         &self,
         tenant: &str,
-        after: ExperimentId,
-        limit: u32,
+        listing: Listing<'_>,
     ) -> Result<Vec<Experiment>, StoreError> {
+        let Listing { after, limit, status, label } = listing;
         let client = self.client().await?;
         let sql = include_str!("sql/experiments_list.sql");
-        let rows = client.query(sql, &[&tenant, &after.0, &i64::from(limit)]).await?;
+        let status = status.map(Status::as_str);
+        let rows = client.query(sql, &[&tenant, &after.0, &status, &label, &i64::from(limit)]).await?;
         rows.iter().filter_map(|r| rows::experiment(r).transpose()).collect()
     }
 
@@ -82,6 +86,77 @@ impl Experiments for PgStore {
         Ok(Transition::Done(Box::new(changed)))
     }
 
+    async fn change_definition(
+        &self,
+        tenant: &str,
+        id: ExperimentId,
+        change: Change<'_>,
+        actor: Actor<'_>,
+    ) -> Result<Changed, StoreError> {
+        let text = serde_json::to_string(change.definition)?;
+        let mut client = self.client().await?;
+        let t = client.transaction().await?;
+        let Some(current) = lock(&t, tenant, id).await? else { return Ok(Changed::NotFound) };
+        if current.revision != change.revision {
+            return Ok(Changed::Outrun);
+        }
+        let version = current.version_of(change.definition);
+        if version != current.plan_version {
+            raise_epochs(&t).await?;
+        }
+        let version = i32::try_from(version).map_err(|_| StoreError::Corrupt("plan version"))?;
+        let row = t.query_one(include_str!("sql/experiment_change.sql"), &[&id.0, &text, &version]).await?;
+        let changed = rows::experiment(&row)?.ok_or(StoreError::Corrupt("status"))?;
+        audit(&t, tenant, actor, "experiment.change", &id.to_string(), change.detail).await?;
+        t.commit().await?;
+        Ok(Changed::Done(Box::new(changed)))
+    }
+
+    async fn restore_experiment(
+        &self,
+        tenant: &str,
+        reference: &str,
+        actor: Actor<'_>,
+    ) -> Result<Restored, StoreError> {
+        let mut client = self.client().await?;
+        let t = client.transaction().await?;
+        let by_id: i64 = reference.parse().unwrap_or(0);
+        let sql = include_str!("sql/experiment_put_away.sql");
+        let Some(row) = t.query_opt(sql, &[&tenant, &reference, &by_id]).await? else {
+            return Ok(Restored::NotFound);
+        };
+        let (id, started) = (ExperimentId(row.get(0)), row.get(2));
+        match Status::parse(row.get(1)) {
+            Some(Status::Archived) => {}
+            None if started => return Ok(Restored::SumsGone),
+            None => {}
+            Some(_) => {
+                let found = lock(&t, tenant, id).await?;
+                return Ok(found.map_or(Restored::NotFound, |e| Restored::Done(Box::new(e))));
+            }
+        }
+        raise_epochs(&t).await?;
+        let row = t.query_one(include_str!("sql/experiment_restore.sql"), &[&id.0]).await?;
+        let restored = rows::experiment(&row)?.ok_or(StoreError::Corrupt("status"))?;
+        audit(&t, tenant, actor, "experiment.restore", &id.to_string(), restored.status.as_str()).await?;
+        t.commit().await?;
+        Ok(Restored::Done(Box::new(restored)))
+    }
+
+    async fn experiment_history(
+        &self,
+        tenant: &str,
+        id: ExperimentId,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        let (subject, before) = (id.to_string(), before.unwrap_or(i64::MAX));
+        let client = self.client().await?;
+        let sql = include_str!("sql/audit_of.sql");
+        let rows = client.query(sql, &[&tenant, &subject, &before, &i64::from(limit)]).await?;
+        Ok(rows.iter().map(rows::audit_entry).collect())
+    }
+
     async fn delete_experiment(
         &self,
         tenant: &str,
@@ -93,10 +168,7 @@ impl Experiments for PgStore {
         if lock(&t, tenant, id).await?.is_none() {
             return Ok(false);
         }
-        // Owners cache that it exists: after this commit their next transaction fails and they look again. Taken in
-        // order, like every lock on more than one partition.
-        t.query("SELECT partition FROM partitions ORDER BY partition FOR UPDATE", &[]).await?;
-        t.execute("UPDATE partitions SET epoch = epoch + 1", &[]).await?;
+        raise_epochs(&t).await?;
         t.execute(include_str!("sql/experiment_status.sql"), &[&id.0, &"deleted"]).await?;
         t.execute("DELETE FROM moments WHERE experiment = $1", &[&id.0]).await?;
         t.execute("DELETE FROM moments_keys WHERE experiment = $1", &[&id.0]).await?;
@@ -109,6 +181,14 @@ impl Experiments for PgStore {
 async fn lock(t: &Transaction<'_>, tenant: &str, id: ExperimentId) -> Result<Option<Experiment>, StoreError> {
     let row = t.query_opt(include_str!("sql/experiment_lock.sql"), &[&tenant, &id.0]).await?;
     row.map_or(Ok(None), |r| rows::experiment(&r))
+}
+
+/// Owners cache what experiments there are and their plans: after this commit their next transaction fails and they
+/// look again. Taken in order, like every lock on more than one partition.
+async fn raise_epochs(t: &Transaction<'_>) -> Result<(), StoreError> {
+    t.query("SELECT partition FROM partitions ORDER BY partition FOR UPDATE", &[]).await?;
+    t.execute("UPDATE partitions SET epoch = epoch + 1", &[]).await?;
+    Ok(())
 }
 
 pub(super) async fn audit(

@@ -3,7 +3,7 @@
 use super::types::{PgDay, PgTime, unit_id};
 use crate::apply::Past;
 use crate::numbers::narrow;
-use crate::{ArmRow, Experiment, Letter, MomentsKey, Status, StoreError, WriterRow};
+use crate::{ArmRow, AuditEntry, Experiment, Letter, MomentsKey, Status, StoreError, WriterRow};
 use domain::codec::decode_moments;
 use domain::{BatchId, Decimal, ExperimentId, Partition};
 use tokio_postgres::Row;
@@ -77,4 +77,16 @@ pub fn letter(row: &Row) -> Result<Letter, StoreError> {
         digest: digest.map_err(|_| StoreError::Corrupt("digest"))?,
         created_at: row.get::<_, PgTime>(10).0,
     })
+}
+
+/// A row of (id, at, actor, action, request_id, detail).
+pub fn audit_entry(row: &Row) -> AuditEntry {
+    AuditEntry {
+        id: row.get(0),
+        at: row.get::<_, PgTime>(1).0,
+        actor: row.get(2),
+        action: row.get(3),
+        request_id: row.get(4),
+        detail: row.get(5),
+    }
 }

@@ -2,11 +2,14 @@
 
 use super::SqliteStore;
 use super::rows;
-use crate::{Actor, Created, Experiment, Experiments, Status, StoreError, Transition};
+use crate::{
+    Actor, AuditEntry, Change, Changed, Created, Experiment, Experiments, Listing, Restored, Status,
+    StoreError, Transition,
+};
 use async_trait::async_trait;
 use domain::ExperimentId;
 use domain::definition::Definition;
-use rusqlite::{Connection, ToSql};
+use rusqlite::{Connection, OptionalExtension, ToSql};
 
 #[async_trait]
 impl Experiments for SqliteStore {
@@ -43,11 +46,12 @@ impl Experiments for SqliteStore {
     async fn list_experiments(
         &self,
         tenant: &str,
-        after: ExperimentId,
-        limit: u32,
+        listing: Listing<'_>,
     ) -> Result<Vec<Experiment>, StoreError> {
+        let Listing { after, limit, status, label } = listing;
         let sql = include_str!("sql/experiments_list.sql");
-        self.readers.read(|c| several(c, sql, &[&tenant, &after.0, &limit])).await
+        let status = status.map(Status::as_str);
+        self.readers.read(|c| several(c, sql, &[&tenant, &after.0, &status, &label, &limit])).await
     }
 
     async fn all_experiments(&self) -> Result<Vec<Experiment>, StoreError> {
@@ -76,6 +80,76 @@ impl Experiments for SqliteStore {
         self.writer()?.write(change).await
     }
 
+    async fn change_definition(
+        &self,
+        tenant: &str,
+        id: ExperimentId,
+        change: Change<'_>,
+        actor: Actor<'_>,
+    ) -> Result<Changed, StoreError> {
+        let text = serde_json::to_string(change.definition)?;
+        let replace = |c: &Connection| {
+            let Some(current) = find(c, tenant, id)? else { return Ok(Changed::NotFound) };
+            if current.revision != change.revision {
+                return Ok(Changed::Outrun);
+            }
+            let version = current.version_of(change.definition);
+            if version != current.plan_version {
+                raise_epochs(c)?;
+            }
+            let changed = one(c, include_str!("sql/experiment_change.sql"), &[&id.0, &text, &version])?;
+            audit(c, tenant, actor, "experiment.change", &id.to_string(), change.detail)?;
+            changed.map(|e| Changed::Done(Box::new(e))).ok_or(StoreError::Corrupt("status"))
+        };
+        self.writer()?.write(replace).await
+    }
+
+    async fn restore_experiment(
+        &self,
+        tenant: &str,
+        reference: &str,
+        actor: Actor<'_>,
+    ) -> Result<Restored, StoreError> {
+        let by_id: i64 = reference.parse().unwrap_or(0);
+        let restore = |c: &Connection| {
+            let mut found = c.prepare_cached(include_str!("sql/experiment_put_away.sql"))?;
+            let row = found.query_row((tenant, reference, by_id), |r| {
+                Ok((ExperimentId(r.get(0)?), Status::parse(&r.get::<_, String>(1)?), r.get(2)?))
+            });
+            let Some((id, status, started)) = row.optional()? else { return Ok(Restored::NotFound) };
+            match status {
+                Some(Status::Archived) => {}
+                None if started => return Ok(Restored::SumsGone),
+                None => {}
+                Some(_) => {
+                    let found = find(c, tenant, id)?;
+                    return Ok(found.map_or(Restored::NotFound, |e| Restored::Done(Box::new(e))));
+                }
+            }
+            raise_epochs(c)?;
+            let restored = one(c, include_str!("sql/experiment_restore.sql"), &[&id.0])?;
+            let restored = restored.ok_or(StoreError::Corrupt("status"))?;
+            audit(c, tenant, actor, "experiment.restore", &id.to_string(), restored.status.as_str())?;
+            Ok(Restored::Done(Box::new(restored)))
+        };
+        self.writer()?.write(restore).await
+    }
+
+    async fn experiment_history(
+        &self,
+        tenant: &str,
+        id: ExperimentId,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        let (subject, before) = (id.to_string(), before.unwrap_or(i64::MAX));
+        let sql = include_str!("sql/audit_of.sql");
+        let read = |c: &Connection| {
+            rows::all(&mut *c.prepare_cached(sql)?, &[&tenant, &subject, &before, &limit], rows::audit_entry)
+        };
+        self.readers.read(read).await
+    }
+
     async fn delete_experiment(
         &self,
         tenant: &str,
@@ -86,8 +160,7 @@ impl Experiments for SqliteStore {
             if find(c, tenant, id)?.is_none() {
                 return Ok(false);
             }
-            // Owners cache that it exists: after this commit their next transaction fails and they look again.
-            c.execute("UPDATE partitions SET epoch = epoch + 1", [])?;
+            raise_epochs(c)?;
             one(c, include_str!("sql/experiment_status.sql"), &[&id.0, &"deleted"])?;
             c.execute("DELETE FROM moments WHERE experiment = ?1", [id.0])?;
             c.execute("DELETE FROM moments_keys WHERE experiment = ?1", [id.0])?;
@@ -100,6 +173,13 @@ impl Experiments for SqliteStore {
 
 fn find(c: &Connection, tenant: &str, id: ExperimentId) -> Result<Option<Experiment>, StoreError> {
     one(c, include_str!("sql/experiment_of_tenant.sql"), &[&tenant, &id.0])
+}
+
+/// Owners cache what experiments there are and their plans: after this commit their next transaction fails and they
+/// look again.
+fn raise_epochs(c: &Connection) -> Result<(), StoreError> {
+    c.execute("UPDATE partitions SET epoch = epoch + 1", [])?;
+    Ok(())
 }
 
 /// The row, unless there is none or it is of a deleted experiment.

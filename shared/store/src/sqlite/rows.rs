@@ -3,8 +3,8 @@
 use crate::apply::Past;
 use crate::numbers::narrow;
 use crate::{
-    ArmRow, ConversionRow, Experiment, Letter, MomentsKey, PartitionAccount, ReceiptPart, Status, StoreError,
-    UnitRow, WriterRow,
+    ArmRow, AuditEntry, ConversionRow, Experiment, Letter, MomentsKey, PartitionAccount, ReceiptPart, Status,
+    StoreError, UnitRow, WriterRow,
 };
 use domain::codec::{decode_moments, decode_unit};
 use domain::{BatchId, Day, Decimal, ExperimentId, Partition, Timestamp, UnitId};
@@ -175,5 +175,17 @@ pub fn letter(row: &Row<'_>) -> Result<Letter, StoreError> {
         events: number(row, 8, "events")?,
         digest: row.get(9)?,
         created_at: time(row, 10)?,
+    })
+}
+
+/// A row of (id, at, actor, action, request_id, detail).
+pub fn audit_entry(row: &Row<'_>) -> Result<AuditEntry, StoreError> {
+    Ok(AuditEntry {
+        id: row.get(0)?,
+        at: time(row, 1)?,
+        actor: row.get(2)?,
+        action: row.get(3)?,
+        request_id: row.get(4)?,
+        detail: row.get(5)?,
     })
 }

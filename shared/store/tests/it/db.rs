@@ -1,10 +1,11 @@
 //! A database of the test's own, of either kind.
 
+use domain::ExperimentId;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Actor, Created, Experiment, Location, Store};
+use store::{Actor, Created, Experiment, Listing, Location, Store};
 
 pub const PARTITIONS: u16 = 4;
 pub const TENANT: &str = "acme";
@@ -103,6 +104,11 @@ impl Db {
             Created::New(e) | Created::Exists(e) => e,
         }
     }
+}
+
+/// Of whatever status and labels.
+pub fn listing(after: ExperimentId, limit: u32) -> Listing<'static> {
+    Listing { after, limit, status: None, label: None }
 }
 
 pub fn definition(key: &str) -> domain::definition::Definition {

@@ -1,6 +1,6 @@
 //! Experiments: created once, found, listed, moved through their statuses, deleted; each change audited.
 
-use crate::db::{ACTOR, Db, TENANT, definition};
+use crate::db::{ACTOR, Db, TENANT, definition, listing};
 use crate::owner::{Owner, TODAY, conversion, key, moments};
 use domain::ExperimentId;
 use store::apply::{Changes, Count};
@@ -126,7 +126,7 @@ async fn lists_come_in_pages(db: Db) {
     let mut listed = Vec::new();
     loop {
         let after = listed.last().map_or(ExperimentId(0), |e: &Experiment| e.id);
-        let page = db.list_experiments(TENANT, after, 4).await.unwrap();
+        let page = db.list_experiments(TENANT, listing(after, 4)).await.unwrap();
         assert!(page.len() <= 4);
         if page.is_empty() {
             break;
@@ -134,7 +134,7 @@ async fn lists_come_in_pages(db: Db) {
         listed.extend(page);
     }
     assert_eq!(listed, all);
-    assert_eq!(db.list_experiments("nobody", ExperimentId(0), 4).await.unwrap(), []);
+    assert_eq!(db.list_experiments("nobody", listing(ExperimentId(0), 4)).await.unwrap(), []);
     all.push(theirs);
     assert_eq!(db.all_experiments().await.unwrap(), all);
 }

@@ -8,6 +8,7 @@ mod owner;
 
 mod answers;
 mod apply;
+mod changes;
 mod conversions;
 mod dead_letters;
 mod experiments;

@@ -1,6 +1,6 @@
 //! Whatever is done to both databases, they say the same: random transactions, ended in every way.
 
-use crate::db::{ACTOR, Backend, Db, TENANT};
+use crate::db::{ACTOR, Backend, Db, TENANT, listing};
 use crate::owner::{Owner, TODAY, conversion, enrolled, key, moments, unit_of};
 use domain::codec::encode_unit;
 use domain::{BatchId, Day, ExperimentId, Partition, Timestamp};
@@ -308,7 +308,7 @@ impl Player {
             let counters = self.db.counters(TENANT, Some(e.id), None).await.unwrap();
             self.hear(&(rows, counters));
         }
-        let listed = self.db.list_experiments(TENANT, ExperimentId(0), 10).await.unwrap();
+        let listed = self.db.list_experiments(TENANT, listing(ExperimentId(0), 10)).await.unwrap();
         let listed: Vec<_> = listed
             .into_iter()
             .map(|e| (e.id, e.key, e.status, e.revision, e.started_at.is_some(), e.stopped_at.is_some()))

@@ -1,58 +1,29 @@
-//! Experiments over HTTP: created, listed, moved through their statuses, deleted.
+//! Experiments over HTTP: created, listed, changed, moved through their statuses, deleted and restored.
 //!
 //! Creating is idempotent: the same key with the same definition answers 200 with what is there and projects it again,
-//! so a creation whose projection failed succeeds on retry. The same key with another definition is 409.
+//! so a creation whose projection failed succeeds on retry. The same key with another definition is 409. [`change`]
+//! says how a definition is replaced, [`rules`] what of it may be, [`history`] what became of it.
+
+mod body;
+pub mod change;
+mod difference;
+pub mod history;
+mod precondition;
+mod rules;
+mod view;
 
 use domain::ExperimentId;
-use domain::definition::Definition;
-use serde::Serialize;
 use service::http::header::{HeaderValue, LOCATION};
-use service::http::{Problem, Request, Response, StatusCode, check_depth};
-use store::{Actor, Created, Experiment, Status, StoreError, Transition};
+use service::http::{Problem, Request, Response, StatusCode};
+use store::{Actor, Created, Experiment, Listing, Restored, Status, StoreError, Transition};
 
-use crate::answer::{self, Parameters, actor_name, json, storage, tagged, unknown_experiment, unreadable};
+use crate::answer::{self, Parameters, actor_name, storage, tagged, tagged_as, unknown_experiment};
 use crate::app::Analyzer;
-
-const INVALID: &str = "invalid_definition";
-const LIMIT: u32 = 50;
-const LIMIT_MAX: u32 = 200;
-
-/// An experiment as clients see it.
-#[derive(Serialize)]
-struct View<'a> {
-    id: ExperimentId,
-    status: &'static str,
-    plan_version: u32,
-    created_at: String,
-    started_at: Option<String>,
-    stopped_at: Option<String>,
-    #[serde(flatten)]
-    definition: &'a Definition,
-}
-
-#[derive(Serialize)]
-struct Page<'a> {
-    items: Vec<View<'a>>,
-    next_cursor: Option<String>,
-}
-
-impl<'a> View<'a> {
-    fn of(e: &'a Experiment) -> View<'a> {
-        View {
-            id: e.id,
-            status: e.status.as_str(),
-            plan_version: e.plan_version,
-            created_at: e.created_at.to_string(),
-            started_at: e.started_at.map(|t| t.to_string()),
-            stopped_at: e.stopped_at.map(|t| t.to_string()),
-            definition: &e.definition,
-        }
-    }
-}
+use view::{Page, View};
 
 pub async fn create(app: &Analyzer, mut request: Request) -> Result<Response, Problem> {
     Parameters::of(&request, &[])?;
-    let definition = read_definition(&mut request).await?;
+    let definition = body::definition(&mut request).await?;
     let name = actor_name(&request);
     let actor = Actor { name: &name, request_id: request.id() };
     let created = app.store.create_experiment(&request.principal().tenant, &definition, actor).await;
@@ -75,20 +46,24 @@ pub async fn create(app: &Analyzer, mut request: Request) -> Result<Response, Pr
     app.catalogue.publish(&experiment).await?;
     let location = HeaderValue::try_from(format!("/api/v1/experiments/{}", experiment.id))
         .map_err(|_| Problem::internal())?;
-    Ok(Response::json(status, &View::of(&experiment))?.with(LOCATION, location))
+    Ok(tagged_as(status, &View::of(&experiment))?.with(LOCATION, location))
 }
 
 pub async fn list(app: &Analyzer, request: &Request) -> Result<Response, Problem> {
-    let parameters = Parameters::of(request, &["limit", "cursor"])?;
-    let in_range = |n: &u32| (1..=LIMIT_MAX).contains(n);
-    let limit =
-        parameters.parsed("limit", "must be a number from 1 to 200", |t| t.parse().ok().filter(in_range))?;
+    let parameters = Parameters::of(request, &["limit", "cursor", "status", "label"])?;
+    let limit = parameters.limit()?;
     let after = parameters
         .parsed("cursor", "must be a `next_cursor`", |t| t.parse().ok().filter(|id: &i64| *id >= 0))?;
-    let (limit, after) = (limit.unwrap_or(LIMIT), ExperimentId(after.unwrap_or(0)));
-    let tenant = &request.principal().tenant;
+    let status = parameters.parsed("status", "must be draft, running, stopped or archived", Status::parse)?;
     // One more than asked for tells whether there is a next page.
-    let mut found = app.store.list_experiments(tenant, after, limit + 1).await.map_err(storage)?;
+    let listing = Listing {
+        after: ExperimentId(after.unwrap_or(0)),
+        limit: limit + 1,
+        status,
+        label: parameters.get("label"),
+    };
+    let mut found =
+        app.store.list_experiments(&request.principal().tenant, listing).await.map_err(storage)?;
     let more = found.len() > limit as usize;
     found.truncate(limit as usize);
     let next_cursor = found.last().filter(|_| more).map(|e| e.id.to_string());
@@ -109,17 +84,15 @@ pub async fn become_status(
     to: Status,
 ) -> Result<Response, Problem> {
     Parameters::of(&request, &[])?;
-    expect_nothing(&mut request).await?;
+    body::nothing(&mut request).await?;
     let experiment = answer::experiment(&*app.store, &request, reference).await?;
+    precondition::holds(&request, &experiment)?;
     let name = actor_name(&request);
     let actor = Actor { name: &name, request_id: request.id() };
     let changed =
         app.store.set_status(&experiment.tenant, experiment.id, to, actor).await.map_err(storage)?;
     match changed {
-        Transition::Done(experiment) => {
-            app.catalogue.publish(&experiment).await?;
-            Response::json(StatusCode::OK, &View::of(&experiment))
-        }
+        Transition::Done(experiment) => published(app, &experiment).await,
         Transition::Refused(from) => {
             let detail = format!("a {} experiment cannot become {}", from.as_str(), to.as_str());
             Err(Problem::conflict("wrong_status", detail))
@@ -128,9 +101,27 @@ pub async fn become_status(
     }
 }
 
+/// Idempotent, like the other moves.
+pub async fn restore(app: &Analyzer, mut request: Request, reference: &str) -> Result<Response, Problem> {
+    Parameters::of(&request, &[])?;
+    body::nothing(&mut request).await?;
+    let name = actor_name(&request);
+    let actor = Actor { name: &name, request_id: request.id() };
+    let tenant = &request.principal().tenant;
+    match app.store.restore_experiment(tenant, reference, actor).await.map_err(storage)? {
+        Restored::Done(experiment) => published(app, &experiment).await,
+        Restored::SumsGone => {
+            let detail = "the experiment was started once, and its answers were deleted with it";
+            Err(Problem::conflict("answers_deleted", detail))
+        }
+        Restored::NotFound => Err(unknown_experiment()),
+    }
+}
+
 pub async fn delete(app: &Analyzer, request: &Request, reference: &str) -> Result<Response, Problem> {
     Parameters::of(request, &[])?;
     let experiment = answer::experiment(&*app.store, request, reference).await?;
+    precondition::holds(request, &experiment)?;
     let name = actor_name(request);
     let actor = Actor { name: &name, request_id: request.id() };
     let deleted =
@@ -142,20 +133,8 @@ pub async fn delete(app: &Analyzer, request: &Request, reference: &str) -> Resul
     Ok(Response::empty(StatusCode::NO_CONTENT))
 }
 
-async fn read_definition(request: &mut Request) -> Result<Definition, Problem> {
-    let definition: Definition = json(request, INVALID).await?;
-    definition.checked().map_err(|invalid| Problem::unprocessable(INVALID, invalid.to_string()))
-}
-
-/// Actions take no body; `{}` is none.
-async fn expect_nothing(request: &mut Request) -> Result<(), Problem> {
-    let body = request.read_body().await?;
-    if body.trim_ascii().is_empty() {
-        return Ok(());
-    }
-    check_depth(&body)?;
-    #[derive(serde::Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Nothing {}
-    serde_json::from_slice(&body).map(|Nothing {}| ()).map_err(|error| unreadable(&error, INVALID))
+/// What a change answers, once the gateways can know of it.
+async fn published(app: &Analyzer, experiment: &Experiment) -> Result<Response, Problem> {
+    app.catalogue.publish(experiment).await?;
+    tagged_as(StatusCode::OK, &View::of(experiment))
 }
