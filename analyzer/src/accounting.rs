@@ -12,7 +12,7 @@ use serde::Serialize;
 use service::auth::Scopes;
 use service::http::{Problem, Request, Response};
 use service::logs::causes;
-use store::{Book, Books, Counter};
+use store::{Book, Books, Counter, RECORDED};
 
 use crate::answer::{Parameters, storage, tagged};
 use crate::app::Analyzer;
@@ -94,7 +94,7 @@ impl Line {
 impl Fates {
     fn of(counters: &[Counter]) -> Fates {
         Fates {
-            recorded: total(counters, "exposures") + total(counters, "conversions"),
+            recorded: RECORDED.iter().map(|name| total(counters, name)).sum(),
             deduplicated: total(counters, "deduplicated"),
             dead_lettered: dead_lettered(counters),
             discarded: total(counters, "discarded"),

@@ -3,7 +3,7 @@
 use domain::{Day, Moments};
 use serde::Serialize;
 use service::http::{Problem, Request, Response};
-use store::{Counter, Experiment};
+use store::{Counter, Experiment, RECORDED};
 
 use crate::answer::{self, Parameters, storage, tagged};
 use crate::app::Analyzer;
@@ -16,11 +16,15 @@ struct Ingestion<'a> {
     experiment: Subject<'a>,
     /// The end of this UTC day; null = now.
     as_of: Option<String>,
-    /// Exposures and conversions that took effect.
+    /// What took effect, of every kind.
     recorded: i64,
     exposures: i64,
     /// Stored, whether or not their user is enrolled.
     conversions: i64,
+    pre_period: i64,
+    strata: i64,
+    /// Lifted ones too.
+    exclusions: i64,
     deduplicated: i64,
     dead_lettered: i64,
     discarded: i64,
@@ -79,9 +83,12 @@ impl<'a> Ingestion<'a> {
         Ingestion {
             experiment: Subject::of(experiment),
             as_of: as_of.map(|day| day.to_string()),
-            recorded: exposures + conversions,
+            recorded: RECORDED.iter().map(|name| total(counters, name)).sum(),
             exposures,
             conversions,
+            pre_period: total(counters, "pre_period"),
+            strata: total(counters, "strata"),
+            exclusions: total(counters, "exclusions"),
             deduplicated: total(counters, "deduplicated"),
             dead_lettered: dead_lettered(counters),
             discarded: total(counters, "discarded"),

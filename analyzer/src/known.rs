@@ -170,7 +170,9 @@ impl<'r> Days<'r> {
     /// Over partitions. The holdout (variation -1) is no arm.
     pub fn arms(&self) -> Result<Arms, Unanswerable> {
         let mut arms = Arms::none(self.variations);
-        for (key, moments) in self.last.iter().filter(|(key, _)| key.variation >= 0) {
+        // A row that everybody has left (for the stratum they were told to be in) makes no cell.
+        let peopled = |(key, row): &(&&MomentsKey, &&Moments)| key.variation >= 0 && row.heads.enrolled != 0;
+        for (key, moments) in self.last.iter().filter(peopled) {
             arms.add(key.variation, Cell { phase: key.phase, stratum: key.stratum.clone() }, moments)?;
         }
         Ok(arms)

@@ -68,6 +68,8 @@ pub struct DataQuality {
     pub before_exposure: i64,
     /// Conversions.
     pub after_window: i64,
+    /// Users whose stratum or a covariate was told behind their exposure.
+    pub after_exposure: i64,
 }
 
 pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<Response, Problem> {
@@ -129,6 +131,7 @@ impl DataQuality {
             excluded: heads.excluded,
             before_exposure: heads.before,
             after_window: heads.after_window,
+            after_exposure: heads.after_exposure,
         }
     }
 }

@@ -10,7 +10,7 @@ use store::apply::{Known, PartitionState};
 use store::{Experiment, MomentsKey};
 use uuid::Uuid;
 
-/// Weight kept per partition and generation. A unit weighs 1, and 1 for each enrollment and each tally, some 100
+/// Weight kept per partition and generation. A unit weighs 1, and 1 for each enrollment, tally and attribute, some 100
 /// bytes apiece: two generations of 30,000, times 16 partitions, stay below 100 MiB.
 const WEIGHT_PER_GENERATION: usize = 30_000;
 /// Most experiments remembered per partition; past it the memory of them is dropped and read again.
@@ -118,7 +118,9 @@ impl UnitCache {
             self.old = std::mem::take(&mut self.young);
             self.weight = 0;
         }
-        self.weight += 1 + unit.enrollments.iter().map(|e| 1 + e.tallies.len()).sum::<usize>();
+        let enrolled = unit.enrollments.iter().map(|e| 1 + e.tallies.len() + e.attributes.len());
+        let waiting = unit.waiting.iter().map(|(_, attributes)| 1 + attributes.len());
+        self.weight += 1 + enrolled.chain(waiting).sum::<usize>();
         self.young.insert(id, unit);
     }
 

@@ -1,5 +1,6 @@
 //! What a transaction is about to apply: the entries of one stream taken apart into events, in stream order.
 
+use crate::told::Told;
 use domain::event::{Conversion, Exposure};
 use domain::{Day, ExperimentId, Timestamp, UnitId};
 use foldhash::HashMap;
@@ -43,6 +44,7 @@ pub struct Event<'a> {
 pub enum Kind<'a> {
     Exposure(Exposure<'a>),
     Conversion(Conversion<'a>),
+    Told(Told<'a>),
 }
 
 /// Bytes that are no frame, or events that this release cannot apply.
@@ -197,7 +199,18 @@ impl<'a> Chunk<'a> {
                 Events::Conversions(items) => {
                     self.events.extend(items.into_iter().map(|c| event(c.user_id, Kind::Conversion(c))));
                 }
-                Events::Controls(_) => self.unreadable.push(unsupported(entry, at, &frame, group)),
+                Events::Controls(items) => {
+                    for control in &items {
+                        match Told::of(&frame, control) {
+                            Some(told) => self.events.push(event(told.user_id, Kind::Told(told))),
+                            None => {
+                                let events = Events::Controls(vec![control.clone()]);
+                                let group = Group { experiment, after_stop, events };
+                                self.unreadable.push(unsupported(entry, at, &frame, group));
+                            }
+                        }
+                    }
+                }
             }
         }
         self.frames.push((entry, frame));
@@ -213,6 +226,7 @@ impl<'a> Chunk<'a> {
         let events = match event.kind {
             Kind::Exposure(e) => Events::Exposures(vec![e]),
             Kind::Conversion(c) => Events::Conversions(vec![c]),
+            Kind::Told(told) => Events::Controls(vec![told.control()]),
         };
         let group = Group { experiment: event.experiment, after_stop: event.after_stop, events };
         encoded(&Frame { receipt: None, groups: vec![group], ..self.frame(event).clone() })
@@ -230,14 +244,14 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(char::is_control)
 }
 
-/// Control events are written by later releases only; met here, they are kept and not applied.
+/// Controls of later releases; met here, they are kept and not applied.
 fn unsupported<'a>(entry: &'a Entry, at: usize, frame: &Frame<'a>, group: Group<'a>) -> Unreadable<'a> {
     let frame = Frame { receipt: None, groups: vec![group], ..frame.clone() };
     Unreadable {
         entry,
         frame: Some(at),
         reason: "unsupported_control",
-        detail: "this release applies exposures and conversions only".to_owned(),
+        detail: "this release does not apply controls of this kind".to_owned(),
         events: frame.events().into(),
         bytes: encoded(&frame).into(),
     }
@@ -253,6 +267,7 @@ impl<'a> Kind<'a> {
         match self {
             Kind::Exposure(e) => e.user_id,
             Kind::Conversion(c) => c.user_id,
+            Kind::Told(t) => t.user_id,
         }
     }
 
@@ -260,6 +275,7 @@ impl<'a> Kind<'a> {
         match self {
             Kind::Exposure(e) => e.occurred_given,
             Kind::Conversion(c) => c.occurred_given,
+            Kind::Told(t) => t.occurred_given,
         }
     }
 }

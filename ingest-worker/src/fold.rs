@@ -4,10 +4,11 @@ use crate::cache::{Kept, PartitionCache, UnitCache};
 use crate::chunk::{Chunk, Event, Kind};
 use crate::sort::{Fate, Sorted, distinct, is_new};
 use crate::tally::{Tally, conflicts};
+use domain::attributes::{Attribute, COVARIATES_MAX, Told};
 use domain::codec::encode_unit;
 use domain::event::{Conversion, Exposure, Key};
 use domain::fold::{self, Exposed, Fact, Seen};
-use domain::{Day, ExperimentId, Moments, Overflow, Unit, UnitId};
+use domain::{Day, Enrollment, ExperimentId, Moments, Overflow, Partition, Unit, UnitId};
 use foldhash::{HashMap, HashMapExt};
 use store::MomentsKey;
 use store::apply::{Changes, HistoryOf, NewUnit, Outcome, Past};
@@ -107,7 +108,7 @@ impl<'c, 'a> Folding<'c, 'a> {
                 (Kind::Exposure(e), Fate::Exposure) => {
                     let past = past.get(&event.unit).map_or(&[][..], Vec::as_slice);
                     match work.expose(chunk, cache, event, e, self.day, past).map_err(|o| (i, o))? {
-                        Exposed::Enrolled => tally.recorded(chunk, event, Some(e.variation)),
+                        Exposed::Enrolled => tally.recorded(chunk, event),
                         Exposed::Repeated { .. } => tally.deduplicated(chunk, event, false),
                     }
                 }
@@ -115,13 +116,24 @@ impl<'c, 'a> Folding<'c, 'a> {
                     if is_new(*fate, outcomes) {
                         work.convert(cache, &fact(chunk, event, c)).map_err(|o| (i, o))?;
                         work.fresh.push(i);
-                        tally.recorded(chunk, event, None);
+                        tally.recorded(chunk, event);
                         if matches!(c.key, Key::Index(_)) {
                             tally.keyless(chunk, event);
                         }
                     } else {
                         let conflict = differs(plan, outcomes, row, c);
                         tally.deduplicated(chunk, event, conflict);
+                    }
+                }
+                (Kind::Told(told), Fate::Told) => {
+                    match work.tell(event.experiment, told.attribute, self.day) {
+                        Told::Changed => tally.recorded(chunk, event),
+                        Told::Same => tally.deduplicated(chunk, event, false),
+                        Told::Conflict => tally.deduplicated(chunk, event, true),
+                        Told::TooMany => {
+                            let detail = format!("the user has {COVARIATES_MAX} other covariates");
+                            tally.dead(chunk, event, "too_many_covariates", detail);
+                        }
                     }
                 }
                 _ => {}
@@ -141,24 +153,21 @@ impl<'c, 'a> Folding<'c, 'a> {
                 if earlier == Some(after) {
                     continue;
                 }
-                let key = MomentsKey {
-                    experiment: after.experiment,
-                    plan_version: after.plan_version,
-                    partition: cache.partition,
-                    variation: after.variation,
-                    stratum: String::new(),
-                    phase: after.phase,
+                let mut shift = |from: Option<&Enrollment>, to: Option<&Enrollment>| {
+                    let Some(of) = to.or(from) else { return Ok(()) };
+                    let key = key_of(cache.partition, of);
+                    let sums = touched.entry(key).or_insert_with_key(|key| {
+                        cache.moments.get(key).map(|k| k.moments.clone()).unwrap_or_default()
+                    });
+                    sums.shift(&known.plan, from, to).map_err(|o| (*id, o))
                 };
-                let kept =
-                    |key: &MomentsKey| cache.moments.get(key).map(|k| k.moments.clone()).unwrap_or_default();
-                let sums = match touched.entry(key) {
-                    std::collections::hash_map::Entry::Occupied(e) => e.into_mut(),
-                    std::collections::hash_map::Entry::Vacant(e) => {
-                        let start = kept(e.key());
-                        e.insert(start)
+                match earlier {
+                    Some(earlier) if earlier.stratum() != after.stratum() => {
+                        shift(Some(earlier), None)?;
+                        shift(None, Some(after))?;
                     }
-                };
-                sums.shift(&known.plan, earlier, Some(after)).map_err(|o| (*id, o))?;
+                    _ => shift(earlier, Some(after))?,
+                }
             }
         }
         Ok(touched)
@@ -234,7 +243,7 @@ impl Work<'_> {
         });
         let fresh = self.fresh.iter().filter_map(|&i| match &chunk.events[i].kind {
             Kind::Conversion(c) => Some(fact(chunk, &chunk.events[i], c)),
-            Kind::Exposure(_) => None,
+            Kind::Exposure(_) | Kind::Told(_) => None,
         });
         fold::expose(&mut self.unit, &known.plan, seen, stored.chain(fresh))
     }
@@ -247,10 +256,30 @@ impl Work<'_> {
         Ok(())
     }
 
+    fn tell(&mut self, experiment: ExperimentId, attribute: Attribute<'_>, day: Day) -> Told {
+        let before = self.unit.clone();
+        let told = fold::tell(&mut self.unit, experiment, attribute, day);
+        if self.unit != before {
+            self.before.get_or_insert(before);
+        }
+        told
+    }
+
     fn snapshot(&mut self) {
         if self.before.is_none() {
             self.before = Some(self.unit.clone());
         }
+    }
+}
+
+fn key_of(partition: Partition, of: &Enrollment) -> MomentsKey {
+    MomentsKey {
+        experiment: of.experiment,
+        plan_version: of.plan_version,
+        partition,
+        variation: of.variation,
+        stratum: of.stratum().to_owned(),
+        phase: of.phase,
     }
 }
 

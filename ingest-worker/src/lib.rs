@@ -24,6 +24,7 @@ mod sort;
 mod source;
 mod start;
 pub mod tally;
+pub mod told;
 
 pub use lane::{Lane, LaneConfig, Ownership};
 pub use lanes::Lanes;

@@ -33,6 +33,7 @@ pub enum Fate {
     /// Already counted, as dead-lettered or discarded, or left out of this try.
     Settled,
     Exposure,
+    Told,
     /// Index into [`Sorted::conversions`]; `first` of its key in this chunk.
     Conversion {
         row: usize,
@@ -78,6 +79,7 @@ pub fn sort_out<'a>(
         }
         fates.push(match &event.kind {
             Kind::Exposure(_) => Fate::Exposure,
+            Kind::Told(_) => Fate::Told,
             Kind::Conversion(c) => {
                 let row = new_conversion(chunk, event, c);
                 let next = conversions.len();
@@ -95,6 +97,10 @@ pub fn sort_out<'a>(
 /// Whether the event's experiment exists, is its tenant's, and has its variation; counts the event if not.
 fn belongs<'a>(cache: &PartitionCache, chunk: &Chunk<'a>, event: &Event<'a>, tally: &mut Tally<'a>) -> bool {
     if event.experiment.is_none() {
+        if matches!(event.kind, Kind::Told(_)) {
+            tally.dead(chunk, event, "no_experiment", "the event names no experiment".into());
+            return false;
+        }
         return true;
     }
     let Some(Catalogued { tenant, plan }) = cache.experiment(event.experiment) else {

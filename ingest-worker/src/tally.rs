@@ -1,6 +1,7 @@
 //! The fate of every event of a chunk, counted: per tenant and experiment for the books, per request for receipts.
 
-use crate::chunk::{Chunk, Event};
+use crate::chunk::{Chunk, Event, Kind};
+use domain::attributes::Attribute;
 use domain::{Decimal, ExperimentId, Timestamp};
 use foldhash::{HashMap, HashMapExt};
 use queue::frame::{Frame, Receipt};
@@ -8,10 +9,14 @@ use queue::receipts::ReceiptMessage;
 use std::collections::BTreeMap;
 use store::apply::{Count, DeadLetter, NewReceipt, Outcome};
 
-/// Names of `counters`. The first five are fates: every event applied has exactly one of them.
+/// Names of `counters`. Down to `discarded` they are fates: every event applied has exactly one of them. Those of
+/// [`store::RECORDED`] add up to what is recorded.
 pub mod name {
     pub const EXPOSURES: &str = "exposures";
     pub const CONVERSIONS: &str = "conversions";
+    pub const PRE_PERIOD: &str = "pre_period";
+    pub const STRATA: &str = "strata";
+    pub const EXCLUSIONS: &str = "exclusions";
     pub const DEDUPLICATED: &str = "deduplicated";
     pub const DEAD_LETTERED: &str = "dead_lettered";
     pub const DISCARDED: &str = "discarded";
@@ -105,11 +110,19 @@ impl<'a> Tally<'a> {
         tally
     }
 
-    /// A first exposure, in the arm it enrolled into, or a conversion stored.
-    pub fn recorded(&mut self, chunk: &Chunk<'a>, event: &Event<'a>, variation: Option<i16>) {
+    /// It took effect: a first exposure (in the arm it enrolled into), a conversion stored, something told that was
+    /// not known.
+    pub fn recorded(&mut self, chunk: &Chunk<'a>, event: &Event<'a>) {
         let frame = chunk.frame(event);
-        let fate = if variation.is_some() { name::EXPOSURES } else { name::CONVERSIONS };
-        let arm = variation.unwrap_or(NO_VARIATION);
+        let (fate, arm) = match &event.kind {
+            Kind::Exposure(e) => (name::EXPOSURES, e.variation),
+            Kind::Conversion(_) => (name::CONVERSIONS, NO_VARIATION),
+            Kind::Told(told) => match told.attribute {
+                Attribute::Covariate { .. } => (name::PRE_PERIOD, NO_VARIATION),
+                Attribute::Stratum { .. } => (name::STRATA, NO_VARIATION),
+                Attribute::Exclusion { .. } => (name::EXCLUSIONS, NO_VARIATION),
+            },
+        };
         self.count(frame.tenant, event.experiment, arm, fate, 1);
         if frame.clock_shift != 0 && event.kind.occurred_given().is_some() {
             self.count(frame.tenant, event.experiment, arm, name::CLOCK_CORRECTED, 1);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::{Partition, UnitId};
-use queue::frame::{self, Events, Frame, FrameError, Group};
+use queue::frame::{self, Control, Events, Frame, FrameError, Group};
 use queue::producer::Outgoing;
 
 /// Why a payload cannot be written to the queue again.
@@ -11,7 +11,7 @@ use queue::producer::Outgoing;
 pub enum Unusable {
     #[error("a frame of the payload cannot be read")]
     Frame(#[from] FrameError),
-    #[error("the payload holds control events, which this release does not apply")]
+    #[error("the payload changes an experiment in one partition, and belongs nowhere else")]
     Control,
     #[error("the payload holds no event")]
     Empty,
@@ -54,7 +54,11 @@ fn parted<'a>(
     let parts = match events {
         Events::Exposures(items) => by(items, |e| of(e.user_id), Events::Exposures),
         Events::Conversions(items) => by(items, |c| of(c.user_id), Events::Conversions),
-        Events::Controls(_) => return Err(Unusable::Control),
+        Events::Controls(items) => {
+            let users: Option<Vec<&str>> = items.iter().map(Control::user_id).collect();
+            users.ok_or(Unusable::Control)?;
+            by(items, |c| of(c.user_id().unwrap_or_default()), Events::Controls)
+        }
     };
     let group = |(partition, events)| (partition, Group { experiment, after_stop, events });
     Ok(parts.into_iter().map(group).collect())

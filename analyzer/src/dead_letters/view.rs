@@ -2,7 +2,7 @@
 
 use domain::event::{Conversion, Exposure, Key};
 use domain::{ExperimentId, Timestamp};
-use queue::frame::{Events, Frame, Group};
+use queue::frame::{Control, Events, Frame, Group};
 use serde::Serialize;
 use store::Letter;
 use uuid::Uuid;
@@ -67,7 +67,7 @@ struct FrameView<'a> {
     events: Vec<EventView<'a>>,
 }
 
-/// An event in the terms of `POST /api/v1/events`.
+/// An event in the terms of the routes that take it.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum EventView<'a> {
@@ -86,8 +86,29 @@ enum EventView<'a> {
         occurred_at: String,
         idempotency_key: String,
     },
-    /// Of a kind that this release does not apply.
-    Control { experiment: Option<ExperimentId> },
+    PrePeriod {
+        user_id: &'a str,
+        experiment: Option<ExperimentId>,
+        covariate_name: Option<&'a str>,
+        value: String,
+        occurred_at: String,
+    },
+    Stratum {
+        user_id: &'a str,
+        experiment: Option<ExperimentId>,
+        stratum: &'a str,
+        occurred_at: String,
+    },
+    Exclusion {
+        user_id: &'a str,
+        experiment: Option<ExperimentId>,
+        excluded: bool,
+        exclusion_reason: Option<&'a str>,
+    },
+    /// What no client sends.
+    Control {
+        experiment: Option<ExperimentId>,
+    },
 }
 
 impl<'a> Summary<'a> {
@@ -173,10 +194,25 @@ fn events<'a>(frame: &Frame<'a>, group: &Group<'a>) -> Vec<EventView<'a>> {
             Key::Index(index) => frame.batch.key_of(index),
         },
     };
+    let control = |c: &Control<'a>| match *c {
+        Control::PrePeriod { user_id, covariate: covariate_name, value, occurred_given } => {
+            let (value, occurred_at) = (value.to_string(), at(occurred_given));
+            EventView::PrePeriod { user_id, experiment, covariate_name, value, occurred_at }
+        }
+        Control::Stratum { user_id, stratum, occurred_given } => {
+            EventView::Stratum { user_id, experiment, stratum, occurred_at: at(occurred_given) }
+        }
+        Control::Exclusion { user_id, reason: exclusion_reason, excluded } => {
+            EventView::Exclusion { user_id, experiment, excluded, exclusion_reason }
+        }
+        Control::Phase { .. } | Control::Stop { .. } | Control::Restart { .. } | Control::Erase { .. } => {
+            EventView::Control { experiment }
+        }
+    };
     match &group.events {
         Events::Exposures(items) => items.iter().map(exposure).collect(),
         Events::Conversions(items) => items.iter().map(conversion).collect(),
-        Events::Controls(items) => items.iter().map(|_| EventView::Control { experiment }).collect(),
+        Events::Controls(items) => items.iter().map(control).collect(),
     }
 }
 

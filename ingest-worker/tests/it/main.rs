@@ -11,4 +11,5 @@ mod memory;
 mod poison;
 mod shares;
 mod tables;
+mod told;
 mod yielding;

@@ -1,12 +1,16 @@
 //! Stored encodings of units and moments: a format number, then variable-length integers. Golden bytes are kept
 //! in the tests; a change of layout is a new format number, read beside the old one.
 
+use crate::attributes::{Attributes, Exclusion, Said};
 use crate::contribution::Heads;
-use crate::{Day, Enrollment, ExperimentId, Moments, Tally, Timestamp, Unit};
+use crate::{BatchId, Day, Decimal, Enrollment, ExperimentId, Moments, Tally, Timestamp, Unit};
 use ethnum::{I256, U256};
+use uuid::Uuid;
 
-const UNIT_FORMAT: u8 = 1;
-const MOMENTS_FORMAT: u8 = 1;
+/// 1 has no attributes.
+const UNIT_FORMAT: u8 = 2;
+/// 1 has one head count less.
+const MOMENTS_FORMAT: u8 = 2;
 
 /// Stored bytes are not what this program writes: the row is damaged or written by a newer release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -48,19 +52,105 @@ pub fn encode_unit(unit: &Unit) -> Vec<u8> {
                 put_wide(&mut out, I256::from(t.pre_sum));
             }
         }
+        put_attributes(&mut out, &e.attributes);
+    }
+    put(&mut out, unit.waiting.len() as u64);
+    for (experiment, attributes) in &unit.waiting {
+        put_signed(&mut out, experiment.0);
+        put_attributes(&mut out, attributes);
     }
     out
 }
 
+/// One byte where there are none.
+fn put_attributes(out: &mut Vec<u8>, attributes: &Attributes) {
+    put(out, attributes.len() as u64);
+    if attributes.is_empty() {
+        return;
+    }
+    put(out, attributes.stratum.iter().len() as u64);
+    if let Some(said) = &attributes.stratum {
+        put_text(out, &said.value);
+        put_said(out, said);
+    }
+    put(out, attributes.covariates.len() as u64);
+    for (name, said) in &attributes.covariates {
+        put_text(out, name);
+        put_signed(out, said.value.0);
+        put_said(out, said);
+    }
+    for e in &attributes.exclusions {
+        out.push(u8::from(e.excluded));
+        put_text(out, e.reason.as_deref().unwrap_or_default());
+        out.extend_from_slice(e.batch.0.as_bytes());
+        put_signed(out, e.day.0.into());
+    }
+}
+
+fn put_said<T>(out: &mut Vec<u8>, said: &Said<T>) {
+    out.push(u8::from(said.after_exposure) | u8::from(said.at.is_some()) << 1);
+    if let Some(at) = said.at {
+        put_signed(out, at.0);
+    }
+    put_signed(out, said.day.0.into());
+}
+
 pub fn decode_unit(bytes: &[u8]) -> Result<Unit, CodecError> {
-    let mut r = Reader::new(bytes, UNIT_FORMAT)?;
+    let (mut r, format) = Reader::new(bytes, UNIT_FORMAT)?;
     let has_conversions = r.number::<u8>()? != 0;
     let mut enrollments = Vec::new();
     for _ in 0..r.length()? {
-        enrollments.push(read_enrollment(&mut r)?);
+        let mut enrollment = read_enrollment(&mut r)?;
+        if format > 1 {
+            enrollment.attributes = read_attributes(&mut r)?;
+        }
+        enrollments.push(enrollment);
+    }
+    let mut waiting = Vec::new();
+    if format > 1 {
+        for _ in 0..r.length()? {
+            waiting.push((ExperimentId(r.signed()?), read_attributes(&mut r)?));
+        }
     }
     r.finish()?;
-    Ok(Unit { has_conversions, enrollments })
+    Ok(Unit { has_conversions, enrollments, waiting })
+}
+
+fn read_attributes(r: &mut Reader<'_>) -> Result<Attributes, CodecError> {
+    let mut attributes = Attributes::default();
+    let all = r.length()?;
+    if all == 0 {
+        return Ok(attributes);
+    }
+    match r.length()? {
+        0 => {}
+        1 => {
+            let value = r.text()?;
+            attributes.stratum = Some(read_said(r, value)?);
+        }
+        _ => return Err(CodecError::Damaged),
+    }
+    for _ in 0..r.length()? {
+        let name = r.text()?;
+        let value = Decimal(r.signed()?);
+        attributes.covariates.push((name, read_said(r, value)?));
+    }
+    while attributes.len() < all {
+        let excluded = r.flag()?;
+        let reason = Some(r.text()?).filter(|reason| !reason.is_empty());
+        let batch = BatchId(Uuid::from_bytes(r.array()?));
+        attributes.exclusions.push(Exclusion { excluded, reason, batch, day: Day(r.signed()?) });
+    }
+    if attributes.len() == all { Ok(attributes) } else { Err(CodecError::Damaged) }
+}
+
+fn read_said<T>(r: &mut Reader<'_>, value: T) -> Result<Said<T>, CodecError> {
+    let flags = r.byte()?;
+    if flags > 3 {
+        return Err(CodecError::Damaged);
+    }
+    let at = if flags & 2 == 0 { None } else { Some(Timestamp(r.signed()?)) };
+    Ok(Said { value, at, day: Day(r.signed()?), after_exposure: flags & 1 != 0 })
 }
 
 fn read_enrollment(r: &mut Reader<'_>) -> Result<Enrollment, CodecError> {
@@ -97,6 +187,7 @@ fn read_enrollment(r: &mut Reader<'_>) -> Result<Enrollment, CodecError> {
         earlier_seen,
         before,
         after_window,
+        attributes: Attributes::default(),
         tallies,
     })
 }
@@ -116,12 +207,13 @@ pub fn encode_moments(moments: &Moments) -> Vec<u8> {
 }
 
 pub fn decode_moments(bytes: &[u8]) -> Result<Moments, CodecError> {
-    let mut r = Reader::new(bytes, MOMENTS_FORMAT)?;
+    let (mut r, format) = Reader::new(bytes, MOMENTS_FORMAT)?;
     let mut heads = [0; Heads::LEN];
-    if r.length()? != heads.len() {
+    let known = if format == 1 { Heads::LEN - 1 } else { Heads::LEN };
+    if r.length()? != known {
         return Err(CodecError::Damaged);
     }
-    for n in &mut heads {
+    for n in heads.iter_mut().take(known) {
         *n = r.signed()?;
     }
     let mut products = Vec::new();
@@ -154,6 +246,12 @@ fn put_signed(out: &mut Vec<u8>, n: i64) {
     put(out, zigzag(n));
 }
 
+/// Length in bytes, then UTF-8.
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    put(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
+}
+
 /// A length byte, then that many little-endian bytes of the zigzag form.
 fn put_wide(out: &mut Vec<u8>, n: I256) {
     let zigzag = ((n << 1u32) ^ (n >> 255u32)).as_u256();
@@ -168,9 +266,10 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(bytes: &'a [u8], format: u8) -> Result<Reader<'a>, CodecError> {
+    /// Formats up to `newest` are read; returned is which one it is.
+    fn new(bytes: &'a [u8], newest: u8) -> Result<(Reader<'a>, u8), CodecError> {
         match bytes.split_first() {
-            Some((&f, rest)) if f == format => Ok(Reader { rest }),
+            Some((&f, rest)) if (1..=newest).contains(&f) => Ok((Reader { rest }, f)),
             Some((&f, _)) => Err(CodecError::Format(f)),
             None => Err(CodecError::Damaged),
         }
@@ -180,6 +279,27 @@ impl<'a> Reader<'a> {
         let (&first, rest) = self.rest.split_first().ok_or(CodecError::Damaged)?;
         self.rest = rest;
         Ok(first)
+    }
+
+    fn flag(&mut self) -> Result<bool, CodecError> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(CodecError::Damaged),
+        }
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
+        let (head, rest) = self.rest.split_first_chunk::<N>().ok_or(CodecError::Damaged)?;
+        self.rest = rest;
+        Ok(*head)
+    }
+
+    fn text(&mut self) -> Result<String, CodecError> {
+        let length = self.length()?;
+        let (head, rest) = self.rest.split_at(length);
+        self.rest = rest;
+        String::from_utf8(head.to_vec()).map_err(|_| CodecError::Damaged)
     }
 
     fn varint(&mut self) -> Result<u64, CodecError> {

@@ -16,25 +16,29 @@ pub struct Heads {
     pub earlier_seen: i64,
     /// Users above the spike limit.
     pub filtered: i64,
-    /// Users left out of every metric (crossovers, where the definition excludes them).
+    /// Users left out of every metric: told to be, or crossovers where the definition excludes them.
     pub excluded: i64,
     /// Conversions before the exposure.
     pub before: i64,
     /// Conversions after the attribution window.
     pub after_window: i64,
+    /// Users whose stratum or a covariate was accepted behind the exposure, or is of a time not before it.
+    pub after_exposure: i64,
 }
 
 impl Heads {
-    pub const LEN: usize = 7;
+    pub const LEN: usize = 8;
 
     pub fn to_array(self) -> [i64; Self::LEN] {
-        let Heads { enrolled, crossovers, earlier_seen, filtered, excluded, before, after_window } = self;
-        [enrolled, crossovers, earlier_seen, filtered, excluded, before, after_window]
+        let Heads { enrolled, crossovers, earlier_seen, filtered, excluded, before, .. } = self;
+        let Heads { after_window, after_exposure, .. } = self;
+        [enrolled, crossovers, earlier_seen, filtered, excluded, before, after_window, after_exposure]
     }
 
     pub fn from_array(values: [i64; Self::LEN]) -> Heads {
-        let [enrolled, crossovers, earlier_seen, filtered, excluded, before, after_window] = values;
-        Heads { enrolled, crossovers, earlier_seen, filtered, excluded, before, after_window }
+        let [enrolled, crossovers, earlier_seen, filtered, excluded, before, after_window, after_exposure] =
+            values;
+        Heads { enrolled, crossovers, earlier_seen, filtered, excluded, before, after_window, after_exposure }
     }
 }
 
@@ -52,7 +56,8 @@ const MILLION: i128 = 1_000_000;
 impl Contribution {
     pub fn of(enrollment: &Enrollment, plan: &Plan) -> Contribution {
         let crossed = !enrollment.crossed.is_empty();
-        let excluded = crossed && plan.crossovers == Crossovers::Exclude;
+        let excluded =
+            enrollment.attributes.excluded() || (crossed && plan.crossovers == Crossovers::Exclude);
         let measured = enrollment.tallies.iter().take(plan.measured);
         let counted: u64 = measured.map(|t| u64::from(t.count)).sum();
         let filtered = !excluded && plan.spike_limit.is_some_and(|limit| counted > u64::from(limit));
@@ -64,11 +69,12 @@ impl Contribution {
             excluded: i64::from(excluded),
             before: i64::from(enrollment.before),
             after_window: i64::from(enrollment.after_window),
+            after_exposure: i64::from(enrollment.told_late()),
         };
         let features = if excluded || filtered {
             Vec::new()
         } else {
-            plan.features.iter().map(|f| feature(enrollment, *f)).collect()
+            plan.features.iter().map(|f| feature(enrollment, plan, *f)).collect()
         };
         Contribution { heads, features }
     }
@@ -78,7 +84,7 @@ impl Contribution {
     }
 }
 
-fn feature(enrollment: &Enrollment, f: Feature) -> i128 {
+fn feature(enrollment: &Enrollment, plan: &Plan, f: Feature) -> i128 {
     let tally = |e: u16| enrollment.tallies.get(usize::from(e)).copied().unwrap_or_default();
     match f {
         Feature::One => 1,
@@ -87,8 +93,23 @@ fn feature(enrollment: &Enrollment, f: Feature) -> i128 {
         Feature::CappedCount(e, cap) => i128::from(tally(e).count).min(i128::from(cap.0) / MILLION),
         Feature::Sum(e) => tally(e).sum,
         Feature::CappedSum(e, cap) => tally(e).sum.min(cap.0.into()),
-        Feature::PreConverted(e) => i128::from(tally(e).pre_count > 0),
-        Feature::PreCount(e) => tally(e).pre_count.into(),
-        Feature::PreSum(e) => tally(e).pre_sum,
+        Feature::PreConverted(e) => {
+            i128::from(given(enrollment, plan, e).map_or(tally(e).pre_count > 0, |v| v != 0))
+        }
+        Feature::PreCount(e) => given(enrollment, plan, e).map_or(tally(e).pre_count.into(), |v| v / MILLION),
+        Feature::PreSum(e) => given(enrollment, plan, e).unwrap_or(tally(e).pre_sum),
     }
+}
+
+/// The pre-period value told of an event, in millionths: it stands in for what the pre-exposure window holds. One of a
+/// time not before the exposure may hold the treatment's effect and is not used.
+fn given(enrollment: &Enrollment, plan: &Plan, event: u16) -> Option<i128> {
+    let attributes = &enrollment.attributes;
+    if attributes.covariates.is_empty() {
+        return None;
+    }
+    let named = plan.events.get(usize::from(event)).and_then(|name| attributes.covariate(name));
+    let own = || attributes.covariate("").filter(|_| plan.own == Some(event));
+    let said = named.or_else(own).filter(|said| !said.is_of_after(enrollment.exposed_at))?;
+    Some(said.value.0.into())
 }

@@ -3,7 +3,8 @@
 //! Used unchanged by the worker, rebuild and verify. Order-free by construction for conversions: each adds to
 //! integers, and where it falls depends only on its own time and the enrollment's.
 
-use crate::{Day, Decimal, Enrollment, ExperimentId, Overflow, Plan, Timestamp, Unit};
+use crate::attributes::{Attribute, Told};
+use crate::{Attributes, Day, Decimal, Enrollment, ExperimentId, Overflow, Plan, Timestamp, Unit};
 
 /// An exposure ready to be folded: time decided, experiment known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,9 @@ pub fn expose<'h>(
             for fact in history {
                 count(&mut enrollment, plan, &fact)?;
             }
+            if let Ok(waiting) = unit.waiting_at(plan.experiment) {
+                enrollment.attributes = unit.waiting.remove(waiting).1;
+            }
             unit.enrollments.insert(at, enrollment);
             Ok(Exposed::Enrolled)
         }
@@ -78,6 +82,24 @@ pub fn convert<'p>(
         unit.enrollments[i] = enrollment;
     }
     Ok(changed)
+}
+
+/// Folds what is told of a user in an experiment: into the enrollment, or to wait for it.
+pub fn tell(unit: &mut Unit, experiment: ExperimentId, attribute: Attribute<'_>, day: Day) -> Told {
+    if let Some(enrollment) = unit.enrollment_mut(experiment) {
+        return enrollment.attributes.tell(attribute, day, true);
+    }
+    match unit.waiting_at(experiment) {
+        Ok(i) => unit.waiting[i].1.tell(attribute, day, false),
+        Err(i) => {
+            let mut first = Attributes::default();
+            let told = first.tell(attribute, day, false);
+            if !first.is_empty() {
+                unit.waiting.insert(i, (experiment, first));
+            }
+            told
+        }
+    }
 }
 
 /// Counts `fact` if it is one that the enrollment's plan counts.

@@ -13,7 +13,7 @@ pub struct Dated<'a> {
 }
 
 /// The enrollment at the end of every day on which it changed, ascending. Reads from `enrollment` only what the
-/// exposures fixed (variation, phase, times, crossings); the tallies are counted anew from `conversions`.
+/// exposures fixed (variation, phase, times, crossings) and what was told of the user; the tallies are counted anew from `conversions`.
 pub fn ladder(
     plan: &Plan,
     enrollment: &Enrollment,
@@ -24,6 +24,7 @@ pub fn ladder(
     days.extend(enrollment.crossed.iter().map(|c| c.1));
     days.extend(enrollment.earlier_seen);
     // What arrived before the exposure takes effect on the enrollment's day.
+    days.extend(enrollment.attributes.days().map(|day| day.max(born)));
     days.extend(conversions.iter().map(|c| c.day.max(born)));
     days.sort_unstable();
     days.dedup();
@@ -40,6 +41,7 @@ pub fn ladder(
         }
         now.crossed = enrollment.crossed.iter().filter(|c| c.1 <= day).copied().collect();
         now.earlier_seen = enrollment.earlier_seen.filter(|d| *d <= day);
+        now.attributes = enrollment.attributes.as_of(day);
         // A conversion of another experiment, or of an event no metric uses, is no step.
         if steps.last().is_none_or(|(_, last)| *last != now) {
             steps.push((day, now.clone()));
@@ -48,17 +50,18 @@ pub fn ladder(
     Ok(steps)
 }
 
-/// The cumulative `rows` of an arm (each with its day) without the unit whose ladder is `steps`: the exact inverse
-/// of everything that unit ever added.
+/// The cumulative `rows` of an arm's `stratum` (each with its day) without the unit whose ladder is `steps`: the exact
+/// inverse of everything that unit ever added.
 pub fn erase(
     plan: &Plan,
+    stratum: &str,
     rows: &[(Day, Moments)],
     steps: &[(Day, Enrollment)],
 ) -> Result<Vec<(Day, Moments)>, Overflow> {
     let without = |(day, moments): &(Day, Moments)| {
         let mut rest = moments.clone();
-        let stood = steps.iter().rev().find(|step| step.0 <= *day);
-        rest.shift(plan, stood.map(|step| &step.1), None)?;
+        let stood = steps.iter().rev().find(|step| step.0 <= *day).map(|step| &step.1);
+        rest.shift(plan, stood.filter(|e| e.stratum() == stratum), None)?;
         Ok((*day, rest))
     };
     rows.iter().map(without).collect()

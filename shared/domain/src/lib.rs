@@ -3,11 +3,13 @@
 //! The part of one event's journey told here: an [`event`] arrives with its partition's [`time::Day`]; the user's
 //! [`unit::Unit`] is folded with it ([`fold`]) under the experiment's [`plan::Plan`]; the difference between the
 //! unit's [`contribution`] before and after is added to the arm's [`moments::Moments`]. [`ladder`] says the same
-//! thing from the raw rows alone, day by day, and is what rebuild and verify compare with.
+//! thing from the raw rows alone, day by day, and is what rebuild and verify compare with. What is told of a user
+//! besides (stratum, covariates, exclusions) waits in the unit for the exposure ([`attributes`]).
 //!
 //! Everything is integer arithmetic: values are millionths ([`decimal::Decimal`]), a unit's sums are 128-bit and
 //! moments 256-bit, so sums do not depend on the order of events and can be compared digit for digit.
 
+pub mod attributes;
 pub mod codec;
 pub mod contribution;
 pub mod decimal;
@@ -21,6 +23,7 @@ pub mod plan;
 pub mod time;
 pub mod unit;
 
+pub use attributes::{Attribute, Attributes};
 pub use contribution::Contribution;
 pub use decimal::Decimal;
 pub use ids::{BatchId, ExperimentId, Partition, UnitId};

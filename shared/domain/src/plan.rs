@@ -1,6 +1,6 @@
 //! What the fold must know of an experiment: which events its metrics use, its windows, its filters.
 
-use crate::definition::{Crossovers, Definition, Metric, MetricKind};
+use crate::definition::{Crossovers, Definition, Metric, MetricKind, Role};
 use crate::{Decimal, ExperimentId, Timestamp};
 
 const SECOND: i64 = 1_000_000;
@@ -16,6 +16,8 @@ pub struct Plan {
     pub events: Vec<String>,
     /// How many of `events` are a metric's; the rest are covariates only.
     pub measured: usize,
+    /// Of `events`, the primary metric's: pre-period values without a name are its own.
+    pub own: Option<u16>,
     /// What a unit contributes; index 0 is always [`Feature::One`].
     pub features: Vec<Feature>,
     /// Pairs of features whose products are summed per arm: what effects need, ascending, then what adjusting them
@@ -111,6 +113,7 @@ impl Plan {
             variations: u16::try_from(definition.variations.len()).unwrap_or(u16::MAX),
             events,
             measured,
+            own: None,
             features: vec![Feature::One],
             products: vec![(0, 0)],
             adjusting: 0,
@@ -122,6 +125,8 @@ impl Plan {
             spike_limit: definition.spike_limit,
             crossovers: definition.crossovers,
         };
+        let primary = definition.metrics.iter().find(|m| m.role == Some(Role::Primary));
+        plan.own = primary.map(|m| plan.event_slot(m.event()));
         plan.covariates = named.iter().map(|name| Feature::PreSum(plan.event_slot(name))).collect();
         let effects = definition.metrics.iter().flat_map(|m| plan.effect_products(m)).collect();
         plan.keep(effects);

@@ -1,5 +1,6 @@
 //! The state of one user of one tenant: an enrollment per experiment the user was exposed in.
 
+use crate::attributes::Attributes;
 use crate::plan::Placement;
 use crate::{Day, ExperimentId, Overflow, Plan, Timestamp};
 
@@ -9,6 +10,9 @@ pub struct Unit {
     pub has_conversions: bool,
     /// Ascending by experiment, one each.
     pub enrollments: Vec<Enrollment>,
+    /// What was told of the user in experiments without an enrollment yet; ascending by experiment, one each, none
+    /// empty. It takes effect on the enrollment's day.
+    pub waiting: Vec<(ExperimentId, Attributes)>,
 }
 
 /// A user in an experiment: fixed by the first exposure accepted, and what the user did since.
@@ -31,6 +35,7 @@ pub struct Enrollment {
     pub before: u32,
     /// Conversions of the plan's events after the attribution window.
     pub after_window: u32,
+    pub attributes: Attributes,
     /// One per [`Plan::events`].
     pub tallies: Vec<Tally>,
 }
@@ -53,6 +58,16 @@ impl Unit {
         self.position(experiment).ok().and_then(|i| self.enrollments.get_mut(i))
     }
 
+    /// What was told of the user in an experiment, enrolled or not.
+    pub fn attributes(&self, experiment: ExperimentId) -> Option<&Attributes> {
+        let waiting = || self.waiting_at(experiment).ok().and_then(|i| self.waiting.get(i)).map(|w| &w.1);
+        self.enrollment(experiment).map(|e| &e.attributes).or_else(waiting)
+    }
+
+    pub(crate) fn waiting_at(&self, experiment: ExperimentId) -> Result<usize, usize> {
+        self.waiting.binary_search_by_key(&experiment, |w| w.0)
+    }
+
     /// Index of the enrollment, or where it would be inserted.
     pub(crate) fn position(&self, experiment: ExperimentId) -> Result<usize, usize> {
         self.enrollments.binary_search_by_key(&experiment, |e| e.experiment)
@@ -72,8 +87,21 @@ impl Enrollment {
             earlier_seen: None,
             before: 0,
             after_window: 0,
+            attributes: Attributes::default(),
             tallies: vec![Tally::default(); plan.events.len()],
         }
+    }
+
+    /// What its moments are keyed by; empty = none was told.
+    pub fn stratum(&self) -> &str {
+        self.attributes.stratum.as_ref().map_or("", |said| &said.value)
+    }
+
+    /// Whether a stratum or covariate was accepted behind the exposure, or is of a time not before it.
+    pub fn told_late(&self) -> bool {
+        let at = self.exposed_at;
+        self.attributes.stratum.as_ref().is_some_and(|said| said.is_late(at))
+            || self.attributes.covariates.iter().any(|(_, said)| said.is_late(at))
     }
 
     /// Adds one conversion of the plan's event `event` (index into [`Plan::events`]). On overflow nothing changes.

@@ -6,6 +6,10 @@ use domain::Partition;
 use std::collections::HashMap;
 use uuid::Uuid;
 
+/// Names of the counters that add up to what is recorded: what took effect, by kind.
+pub const RECORDED: [&str; 6] =
+    ["exposures", "conversions", "pre_period", "strata", "exclusions", "controls"];
+
 /// What the database knows, of one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Accounts {

@@ -18,7 +18,7 @@ mod port;
 pub mod postgres;
 pub mod sqlite;
 
-pub use books::{Accounts, Book, Books, Sent};
+pub use books::{Accounts, Book, Books, RECORDED, Sent};
 pub use error::{ErrorKind, StoreError};
 pub use location::{Location, connect, open};
 pub use model::*;

@@ -68,20 +68,32 @@ impl<'p> Recomputation<'p> {
         if enrollment.plan_version != self.plan.version {
             self.differ(format!("unit {name}, plan version"), &enrollment.plan_version, &self.plan.version);
         }
-        // Strata come with an issue of their own; until then every enrollment is in the unnamed one.
-        let key = Key {
-            partition,
-            variation: enrollment.variation,
-            stratum: String::new(),
-            phase: enrollment.phase,
-        };
-        let days = self.days.entry(key).or_default();
-        let mut before = None;
+        let mut before: Option<&Enrollment> = None;
         for (day, after) in &steps {
-            days.entry(*day).or_default().shift(self.plan, before, Some(after))?;
+            // A stratum told late moves the user from one row to another.
+            let moved = before.filter(|before| before.stratum() != after.stratum());
+            if let Some(before) = moved {
+                self.shift(partition, *day, before, Some(before), None)?;
+            }
+            self.shift(partition, *day, after, before.filter(|_| moved.is_none()), Some(after))?;
             before = Some(after);
         }
         Ok(())
+    }
+
+    /// Changes the row of `of`'s key.
+    fn shift(
+        &mut self,
+        partition: Partition,
+        day: Day,
+        of: &Enrollment,
+        before: Option<&Enrollment>,
+        after: Option<&Enrollment>,
+    ) -> Result<(), Overflow> {
+        let key =
+            Key { partition, variation: of.variation, stratum: of.stratum().to_owned(), phase: of.phase };
+        let days = self.days.entry(key).or_default();
+        days.entry(day).or_default().shift(self.plan, before, after)
     }
 
     fn concerns(&self, c: &Dated<'_>) -> bool {

@@ -81,7 +81,8 @@ pub struct Cuped {
     pub lookback_days: u32,
     /// Keeps clock skew from leaking the treatment into the covariate.
     pub gap_minutes: u32,
-    /// Events whose values in the same window are further covariates of every metric.
+    /// Events whose values in the same window, or the pre-period values told under the same name, are further covariates
+    /// of every metric.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub covariates: Vec<String>,
 }

@@ -1,12 +1,14 @@
 //! The stored encodings: golden bytes, round trips, and damage of every kind.
 
 use crate::golden;
+use domain::attributes::{Attributes, Exclusion, Said};
 use domain::codec::{CodecError, decode_moments, decode_unit, encode_moments, encode_unit};
 use domain::contribution::Heads;
-use domain::{Day, Enrollment, ExperimentId, Moments, Tally, Timestamp, Unit};
+use domain::{BatchId, Day, Decimal, Enrollment, ExperimentId, Moments, Tally, Timestamp, Unit};
 use ethnum::I256;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use uuid::Uuid;
 
 const AT: Timestamp = Timestamp(1_772_438_422_239_000);
 const DAY: Day = Day(20_514);
@@ -23,6 +25,7 @@ fn one() -> Enrollment {
         earlier_seen: None,
         before: 0,
         after_window: 0,
+        attributes: Attributes::default(),
         tallies: vec![Tally { count: 2, sum: 15_500_000, pre_count: 0, pre_sum: 0 }],
     }
 }
@@ -64,8 +67,9 @@ fn three() -> Vec<Enrollment> {
     vec![crossed, holdout, extreme]
 }
 
+/// Format 1 is read for ever.
 #[test]
-fn unit_bytes_are_frozen() {
+fn units_of_the_first_format_are_read() {
     let table = [
         ("unit_empty", false, vec![]),
         ("unit_conversions_only", true, vec![]),
@@ -73,23 +77,83 @@ fn unit_bytes_are_frozen() {
         ("unit_three", true, three()),
     ];
     for (name, has_conversions, enrollments) in table {
-        let unit = Unit { has_conversions, enrollments };
+        let unit = Unit { has_conversions, enrollments, ..Unit::default() };
+        assert_eq!(decode_unit(&golden(name)), Ok(unit), "{name}");
+    }
+}
+
+fn said<T>(value: T, at: Option<Timestamp>, day: Day, after_exposure: bool) -> Said<T> {
+    Said { value, at, day, after_exposure }
+}
+
+fn exclusion(excluded: bool, reason: Option<&str>, batch: u128, day: Day) -> Exclusion {
+    Exclusion { excluded, reason: reason.map(str::to_owned), batch: BatchId(Uuid::from_u128(batch)), day }
+}
+
+/// Enrolled with everything told, and waiting in two other experiments.
+fn told() -> Unit {
+    let full = Attributes {
+        stratum: Some(said("DE".into(), Some(AT), DAY, true)),
+        covariates: vec![
+            (String::new(), said(Decimal(-5), None, DAY, false)),
+            ("age".into(), said(Decimal(42_000_000), Some(Timestamp(-1)), Day(DAY.0 + 1), true)),
+        ],
+        exclusions: vec![
+            exclusion(true, Some("bot"), 1, DAY),
+            exclusion(false, None, u128::MAX, Day(DAY.0 + 2)),
+        ],
+    };
+    let excluded = Attributes { exclusions: vec![exclusion(true, None, 1, DAY)], ..Attributes::default() };
+    let stratum = Some(said("é".into(), None, Day(-1), false));
+    Unit {
+        has_conversions: true,
+        enrollments: vec![Enrollment { attributes: full, ..one() }],
+        waiting: vec![
+            (ExperimentId(2), excluded),
+            (ExperimentId(3), Attributes { stratum, ..Attributes::default() }),
+        ],
+    }
+}
+
+#[test]
+fn unit_bytes_are_frozen() {
+    let table = [
+        ("unit2_empty", Unit::default()),
+        ("unit2_one", Unit { enrollments: vec![one()], ..Unit::default() }),
+        ("unit2_told", told()),
+    ];
+    for (name, unit) in table {
         assert_eq!(decode_unit(&golden(name)), Ok(unit.clone()), "{name}");
         assert_eq!(encode_unit(&unit), golden(name), "{name}");
     }
 }
 
+fn products(values: &[i128]) -> Vec<I256> {
+    values.iter().map(|v| I256::from(*v)).collect()
+}
+
 #[test]
-fn moments_bytes_are_frozen() {
-    let products = |values: &[i128]| values.iter().map(|v| I256::from(*v)).collect::<Vec<_>>();
+fn moments_of_the_first_format_are_read() {
     let table = [
-        ("moments_empty", [0; 7], vec![]),
-        ("moments_small", [1, 2, 3, 4, 5, 6, 7], products(&[1, -1, 0, 1_000_000_000_000])),
+        ("moments_empty", [0; 8], vec![]),
+        ("moments_small", [1, 2, 3, 4, 5, 6, 7, 0], products(&[1, -1, 0, 1_000_000_000_000])),
         (
             "moments_extreme",
-            [i64::MAX, i64::MIN, 0, 0, 0, 0, -1],
+            [i64::MAX, i64::MIN, 0, 0, 0, 0, -1, 0],
             vec![I256::MAX, I256::MIN, I256::ONE << 254u32],
         ),
+    ];
+    for (name, heads, products) in table {
+        let moments = Moments { heads: Heads::from_array(heads), products };
+        assert_eq!(decode_moments(&golden(name)), Ok(moments), "{name}");
+    }
+}
+
+#[test]
+fn moments_bytes_are_frozen() {
+    let table = [
+        ("moments2_empty", [0; 8], vec![]),
+        ("moments2_small", [1, 2, 3, 4, 5, 6, 7, -8], products(&[1, -1])),
     ];
     for (name, heads, products) in table {
         let moments = Moments { heads: Heads::from_array(heads), products };
@@ -102,7 +166,7 @@ fn moments_bytes_are_frozen() {
 fn other_formats_are_told_apart_from_damage() {
     assert_eq!(decode_unit(&[]), Err(CodecError::Damaged));
     assert_eq!(decode_moments(&[]), Err(CodecError::Damaged));
-    for format in [0, 2, 255] {
+    for format in [0, 3, 255] {
         assert_eq!(decode_unit(&[format, 0, 0]), Err(CodecError::Format(format)));
         assert_eq!(decode_moments(&[format, 0]), Err(CodecError::Format(format)));
     }
@@ -174,11 +238,23 @@ fn day() -> impl Strategy<Value = Day> {
     prop_oneof![any::<i32>(), Just(i32::MIN), Just(i32::MAX)].prop_map(Day)
 }
 
+fn attributes() -> impl Strategy<Value = Attributes> {
+    fn of<T: std::fmt::Debug>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Said<T>> {
+        let at = proptest::option::of(any::<i64>().prop_map(Timestamp));
+        (value, at, day(), any::<bool>()).prop_map(|(value, at, day, late)| said(value, at, day, late))
+    }
+    let exclusion = (any::<bool>(), proptest::option::of(".{1,3}"), any::<u128>(), day())
+        .prop_map(|(excluded, reason, batch, day)| exclusion(excluded, reason.as_deref(), batch, day));
+    let covariate = (".{0,3}", of(any::<i64>().prop_map(Decimal)));
+    (proptest::option::of(of(".{0,3}")), vec(covariate, 0..3), vec(exclusion, 0..3))
+        .prop_map(|(stratum, covariates, exclusions)| Attributes { stratum, covariates, exclusions })
+}
+
 fn enrollment() -> impl Strategy<Value = Enrollment> {
     let identity = (any::<i64>(), any::<u32>(), any::<i16>(), any::<u16>(), any::<i64>(), day());
     let since = (vec((any::<i16>(), day()), 0..3), proptest::option::of(day()), any::<u32>(), any::<u32>());
-    (identity, since, vec(tally(), 0..4)).prop_map(
-        |(i, (crossed, earlier_seen, before, after_window), tallies)| Enrollment {
+    (identity, since, attributes(), vec(tally(), 0..4)).prop_map(
+        |(i, (crossed, earlier_seen, before, after_window), attributes, tallies)| Enrollment {
             experiment: ExperimentId(i.0),
             plan_version: i.1,
             variation: i.2,
@@ -189,14 +265,16 @@ fn enrollment() -> impl Strategy<Value = Enrollment> {
             earlier_seen,
             before,
             after_window,
+            attributes,
             tallies,
         },
     )
 }
 
 fn unit() -> impl Strategy<Value = Unit> {
-    (any::<bool>(), vec(enrollment(), 0..4))
-        .prop_map(|(has_conversions, enrollments)| Unit { has_conversions, enrollments })
+    let waiting = (any::<i64>().prop_map(ExperimentId), attributes());
+    (any::<bool>(), vec(enrollment(), 0..4), vec(waiting, 0..3))
+        .prop_map(|(has_conversions, enrollments, waiting)| Unit { has_conversions, enrollments, waiting })
 }
 
 fn moments() -> impl Strategy<Value = Moments> {
@@ -255,8 +333,10 @@ proptest! {
 
     #[test]
     fn random_bytes_are_survived(mut bytes in vec(prop_oneof![any::<u8>(), 0u8..8], 0..200)) {
-        survives(&bytes);
-        bytes.insert(0, 1);
+        for format in [1, 2] {
+            survives(&bytes);
+            bytes.insert(0, format);
+        }
         survives(&bytes);
     }
 }

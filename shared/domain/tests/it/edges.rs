@@ -31,7 +31,7 @@ fn refused(edge: impl Fn(&mut Enrollment), fact: &Fact<'_>) {
     let mut alone = full.clone();
     alone.add(&plans[1], 1, fact.value, fact.at).expect_err("overflows");
     assert_eq!(alone, full);
-    let before = Unit { has_conversions: false, enrollments: vec![enrollment(&plans[0]), full] };
+    let before = Unit { enrollments: vec![enrollment(&plans[0]), full], ..Unit::default() };
     let mut unit = before.clone();
     let find = |id: ExperimentId| plans.iter().find(|p| p.experiment == id);
     fold::convert(&mut unit, fact, find).expect_err("overflows");
@@ -153,7 +153,7 @@ fn caps_bound_from_above_only() {
 #[test]
 fn experiments_that_do_not_count_it_are_left_alone() {
     let plans = [plan(1), plan(2)];
-    let before = Unit { has_conversions: false, enrollments: plans.iter().map(enrollment).collect() };
+    let before = Unit { enrollments: plans.iter().map(enrollment).collect(), ..Unit::default() };
     let mut unit = before.clone();
     let only_second = |id: ExperimentId| plans.iter().find(|p| p.experiment == id && id.0 == 2);
     assert_eq!(fold::convert(&mut unit, &purchase(7, 0), only_second), Ok(true));

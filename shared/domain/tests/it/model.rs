@@ -1,11 +1,12 @@
 //! The contract written a second time, naively: from all events up to a day, what every arm must show.
 //! Uses neither the fold nor the plan.
 
-use crate::streams::{Conversion, Event, Stream};
+use crate::streams::{Conversion, Event, NAMES, Stream};
 use crate::world::{Arm, FIRST_DAY};
+use domain::attributes::Attribute;
 use domain::contribution::Heads;
-use domain::definition::{Crossovers, Definition, Metric, MetricKind};
-use domain::{Day, Moments, Plan};
+use domain::definition::{Crossovers, Definition, Metric, MetricKind, Role};
+use domain::{Day, Moments, Plan, Timestamp};
 use ethnum::I256;
 use std::collections::{BTreeMap, HashMap};
 
@@ -36,6 +37,7 @@ struct Sums {
 struct Did {
     count: i128,
     sum: i128,
+    pre_converted: bool,
     pre_count: i128,
     pre_sum: i128,
 }
@@ -59,25 +61,79 @@ pub fn expected(stream: &Stream, day: Day) -> BTreeMap<Arm, Shown> {
     let mut arms = BTreeMap::new();
     for (experiment, definition) in (1i64..).zip(&stream.definitions) {
         let mut exposures: BTreeMap<u8, Vec<(i16, u16, i64)>> = BTreeMap::new();
+        let mut attributes: BTreeMap<u8, Vec<(Attribute<'_>, bool)>> = BTreeMap::new();
         for event in &known {
-            if let Event::Exposure { user, experiment: e, variation, phase, at } = event
-                && *e == experiment
-            {
-                exposures.entry(*user).or_default().push((*variation, *phase, at.0));
+            match event {
+                Event::Exposure { user, experiment: e, variation, phase, at } if *e == experiment => {
+                    exposures.entry(*user).or_default().push((*variation, *phase, at.0));
+                }
+                Event::Told { user, experiment: e, attribute } if *e == experiment => {
+                    let enrolled = exposures.contains_key(user);
+                    attributes.entry(*user).or_default().push((*attribute, enrolled));
+                }
+                _ => {}
             }
         }
         for (user, seen) in exposures {
             let relevant =
                 conversions.values().filter(|c| c.user == user && [0, experiment].contains(&c.experiment));
-            let arm: &mut Shown = arms.entry((experiment, seen[0].0, seen[0].1)).or_default();
+            let told = Known::of(attributes.get(&user).map_or(&[], Vec::as_slice), seen[0].2);
+            let stratum = told.stratum.unwrap_or_default().to_owned();
+            let arm: &mut Shown = arms.entry((experiment, seen[0].0, seen[0].1, stratum)).or_default();
             arm.metrics.resize(definition.metrics.len(), Sums::default());
-            add_user(arm, definition, &seen, &relevant.copied().collect::<Vec<_>>());
+            add_user(arm, definition, &seen, &relevant.copied().collect::<Vec<_>>(), &told);
         }
     }
     arms
 }
 
-fn add_user(arm: &mut Shown, d: &Definition, seen: &[(i16, u16, i64)], conversions: &[&Conversion]) {
+/// What was told of a user who is enrolled.
+#[derive(Default)]
+struct Known {
+    stratum: Option<&'static str>,
+    /// By name; `None` = of a time not before the exposure.
+    covariates: HashMap<&'static str, Option<i128>>,
+    excluded: bool,
+    late: bool,
+}
+
+impl Known {
+    /// Each with whether the user was enrolled before.
+    fn of(told: &[(Attribute<'static>, bool)], exposed: i64) -> Known {
+        let mut known = Known::default();
+        for (attribute, enrolled) in told {
+            let after = |at: &Option<Timestamp>| at.is_some_and(|at| at.0 >= exposed);
+            match attribute {
+                Attribute::Stratum { value, at } if known.stratum.is_none() => {
+                    known.stratum = Some(value);
+                    known.late |= *enrolled || after(at);
+                }
+                Attribute::Covariate { name, value, at } if !known.covariates.contains_key(name) => {
+                    known.covariates.insert(name, (!after(at)).then_some(value.0.into()));
+                    known.late |= *enrolled || after(at);
+                }
+                Attribute::Exclusion { excluded, .. } => known.excluded = *excluded,
+                _ => {}
+            }
+        }
+        known
+    }
+
+    /// Of an event, if anything is told of it: by its name, or as the primary metric's.
+    fn of_event(&self, d: &Definition, event: &str) -> Option<i128> {
+        let primary = d.metrics.iter().find(|m| m.role == Some(Role::Primary));
+        let own = primary.filter(|m| numerator(m) == event).and_then(|_| self.covariates.get(""));
+        self.covariates.get(event).or(own).copied().flatten()
+    }
+}
+
+fn add_user(
+    arm: &mut Shown,
+    d: &Definition,
+    seen: &[(i16, u16, i64)],
+    conversions: &[&Conversion],
+    told: &Known,
+) {
     let (variation, _, exposed) = seen[0];
     let second = 1_000_000i64;
     let begins = exposed - i64::from(d.attribution.tolerance_seconds) * second;
@@ -96,6 +152,7 @@ fn add_user(arm: &mut Shown, d: &Definition, seen: &[(i16, u16, i64)], conversio
         if c.at.0 < begins {
             arm.heads.before += 1;
             if pre_begins <= c.at.0 && c.at.0 < pre_ends {
+                of.pre_converted = true;
                 of.pre_count += 1;
                 of.pre_sum += i128::from(c.value.0);
             }
@@ -108,12 +165,19 @@ fn add_user(arm: &mut Shown, d: &Definition, seen: &[(i16, u16, i64)], conversio
         }
     }
     let crossed = seen.iter().any(|s| s.0 != variation);
-    let excluded = crossed && d.crossovers == Crossovers::Exclude;
+    for event in NAMES {
+        if let Some(value) = told.of_event(d, event) {
+            let of = did.entry(event).or_default();
+            (of.pre_converted, of.pre_count, of.pre_sum) = (value != 0, value / 1_000_000, value);
+        }
+    }
+    let excluded = told.excluded || (crossed && d.crossovers == Crossovers::Exclude);
     let filtered = !excluded && d.spike_limit.is_some_and(|limit| counted > limit);
     arm.heads.enrolled += 1;
     arm.heads.crossovers += i64::from(crossed);
     arm.heads.earlier_seen += i64::from(seen.iter().any(|s| s.2 < exposed));
     arm.heads.excluded += i64::from(excluded);
+    arm.heads.after_exposure += i64::from(told.late);
     arm.heads.filtered += i64::from(filtered);
     if excluded || filtered {
         return;
@@ -134,7 +198,7 @@ impl Sums {
         let n = of(numerator(m));
         let cap = m.cap.map_or(i128::MAX, |c| i128::from(c.0));
         let (y, pre) = match m.kind {
-            MetricKind::Proportion => (i128::from(n.count > 0), i128::from(n.pre_count > 0)),
+            MetricKind::Proportion => (i128::from(n.count > 0), i128::from(n.pre_converted)),
             MetricKind::Mean => (n.sum.min(cap), n.pre_sum),
             MetricKind::Count => {
                 (n.count.min(cap / if m.cap.is_some() { 1_000_000 } else { 1 }), n.pre_count)
@@ -159,7 +223,7 @@ impl Sums {
         if m.kind == MetricKind::Ratio {
             return;
         }
-        self.pre_converters += I256::from(n.pre_count > 0);
+        self.pre_converters += I256::from(n.pre_converted);
         let values: Vec<I256> = named.iter().map(|name| I256::from(of(name).pre_sum)).collect();
         self.named.resize(named.len(), Default::default());
         for (sums, x) in self.named.iter_mut().zip(&values) {

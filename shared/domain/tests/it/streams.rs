@@ -1,8 +1,9 @@
 //! Random streams: a few users, experiments with every kind of rule, several days, keys that repeat.
 
 use crate::definition;
+use domain::attributes::Attribute;
 use domain::definition::{Crossovers, Definition};
-use domain::{Decimal, Timestamp};
+use domain::{BatchId, Decimal, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -18,6 +19,7 @@ const SECOND: i64 = 1_000_000;
 pub enum Event {
     Exposure { user: u8, experiment: i64, variation: i16, phase: u16, at: Timestamp },
     Conversion(Conversion),
+    Told { user: u8, experiment: i64, attribute: Attribute<'static> },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +31,15 @@ pub struct Conversion {
     pub value: Decimal,
     pub at: Timestamp,
     pub key: u16,
+}
+
+impl Event {
+    pub fn user(&self) -> u8 {
+        match self {
+            Event::Exposure { user, .. } | Event::Told { user, .. } => *user,
+            Event::Conversion(c) => c.user,
+        }
+    }
 }
 
 /// Events applied in one transaction, `days` after the one before it.
@@ -93,7 +104,23 @@ fn event(experiments: i64) -> impl Strategy<Value = Event> {
         .prop_map(|(user, experiment, event, value, at, key)| {
             Event::Conversion(Conversion { user, experiment, event, value, at, key })
         });
-    prop_oneof![2 => exposure, 5 => conversion]
+    let told = (0..USERS, 1..=experiments, attribute())
+        .prop_map(|(user, experiment, attribute)| Event::Told { user, experiment, attribute });
+    prop_oneof![2 => exposure, 5 => conversion, 2 => told]
+}
+
+fn attribute() -> impl Strategy<Value = Attribute<'static>> {
+    let at = || proptest::option::of(instant());
+    let names = vec!["", "visit", "purchase", "unused"];
+    prop_oneof![
+        (select(vec!["DE", "FR"]), at()).prop_map(|(value, at)| Attribute::Stratum { value, at }),
+        (select(names), value(), at()).prop_map(|(name, value, at)| Attribute::Covariate { name, value, at }),
+        (any::<bool>(), any::<u128>()).prop_map(|(excluded, batch)| Attribute::Exclusion {
+            excluded,
+            reason: None,
+            batch: BatchId(uuid::Uuid::from_u128(batch)),
+        }),
+    ]
 }
 
 pub fn stream() -> impl Strategy<Value = Stream> {
@@ -104,8 +131,8 @@ pub fn stream() -> impl Strategy<Value = Stream> {
     })
 }
 
-/// A stream whose conversions are distinct or exact copies, and the same one re-ordered (but for the exposures of
-/// one user in one experiment), partly doubled and cut into other batches.
+/// A stream whose conversions are distinct or exact copies, and the same one re-ordered (but for the exposures of one
+/// user in one experiment and what is told of the user there), partly doubled and cut into other batches.
 pub fn re_ordered() -> impl Strategy<Value = (Stream, Stream)> {
     (stream().prop_map(without_conflicts), vec(any::<Index>(), 0..20), vec(0i32..2, 1..12)).prop_flat_map(
         |(stream, again, days)| {
@@ -135,7 +162,7 @@ fn without_conflicts(mut stream: Stream) -> Stream {
     let mut seen = std::collections::HashMap::new();
     for (_, events) in &mut stream.batches {
         events.retain(|e| match e {
-            Event::Exposure { .. } => true,
+            Event::Exposure { .. } | Event::Told { .. } => true,
             Event::Conversion(c) => {
                 *seen.entry((c.user, c.experiment, c.key)).or_insert_with(|| c.clone()) == *c
             }
@@ -144,10 +171,12 @@ fn without_conflicts(mut stream: Stream) -> Stream {
     stream
 }
 
-/// Puts the exposures of each (user, experiment) back into their first order, at the places they now hold.
+/// Puts exposures and what is told of each (user, experiment) back into their first order, at the places they now hold.
 fn restore_exposures(events: &[Event], mut order: Vec<usize>) -> Vec<usize> {
     let identity = |i: usize| match &events[i] {
-        Event::Exposure { user, experiment, .. } => Some((*user, *experiment)),
+        Event::Exposure { user, experiment, .. } | Event::Told { user, experiment, .. } => {
+            Some((*user, *experiment))
+        }
         Event::Conversion(_) => None,
     };
     for pair in (0..USERS).flat_map(|u| (1..4).map(move |e| (u, e))) {

@@ -9,8 +9,12 @@ use std::collections::BTreeMap;
 
 pub const FIRST_DAY: i32 = 20_514;
 
-/// Experiment, variation, phase: what a row of moments belongs to (besides its day).
-pub type Arm = (i64, i16, u16);
+/// Experiment, variation, phase, stratum: what a row of moments belongs to (besides its day).
+pub type Arm = (i64, i16, u16, String);
+
+pub fn arm_of(e: &Enrollment) -> Arm {
+    (e.experiment.0, e.variation, e.phase, e.stratum().to_owned())
+}
 
 #[derive(Default)]
 pub struct World {
@@ -43,10 +47,7 @@ impl World {
         self.day = Day(self.day.0 + days);
         let mut touched: BTreeMap<u8, Unit> = BTreeMap::new();
         for event in events {
-            let user = match event {
-                Event::Exposure { user, .. } => *user,
-                Event::Conversion(c) => c.user,
-            };
+            let user = event.user();
             let unit = touched.entry(user).or_insert_with(|| {
                 self.units.get(&user).map(|b| decode_unit(b).unwrap()).unwrap_or_default()
             });
@@ -55,6 +56,9 @@ impl World {
                     let seen = Seen { variation: *variation, at: *at, day: self.day, phase: *phase };
                     let history = self.stored.values().filter(|(_, c)| c.user == user).map(|(_, c)| fact(c));
                     fold::expose(unit, &self.plans[experiment], seen, history).unwrap();
+                }
+                Event::Told { experiment, attribute, .. } => {
+                    fold::tell(unit, ExperimentId(*experiment), *attribute, self.day);
                 }
                 Event::Conversion(c) => {
                     let key = (c.user, c.experiment, c.key);
@@ -73,15 +77,23 @@ impl World {
     fn store(&mut self, user: u8, unit: &Unit) {
         let before = self.unit(user);
         for enrollment in &unit.enrollments {
-            let plan = &self.plans[&enrollment.experiment.0];
-            let arm = (enrollment.experiment.0, enrollment.variation, enrollment.phase);
-            let days = self.rows.entry(arm).or_default();
-            let mut moments =
-                days.values().next_back().map(|b| decode_moments(b).unwrap()).unwrap_or_default();
-            moments.shift(plan, before.enrollment(enrollment.experiment), Some(enrollment)).unwrap();
-            days.insert(self.day, encode_moments(&moments));
+            let plan = &self.plans[&enrollment.experiment.0].clone();
+            let earlier = before.enrollment(enrollment.experiment);
+            let moved = earlier.filter(|e| e.stratum() != enrollment.stratum());
+            if let Some(earlier) = moved {
+                self.shift(plan, arm_of(earlier), Some(earlier), None);
+            }
+            let earlier = earlier.filter(|_| moved.is_none());
+            self.shift(plan, arm_of(enrollment), earlier, Some(enrollment));
         }
         self.units.insert(user, encode_unit(unit));
+    }
+
+    fn shift(&mut self, plan: &Plan, arm: Arm, before: Option<&Enrollment>, after: Option<&Enrollment>) {
+        let days = self.rows.entry(arm).or_default();
+        let mut moments = days.values().next_back().map(|b| decode_moments(b).unwrap()).unwrap_or_default();
+        moments.shift(plan, before, after).unwrap();
+        days.insert(self.day, encode_moments(&moments));
     }
 
     pub fn unit(&self, user: u8) -> Unit {
@@ -93,15 +105,15 @@ impl World {
     }
 
     pub fn arms(&self) -> impl Iterator<Item = Arm> + '_ {
-        self.rows.keys().copied()
+        self.rows.keys().cloned()
     }
 
-    pub fn rows(&self, arm: Arm) -> Vec<(Day, Moments)> {
-        self.rows.get(&arm).into_iter().flatten().map(|(day, b)| (*day, decode_moments(b).unwrap())).collect()
+    pub fn rows(&self, arm: &Arm) -> Vec<(Day, Moments)> {
+        self.rows.get(arm).into_iter().flatten().map(|(day, b)| (*day, decode_moments(b).unwrap())).collect()
     }
 
     /// The arm as known at the end of `day`: the last row up to then, else zero.
-    pub fn as_of(&self, arm: Arm, day: Day) -> Moments {
+    pub fn as_of(&self, arm: &Arm, day: Day) -> Moments {
         as_of(&self.rows(arm), day)
     }
 

@@ -115,6 +115,19 @@ pub enum Control<'a> {
     },
 }
 
+impl<'a> Control<'a> {
+    /// Whom it is about; `None` = an experiment.
+    pub fn user_id(&self) -> Option<&'a str> {
+        match self {
+            Control::Phase { .. } | Control::Stop { .. } | Control::Restart { .. } => None,
+            Control::Erase { user_id }
+            | Control::PrePeriod { user_id, .. }
+            | Control::Stratum { user_id, .. }
+            | Control::Exclusion { user_id, .. } => Some(user_id),
+        }
+    }
+}
+
 /// Why bytes are not a frame, or a frame cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {

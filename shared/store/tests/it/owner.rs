@@ -102,7 +102,7 @@ pub fn conversion<'a>(user: &str, key: &'a str, value: i64) -> NewConversion<'a>
 /// A user enrolled on `day`; `days` differ, states do.
 pub fn enrolled(experiment: &Experiment, day: Day) -> Unit {
     let enrollment = Enrollment::new(&experiment.plan(), 1, 0, Timestamp(5), day);
-    Unit { has_conversions: false, enrollments: vec![enrollment] }
+    Unit { enrollments: vec![enrollment], ..Unit::default() }
 }
 
 /// Sums with `users` enrolled and a product that needs all of its 256 bits.

@@ -5,7 +5,7 @@ SELECT p.partition, p.position, p.accepted - coalesce(c.redriven, 0), p.lost,
 FROM partitions p
 LEFT JOIN (
     SELECT partition,
-           sum(n) FILTER (WHERE name IN ('exposures', 'conversions')) AS recorded,
+           sum(n) FILTER (WHERE name IN ('exposures', 'conversions', 'pre_period', 'strata', 'exclusions', 'controls')) AS recorded,
            sum(n) FILTER (WHERE name = 'deduplicated') AS deduplicated,
            sum(n) FILTER (WHERE name = 'dead_lettered') AS dead_lettered,
            sum(n) FILTER (WHERE name = 'redriven') AS redriven,
