@@ -280,10 +280,10 @@ async fn what_cannot_be_redriven_says_so_and_stays() {
     let sale = encode(&frame("a", 0, conversion("ann", "purchase"))).unwrap();
     let mut damaged = sale.clone();
     *damaged.last_mut().unwrap() ^= 1;
-    let erase = frame("a", 0, Events::Controls(vec![Control::Erase { user_id: "ann" }]));
+    let stop = frame("a", 0, Events::Controls(vec![Control::Stop { at: Timestamp(0) }]));
     let mut cannot = Vec::new();
     let half = [sale.clone(), damaged.clone()].concat();
-    for payload in [b"garbage".to_vec(), damaged, half, encode(&erase).unwrap(), Vec::new()] {
+    for payload in [b"garbage".to_vec(), damaged, half, encode(&stop).unwrap(), Vec::new()] {
         cannot.push(letter(&rig, "", 0, "undecodable_frame", &payload).await);
     }
     let unkept = letter(&rig, "", 0, "refused", b"").await;

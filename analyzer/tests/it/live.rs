@@ -173,6 +173,7 @@ async fn ratios_caps_filters_and_head_counts_are_answered() {
         arm.heads.earlier_seen = 8;
         arm.heads.before = 9;
         arm.heads.after_window = 10;
+        arm.heads.after_exposure = 11;
         rig.moments(&e, 1, variation, DAY, &arm).await;
     }
     let answer = rig.ok("/api/v1/experiments/shop/live-stats").await;
@@ -180,6 +181,7 @@ async fn ratios_caps_filters_and_head_counts_are_answered() {
     assert_eq!(answer["arms"][1]["users"], 910);
     let quality = json!({
         "crossovers": 7, "earlier_exposure_seen": 8, "filtered": 4, "excluded": 6, "before_exposure": 9, "after_window": 10,
+        "after_exposure": 11,
     });
     assert_eq!(answer["arms"][0]["data_quality"], quality);
     let basket = &answer["metrics"][0];

@@ -76,7 +76,7 @@ async fn each_kind_has_its_effect_once(mut rig: Rig) {
             told(e.id, vec![exclusion("v", true)]),
         ],
     );
-    let (first, again) = (rig.entry(&[request.clone()]), rig.entry(&[request]));
+    let (first, again) = (rig.entry(std::slice::from_ref(&request)), rig.entry(&[request]));
     let applied = rig.apply(&[first]).await.unwrap();
     assert_eq!((applied.totals.recorded, applied.totals.deduplicated), (12, 0));
     let expected = [arm(-1, "", [1, 0, 1, 0]), arm(0, "DE", [2, 1, 1, 7]), arm(1, "FR", [1, 0, 1, 0])];
