@@ -58,13 +58,8 @@ impl Patient {
     async fn discharge(self) {
         let (simulation, outcome) = self.load.finish().await.unwrap();
         let (books, found) = run::faults(&self.system, &simulation, &outcome).await.unwrap();
-        assert_eq!(
-            found.iter().take(20).collect::<Vec<_>>(),
-            Vec::<&String>::new(),
-            "{} in {}",
-            found.len(),
-            books.total
-        );
+        println!("{} retries; {}", outcome.answers.retries, books.total);
+        assert_eq!(found.iter().take(20).collect::<Vec<_>>(), Vec::<&String>::new(), "{}", found.len());
         let wrong = run::wrong_answers(&self.system, &simulation, &outcome).await.unwrap();
         assert_eq!(wrong, Vec::<String>::new());
         self.system.stop().await.unwrap();
