@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Books, Location, Store};
-use testkit::{FaultProxy, Postgres, Process, Redis};
+use testkit::{FaultProxy, Postgres, Process, Redis, RedisCluster};
 
 /// Tenant `default`: events, ingest, read.
 pub const API_TOKEN: &str = "e2e-ingest-token-0123456789";
@@ -39,8 +39,9 @@ impl Default for Setup {
     }
 }
 
-/// Everything is stopped and removed when this is dropped: processes first, then the servers they use.
-pub struct System {
+/// Everything is stopped and removed when this is dropped: processes first, then the servers they use. The queue is in
+/// one Redis, or in a [`RedisCluster`].
+pub struct System<R = Redis> {
     pub gateway: Process,
     pub worker: Option<Process>,
     pub analyzer: Process,
@@ -56,7 +57,7 @@ pub struct System {
     pub setup: Setup,
     /// On the way of everybody, `store` and `queue` included, if set up so.
     pub proxies: Option<Proxies>,
-    pub redis: Redis,
+    pub redis: R,
     pub postgres: Postgres,
 }
 
@@ -81,20 +82,35 @@ impl System {
 
     /// The same with a queue of the caller's.
     pub async fn start_with(setup: Setup, redis: Redis) -> Result<System> {
+        let proxy = if setup.proxied { Some(FaultProxy::start(redis.addr()).await?) } else { None };
+        let redis_url = redis.url_at(proxy.as_ref().map_or(redis.addr(), FaultProxy::addr));
+        System::assemble(setup, redis, redis_url, proxy).await
+    }
+}
+
+impl System<RedisCluster> {
+    /// The same on a cluster, whose servers are reached directly.
+    pub async fn start_on(setup: Setup, cluster: RedisCluster) -> Result<Self> {
+        let url = cluster.url();
+        System::assemble(setup, cluster, url, None).await
+    }
+}
+
+impl<R> System<R> {
+    async fn assemble(
+        setup: Setup,
+        redis: R,
+        redis_url: String,
+        redis_proxy: Option<FaultProxy>,
+    ) -> Result<Self> {
         let postgres = Postgres::start_with(&setup.postgres).await?;
         let database = postgres.create_database().await?;
-        let proxies = match setup.proxied {
-            true => Some(Proxies {
-                redis: FaultProxy::start(redis.addr()).await?,
-                postgres: FaultProxy::start(postgres.addr()).await?,
-            }),
-            false => None,
+        let proxies = match redis_proxy {
+            Some(redis) => Some(Proxies { redis, postgres: FaultProxy::start(postgres.addr()).await? }),
+            None => None,
         };
-        let at = |direct: SocketAddr, of: fn(&Proxies) -> &FaultProxy| {
-            proxies.as_ref().map_or(direct, |proxies| of(proxies).addr())
-        };
-        let database_url = postgres.url_at(at(postgres.addr(), |p| &p.postgres), &database);
-        let redis_url = redis.url_at(at(redis.addr(), |p| &p.redis));
+        let database_at = proxies.as_ref().map_or(postgres.addr(), |proxies| proxies.postgres.addr());
+        let database_url = postgres.url_at(database_at, &database);
         let tier = |binary| tier(binary, &setup, &redis_url, &database_url);
         // The analyzer first: it fills the catalogue that the gateway reads.
         let mut analyzer = tier("analyzer")?;
@@ -185,7 +201,7 @@ pub(crate) fn free_addr() -> Result<SocketAddr> {
 }
 
 #[async_trait]
-impl Deployment for System {
+impl<R: Send + Sync> Deployment for System<R> {
     fn gateway_addr(&self) -> SocketAddr {
         self.gateway_addr
     }

@@ -32,7 +32,10 @@ impl RedisCluster {
     /// failover.
     pub async fn start_replicated(node_timeout: Duration) -> Result<Self> {
         let node_timeout = node_timeout.as_millis().to_string();
-        Self::form(true, &[("cluster-node-timeout", &node_timeout)]).await
+        // A replica that has been without its master for long takes over all the same.
+        let settings =
+            [("cluster-node-timeout", node_timeout.as_str()), ("cluster-replica-validity-factor", "0")];
+        Self::form(true, &settings).await
     }
 
     async fn form(replicated: bool, settings: &[(&str, &str)]) -> Result<Self> {
@@ -121,6 +124,27 @@ impl RedisCluster {
             let _ = server.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &target]).await;
         }
         Ok(())
+    }
+
+    /// From now on its replica gets nothing of what a master takes; both know each other as before.
+    pub async fn stop_replication(&self, master: &Redis) -> Result<()> {
+        master.command(&["ACL", "SETUSER", "default", "-psync", "-sync"]).await?;
+        master.command(&["CLIENT", "KILL", "TYPE", "replica"]).await?;
+        Ok(())
+    }
+
+    /// Kills a master and returns when its replica, or any other server, has its place.
+    pub async fn fail_over(&self, key: &str) -> Result<&Redis> {
+        let master = self.owner(key).await?.context("nobody has the key")?;
+        master.kill().await?;
+        let deadline = Instant::now() + FORM_LIMIT;
+        while self.owner(key).await?.is_none_or(|owner| owner.addr() == master.addr()) {
+            if Instant::now() > deadline {
+                bail!("no replica was promoted within {FORM_LIMIT:?}");
+            }
+            sleep(os::POLL_EVERY).await;
+        }
+        Ok(master)
     }
 
     /// Until each knows all the others by their ids, which it learns some time after their addresses.

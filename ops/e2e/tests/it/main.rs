@@ -8,6 +8,7 @@ mod abctl;
 mod bad_input;
 mod chaos;
 mod clients;
+mod cluster;
 mod dead_letters;
 mod faults;
 mod healing;

@@ -98,12 +98,7 @@ async fn what_replicas_confirmed_is_there_after_a_master_died() {
     let stop = CancellationToken::new();
     let sending = keep_sending(Arc::clone(&producer), stop.clone());
     acknowledged_more(&*producer, 20).await;
-    let master = cluster.owner(STREAM).await.unwrap().unwrap();
-    master.kill().await.unwrap();
-    eventually("the replica is promoted", || async {
-        cluster.owner(STREAM).await.unwrap().is_some_and(|owner| owner.addr() != master.addr())
-    })
-    .await;
+    let master = cluster.fail_over(STREAM).await.unwrap();
     // The promoted one has no replica until the dead one is back: nothing can be acknowledged before.
     master.restart().await.unwrap();
     acknowledged_more(&*producer, 20).await;
