@@ -6,7 +6,7 @@
 //! what became of events, [`dead_letters`] sends again what could not be applied; [`experiments`] creates and moves
 //! experiments, and [`catalogue`] tells the gateways.
 //!
-//! [`app`] says which path is whose; [`start`] refuses what cannot work, then serves until told to stop.
+//! [`routes`] says which path is whose; [`start`] refuses what cannot work, then serves until told to stop.
 
 mod accounting;
 mod answer;
@@ -23,9 +23,11 @@ pub mod known;
 pub mod live_stats;
 pub mod metric;
 mod part;
+mod routes;
 pub mod sample_ratio;
 mod start;
 pub mod stats;
+mod stream;
 pub mod timeseries;
 
 pub use part::Part;

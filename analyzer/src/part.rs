@@ -30,8 +30,9 @@ impl Part {
             .map_err(|error| BootError::failed("register metrics", error))?;
         complete(&catalogue, settings.lifecycle.startup_timeout).await?;
         let catalogue = Arc::new(catalogue);
-        let analyzer = Analyzer::new(store, catalogue.clone(), queue, settings.partitions()?)
-            .map_err(|error| BootError::failed("build the routes", error))?;
+        let analyzer =
+            Analyzer::new(store, catalogue.clone(), queue, settings.partitions()?, boot.shutdown.token())
+                .map_err(|error| BootError::failed("build the routes", error))?;
         let reconciler = tokio::spawn(catalogue.keep_reconciled(boot.shutdown.token()));
         Ok(Part { analyzer: Arc::new(analyzer), reconciler })
     }

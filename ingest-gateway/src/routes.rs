@@ -42,7 +42,7 @@ pub fn find(method: &Method, path: &str) -> Found<Handler> {
     let Some(route) = route(path) else { return Found::NotFound };
     match method {
         &Method::POST => Found::Route(route),
-        _ => Found::MethodNotAllowed("POST"),
+        _ => Found::MethodNotAllowed("POST".into()),
     }
 }
 

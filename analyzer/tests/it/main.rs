@@ -21,6 +21,7 @@ mod shown;
 mod small_counts;
 mod starting;
 mod stats_properties;
+mod stream;
 mod vectors;
 
 use proptest::test_runner::Config;

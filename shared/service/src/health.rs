@@ -105,7 +105,7 @@ impl Health {
         match (method, path) {
             (&Method::GET | &Method::HEAD, "/readyz" | "/ready") => self.ready().await,
             (&Method::GET | &Method::HEAD, _) => self.live(),
-            _ => Err(Problem::method_not_allowed("GET")),
+            _ => Err(Problem::method_not_allowed("GET".into())),
         }
     }
 

@@ -21,7 +21,7 @@ impl App for Internal {
             ("/metrics", &Method::GET) => {
                 Found::Route(Route { handler: (), class: "metrics", access: Access::Public })
             }
-            ("/metrics", _) => Found::MethodNotAllowed("GET"),
+            ("/metrics", _) => Found::MethodNotAllowed("GET".into()),
             _ => Found::NotFound,
         }
     }

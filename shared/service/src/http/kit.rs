@@ -2,14 +2,13 @@ use super::body::{BodyLimits, RequestBody};
 use super::ident::{RequestId, X_REQUEST_ID};
 use super::key::{self, KeyPlaces};
 use super::problem::allow_header;
+use super::response::Body;
 use super::stats::{HEALTH, HttpStats, PREFLIGHT, UNMATCHED};
 use super::{Access, App, CorsOrigins, Found, Networks, Problem, Request, Response, Route};
 use crate::auth::{Keys, Principal, Throttle};
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
@@ -103,7 +102,7 @@ impl Kit {
         peer: SocketAddr,
         overloaded: bool,
         request: hyper::Request<Incoming>,
-    ) -> hyper::Response<Full<Bytes>> {
+    ) -> hyper::Response<Body> {
         let started = Instant::now();
         let (head, incoming) = request.into_parts();
         let id = RequestId::of(&head.headers);
@@ -124,7 +123,7 @@ impl Kit {
                 let mut headers = HeaderMap::with_capacity(8);
                 let body = problem.render(&id, seen.sdk, &mut headers);
                 log_refusal(&problem, &id, seen.class);
-                (problem.status(), headers, Bytes::from(body))
+                (problem.status(), headers, Body::whole(body))
             }
         };
         if !preflight {
@@ -134,7 +133,7 @@ impl Kit {
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         self.stats.answered(seen.class, status, started.elapsed());
-        let mut response = hyper::Response::new(Full::new(body));
+        let mut response = hyper::Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
@@ -207,7 +206,7 @@ impl Kit {
         let allow = match app.find(&Method::OPTIONS, path) {
             _ if Health::is_path(path) => allow_header("GET"),
             Found::NotFound => return Err(nothing_here()),
-            Found::MethodNotAllowed(allow) => allow_header(allow),
+            Found::MethodNotAllowed(allow) => allow_header(&allow),
             Found::Route(_) => HeaderValue::from_static("OPTIONS"),
         };
         let mut response = Response::empty(StatusCode::NO_CONTENT).with(header::ALLOW, allow.clone());

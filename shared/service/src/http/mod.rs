@@ -37,6 +37,7 @@ pub use hyper::header;
 pub use hyper::{Method, StatusCode};
 
 use crate::auth::Scopes;
+use std::borrow::Cow;
 use std::future::Future;
 
 /// What a tier answers.
@@ -62,7 +63,7 @@ pub trait App: Send + Sync + 'static {
 pub enum Found<H> {
     Route(Route<H>),
     /// The path exists with these methods, as in an `Allow` header: `"GET, POST"`.
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(Cow<'static, str>),
     NotFound,
 }
 

@@ -21,7 +21,7 @@ struct Inner {
     retryable: bool,
     /// Seconds.
     retry_after: Option<u32>,
-    allow: Option<&'static str>,
+    allow: Option<Cow<'static, str>>,
     items: Option<ItemErrors>,
 }
 
@@ -67,7 +67,7 @@ impl Problem {
             .retryable(true)
     }
 
-    pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
+    pub(crate) fn method_not_allowed(allow: Cow<'static, str>) -> Self {
         let mut problem = Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
@@ -113,7 +113,7 @@ impl Problem {
         if let Some(seconds) = inner.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(allow) = inner.allow {
+        if let Some(allow) = &inner.allow {
             headers.insert(header::ALLOW, allow_header(allow));
         }
         if inner.status == StatusCode::UNAUTHORIZED {

@@ -1,15 +1,29 @@
 use super::Problem;
 use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Frame, SizeHint};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode, header};
 use serde::Serialize;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::sync::mpsc;
 
 /// An answer of a handler. The kit adds request id, caching and CORS headers.
 #[derive(Debug)]
 pub struct Response {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+    pub(super) body: Body,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub enum Body {
+    Whole(Full<Bytes>),
+    /// As it comes, until the sender is dropped. A client that reads slowly holds the sender up.
+    Stream(mpsc::Receiver<Bytes>),
 }
 
 impl Response {
@@ -23,13 +37,16 @@ impl Response {
     }
 
     pub fn bytes(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Self::empty(status)
-            .with(header::CONTENT_TYPE, HeaderValue::from_static(content_type))
-            .with_body(body.into())
+        Self::of(status, content_type, Body::whole(body))
+    }
+
+    /// A body that is still being made. Whoever sends must end when the process does.
+    pub fn stream(status: StatusCode, content_type: &'static str, body: mpsc::Receiver<Bytes>) -> Self {
+        Self::of(status, content_type, Body::Stream(body))
     }
 
     pub fn empty(status: StatusCode) -> Self {
-        Self { status, headers: HeaderMap::new(), body: Bytes::new() }
+        Self { status, headers: HeaderMap::new(), body: Body::whole(Bytes::new()) }
     }
 
     /// Sets a header.
@@ -42,8 +59,43 @@ impl Response {
         self.status
     }
 
-    fn with_body(mut self, body: Bytes) -> Self {
-        self.body = body;
-        self
+    fn of(status: StatusCode, content_type: &'static str, body: Body) -> Self {
+        let headers = HeaderMap::new();
+        Self { status, headers, body }.with(header::CONTENT_TYPE, HeaderValue::from_static(content_type))
+    }
+}
+
+impl Body {
+    pub fn whole(bytes: impl Into<Bytes>) -> Body {
+        Body::Whole(Full::new(bytes.into()))
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Body::Whole(full) => Pin::new(full).poll_frame(context),
+            Body::Stream(stream) => stream.poll_recv(context).map(|next| Some(Ok(Frame::data(next?)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Body::Whole(full) => full.is_end_stream(),
+            Body::Stream(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Whole(full) => full.size_hint(),
+            Body::Stream(_) => SizeHint::default(),
+        }
     }
 }

@@ -17,8 +17,8 @@ impl<const FIRST: bool> App for Page<FIRST> {
             true if *method == only => {
                 Found::Route(Route { handler: (), class: Self::classes()[0], access: Access::Public })
             }
-            true if FIRST => Found::MethodNotAllowed("POST"),
-            true => Found::MethodNotAllowed("GET"),
+            true if FIRST => Found::MethodNotAllowed("POST".into()),
+            true => Found::MethodNotAllowed("GET".into()),
             false => Found::NotFound,
         }
     }
@@ -33,9 +33,9 @@ fn a_path_is_found_in_the_app_that_knows_it_with_that_apps_methods() {
     let both = Both(Arc::new(Page::<true>), Arc::new(Page::<false>));
     assert_eq!(Both::<Page<true>, Page<false>>::classes(), ["first", "second"]);
     let found = |method, path| match both.find(&method, path) {
-        Found::Route(route) => route.class,
+        Found::Route(route) => route.class.into(),
         Found::MethodNotAllowed(allow) => allow,
-        Found::NotFound => "nowhere",
+        Found::NotFound => "nowhere".into(),
     };
     assert_eq!(found(Method::POST, "/first"), "first");
     assert_eq!(found(Method::GET, "/first"), "POST");

@@ -76,7 +76,7 @@ impl App for TestApp {
         };
         match method.as_str() == allow {
             true => Found::Route(Route { handler, class, access }),
-            false => Found::MethodNotAllowed(allow),
+            false => Found::MethodNotAllowed(allow.into()),
         }
     }
 
