@@ -47,11 +47,11 @@ impl Catalogue {
             projection,
             wake: Notify::new(),
             repaired: metrics.counter(
-                "ab_catalogue_repairs_total",
+                "abstream_catalogue_repairs_total",
                 "Reconciliations that found the catalogue different from the database.",
             )?,
             failed: metrics.counter(
-                "ab_catalogue_failures_total",
+                "abstream_catalogue_failures_total",
                 "Failed writes and reconciliations of the catalogue.",
             )?,
         })

@@ -4,7 +4,7 @@
 //! those rows up and [`stats`] turns the exact sums into effects, intervals and p-values; nothing reads raw rows, so
 //! an answer costs the same at a thousand events and at a billion. [`ingestion`], [`batches`] and [`accounting`] tell
 //! what became of events, [`dead_letters`] sends again what could not be applied; [`experiments`] creates and moves
-//! experiments, and [`catalogue`] tells the gateways.
+//! experiments, and [`catalogue`] tells the gateways; [`watch`] shows the books of the deployment as metrics.
 //!
 //! [`routes`] says which path is whose; [`start`] refuses what cannot work, then serves until told to stop.
 
@@ -29,6 +29,7 @@ mod start;
 pub mod stats;
 mod stream;
 pub mod timeseries;
+pub mod watch;
 
 pub use part::Part;
 pub use start::{run, serve};

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::app::Analyzer;
 use crate::catalogue::Catalogue;
+use crate::watch::Watch;
 
 /// What the writers of redriven events get to end in.
 const WRITERS_END: Duration = Duration::from_secs(2);
@@ -20,21 +21,26 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 pub struct Part {
     analyzer: Arc<Analyzer>,
     reconciler: JoinHandle<()>,
+    watch: JoinHandle<()>,
 }
 
 impl Part {
     /// Brings the catalogue up to date, and keeps it so until the boot's shutdown begins.
     pub async fn start(boot: &Boot, store: Arc<dyn Store>, queue: Arc<dyn Queue>) -> Result<Part, BootError> {
-        let settings = &boot.settings;
-        let catalogue = Catalogue::new(store.clone(), queue.projection(), &boot.metrics)
-            .map_err(|error| BootError::failed("register metrics", error))?;
+        let (settings, stop) = (&boot.settings, boot.shutdown.token());
+        let partitions = settings.partitions()?;
+        let unregistered = |error| BootError::failed("register metrics", error);
+        let catalogue = Catalogue::new(store.clone(), queue.projection(), &boot.metrics);
+        let catalogue = catalogue.map_err(unregistered)?;
+        let watch = Watch::new(store.clone(), queue.clone(), partitions, &boot.metrics);
+        let watch = watch.map_err(unregistered)?;
         complete(&catalogue, settings.lifecycle.startup_timeout).await?;
         let catalogue = Arc::new(catalogue);
-        let analyzer =
-            Analyzer::new(store, catalogue.clone(), queue, settings.partitions()?, boot.shutdown.token())
-                .map_err(|error| BootError::failed("build the routes", error))?;
-        let reconciler = tokio::spawn(catalogue.keep_reconciled(boot.shutdown.token()));
-        Ok(Part { analyzer: Arc::new(analyzer), reconciler })
+        let analyzer = Analyzer::new(store, catalogue.clone(), queue, partitions, stop.clone())
+            .map_err(|error| BootError::failed("build the routes", error))?;
+        let reconciler = tokio::spawn(catalogue.keep_reconciled(stop.clone()));
+        let watch = tokio::spawn(watch.run(stop));
+        Ok(Part { analyzer: Arc::new(analyzer), reconciler, watch })
     }
 
     pub fn app(&self) -> Arc<Analyzer> {
@@ -46,6 +52,7 @@ impl Part {
         if !self.analyzer.drain(Instant::now() + WRITERS_END).await {
             tracing::warn!("ended with events whose writing was not confirmed; their dead letters are kept");
         }
+        self.watch.await.map_err(|error| BootError::failed("watch books and experiments", error))?;
         self.reconciler.await.map_err(|error| BootError::failed("keep the catalogue reconciled", error))
     }
 }

@@ -126,6 +126,7 @@ impl Lane {
                 Ok(()) => return,
                 Err(error) => {
                     self.metrics.failed(error_label(&error));
+                    self.metrics.held(self.config.lane, std::iter::empty());
                     tracing::error!(%error, "applying failed; everything held is dropped and read again");
                 }
             }
@@ -194,7 +195,7 @@ impl Session<'_> {
                 break;
             }
         }
-        self.lane.metrics.held(self.held.values().map(|h| h.cache.units.size()));
+        self.lane.metrics.held(lane, self.held.values().map(|h| h.cache.units.size()));
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! The worker's metrics, and the progress its liveness is judged by.
 
 use crate::apply::Applied;
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGaugeVec};
 use service::metrics::Metrics;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -10,6 +10,8 @@ use tokio::time::Instant;
 /// With work at hand and nothing committed for this long, the worker is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 const IDLE: i64 = -1;
+/// Why a transaction is given up; shown from the start, so that a first failure is an increase.
+const CAUSES: [&str; 5] = ["moved", "silent", "transient", "data", "fatal"];
 
 pub struct WorkerMetrics {
     recorded: IntCounter,
@@ -25,8 +27,8 @@ pub struct WorkerMetrics {
     failures: IntCounterVec,
     seconds: Histogram,
     chunk: Histogram,
-    cached_units: IntGauge,
-    partitions: IntGauge,
+    cached_units: IntGaugeVec,
+    partitions: IntGaugeVec,
 }
 
 /// Whether a lane gets on with its work.
@@ -38,24 +40,31 @@ pub struct Progress {
 
 impl WorkerMetrics {
     pub fn new(m: &Metrics) -> Result<WorkerMetrics, prometheus::Error> {
-        let events = m.counter_vec("ab_applied_events_total", "Events applied, by their fate.", &["fate"])?;
+        let events =
+            m.counter_vec("abstream_applied_events_total", "Events applied, by their fate.", &["fate"])?;
         let fate = |name: &str| events.with_label_values(&[name]);
         let dead_by_reason = m.counter_vec(
-            "ab_dead_lettered_events_total",
+            "abstream_dead_lettered_events_total",
             "Events that could not be applied and were dead-lettered, by reason.",
             &["reason"],
         )?;
         let without_payload = m.counter(
-            "ab_dead_letters_without_payload_total",
+            "abstream_dead_letters_without_payload_total",
             "Dead letters kept without their payload, past the bound of their tenant.",
         )?;
         let discarded_by_reason = m.counter_vec(
-            "ab_discarded_events_total",
+            "abstream_discarded_events_total",
             "Events counted and not kept, by reason.",
             &["reason"],
         )?;
-        let failures =
-            m.counter_vec("ab_apply_failures_total", "Transactions given up and tried again.", &["cause"])?;
+        let failures = m.counter_vec(
+            "abstream_apply_failures_total",
+            "Transactions given up and tried again.",
+            &["cause"],
+        )?;
+        for cause in CAUSES {
+            failures.with_label_values(&[cause]);
+        }
         let seconds = vec![0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
         let sizes = vec![1.0, 10.0, 100.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0, 20000.0];
         Ok(WorkerMetrics {
@@ -67,13 +76,18 @@ impl WorkerMetrics {
             discarded: fate("discarded"),
             discarded_by_reason,
             lost: fate("lost"),
-            resent: m.counter("ab_resent_entries_total", "Entries written twice and skipped.")?,
-            anchors_lost: m.counter("ab_streams_replaced_total", "Times a stream was found replaced.")?,
+            resent: m.counter("abstream_resent_entries_total", "Entries written twice and skipped.")?,
+            anchors_lost: m
+                .counter("abstream_streams_replaced_total", "Times a stream was found replaced.")?,
             failures,
-            seconds: m.histogram("ab_apply_seconds", "Duration of an apply transaction.", seconds)?,
-            chunk: m.histogram("ab_apply_events", "Events per apply transaction.", sizes)?,
-            cached_units: m.gauge("ab_cached_units", "Units in the caches of one lane.")?,
-            partitions: m.gauge("ab_partitions_held", "Partitions held by one lane.")?,
+            seconds: m.histogram("abstream_apply_seconds", "Duration of an apply transaction.", seconds)?,
+            chunk: m.histogram("abstream_apply_events", "Events per apply transaction.", sizes)?,
+            cached_units: m.gauge_vec(
+                "abstream_cached_units",
+                "Units in the caches of a lane.",
+                &["lane"],
+            )?,
+            partitions: m.gauge_vec("abstream_partitions_held", "Partitions held by a lane.", &["lane"])?,
         })
     }
 
@@ -104,14 +118,16 @@ impl WorkerMetrics {
         self.anchors_lost.inc();
     }
 
-    pub fn held(&self, units: impl Iterator<Item = usize>) {
+    /// What a lane holds.
+    pub fn held(&self, lane: u16, units: impl Iterator<Item = usize>) {
         let (mut partitions, mut cached) = (0, 0);
         for n in units {
             partitions += 1;
             cached += i64::try_from(n).unwrap_or(i64::MAX);
         }
-        self.partitions.set(partitions);
-        self.cached_units.set(cached);
+        let lane = lane.to_string();
+        self.partitions.with_label_values(&[&lane]).set(partitions);
+        self.cached_units.with_label_values(&[&lane]).set(cached);
     }
 }
 

@@ -23,6 +23,7 @@ mod starting;
 mod stats_properties;
 mod stream;
 mod vectors;
+mod watch;
 
 use proptest::test_runner::Config;
 

@@ -60,7 +60,7 @@ async fn readiness_is_a_write_and_the_end_is_orderly() {
     assert_eq!(ready["status"], "ready");
     assert_eq!(ready["checks"][0]["name"], "database");
     let metrics = testkit::http::Client::at(rig.internal).get("/metrics").await.unwrap();
-    assert!(metrics.text().contains("ab_catalogue_failures_total 0"), "{}", metrics.text());
+    assert!(metrics.text().contains("abstream_catalogue_failures_total 0"), "{}", metrics.text());
     rig.boot.shutdown.begin();
     rig.serving.await.unwrap().unwrap();
     assert!(tokio::net::TcpStream::connect(rig.addr).await.is_err());

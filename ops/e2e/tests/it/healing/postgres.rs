@@ -4,7 +4,7 @@ use super::{LIMIT, Patient};
 use crate::support::eventually;
 use e2e::Setup;
 
-const FAILURES: &str = "ab_apply_failures_total";
+const FAILURES: &str = "abstream_apply_failures_total";
 
 /// Superuser's statements, one by one: some may not be in a transaction.
 async fn execute(patient: &Patient, statements: &[&str]) {
