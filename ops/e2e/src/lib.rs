@@ -15,4 +15,4 @@ pub mod system;
 pub use deployment::Deployment;
 pub use load::Load;
 pub use one_process::OneProcess;
-pub use system::{ADMIN_TOKEN, API_TOKEN, Setup, System};
+pub use system::{ADMIN_TOKEN, API_TOKEN, Setup, System, Tier};

@@ -67,7 +67,7 @@ pub struct Proxies {
 }
 
 /// One of the programs, which may not be ready yet.
-pub(crate) struct Tier {
+pub struct Tier {
     pub process: Process,
     pub addr: SocketAddr,
     pub internal: SocketAddr,
@@ -154,8 +154,13 @@ impl<R> System<R> {
 
     /// A worker beside those there are; returns while it starts.
     pub fn another_worker(&self) -> Result<(Process, SocketAddr)> {
-        let tier = tier("ingest-worker", &self.setup, &self.redis_url, &self.database_url)?;
-        Ok((tier.process, tier.addr))
+        let worker = self.another("ingest-worker")?;
+        Ok((worker.process, worker.addr))
+    }
+
+    /// A process of any tier beside those there are; returns while it starts.
+    pub fn another(&self, program: &str) -> Result<Tier> {
+        tier(program, &self.setup, &self.redis_url, &self.database_url)
     }
 
     /// An orderly end of all three tiers; an error when one does not end well.
@@ -191,7 +196,7 @@ pub(crate) fn tier(binary: &str, setup: &Setup, redis_url: &str, database_url: &
 }
 
 impl Tier {
-    async fn ready(&mut self) -> Result<()> {
+    pub async fn ready(&mut self) -> Result<()> {
         self.process.wait_ready(self.addr, "/readyz", READY).await
     }
 }

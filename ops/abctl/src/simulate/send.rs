@@ -113,7 +113,7 @@ async fn send(batch: &Batch, client: &mut Client, manner: &Manner) -> Result<Ans
     loop {
         let (last, asked) = match attempt(batch, client, manner.wait).await? {
             Attempt::Acknowledged(answers) => return Ok(Answers { retries, ..answers }),
-            Attempt::Unknown { last, asked } => (last, asked),
+            Attempt::Unknown { last, asked, .. } => (last, asked),
         };
         if Instant::now() >= deadline {
             return Err(SendError::Patience { key: batch.key.clone(), patience: manner.patience, last });
@@ -130,6 +130,8 @@ pub enum Attempt {
     Acknowledged(Answers),
     /// Accepted, in part or not at all: to be tried again, after so long if the gateway said so.
     Unknown {
+        /// None: no answer came.
+        status: Option<u16>,
         last: String,
         asked: Option<Duration>,
     },
@@ -146,14 +148,14 @@ pub async fn attempt(batch: &Batch, client: &mut Client, wait: Option<u32>) -> R
         }
         Ok(answer) if matches!(answer.status, 408 | 429 | 502 | 503 | 504) => {
             let last = format!("{} {}", answer.status, answer.text());
-            Ok(Attempt::Unknown { last, asked: answer.retry_after })
+            Ok(Attempt::Unknown { status: Some(answer.status), last, asked: answer.retry_after })
         }
         Ok(answer) => {
             let key = batch.key.clone();
             Err(SendError::Refused { key, status: answer.status, body: answer.text() })
         }
         Err(error @ (HttpError::Base(_) | HttpError::Request(_))) => Err(error.into()),
-        Err(error) => Ok(Attempt::Unknown { last: error.to_string(), asked: None }),
+        Err(error) => Ok(Attempt::Unknown { status: None, last: error.to_string(), asked: None }),
     }
 }
 

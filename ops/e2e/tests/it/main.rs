@@ -18,6 +18,7 @@ mod one_process;
 mod readme;
 mod receipts;
 mod reference;
+mod rolling;
 mod scaling;
 mod several_experiments;
 mod three_workers;
