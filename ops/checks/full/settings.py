@@ -1,0 +1,63 @@
+"""The programs themselves judge the settings that manifests give them."""
+
+import pathlib
+import subprocess
+import unittest
+
+import stand
+import tree
+
+SECRETS = {
+    "redis-url": "redis://redis.internal:6379/0",
+    "database-url": "postgres://abstream:secret@postgresql.internal/abstream",
+    "api-keys": "a-key-of-more-than-24-characters:default:ingest,events",
+}
+
+
+class Settings(unittest.TestCase):
+    def test_every_tier_takes_what_its_overlay_sets(self):
+        for overlay in tree.OVERLAYS:
+            for tier in tree.TIERS:
+                code, shown, said = self.check(overlay, tier, {})
+                self.assertEqual(code, 0, f"{overlay}: {tier}: {said}")
+                self.assertIn("AB_PARTITIONS=16 (environment)", shown)
+                self.assertNotIn("a-key-of-more-than-24-characters", shown)
+
+    def test_a_misspelt_one_is_refused(self):
+        code, _, said = self.check("prod", "ingest-gateway", {"AB_PARTITION": "16"})
+        self.assertEqual(code, 2)
+        self.assertIn("AB_PARTITION", said)
+
+    def test_production_refuses_a_key_that_is_too_short(self):
+        code, _, said = self.check("prod", "ingest-gateway", {}, "short:default:ingest")
+        self.assertEqual(code, 2)
+        self.assertIn("AB_API_KEYS", said)
+
+    def check(self, overlay, tier, more, keys=None):
+        docs = tree.overlay(overlay)
+        doc = tree.named(docs, "Deployment", tier)
+        environment = tree.environment(docs, doc) | more
+        here = stand.directory()
+        for item in tree.pod(doc)["spec"]["volumes"][0]["secret"]["items"]:
+            content = keys if keys and item["key"] == "api-keys" else SECRETS[item["key"]]
+            (here / item["path"]).write_text(content, encoding="utf-8")
+        for name, value in environment.items():
+            if name.endswith("_FILE"):
+                environment[name] = str(here / pathlib.PurePath(value).name)
+        done = subprocess.run([stand.program(tier), "--check-config"], env=environment, capture_output=True, text=True)
+        return done.returncode, done.stdout, done.stderr
+
+
+class Health(unittest.TestCase):
+    """What the images' health check runs."""
+
+    def test_a_tier_that_runs_is_healthy_and_one_that_does_not_is_not(self):
+        for tier in tree.TIERS:
+            port = stand.running().public(tier).rpartition(":")[2]
+            self.assertEqual(self.check(tier, port), 0)
+            self.assertEqual(self.check(tier, stand.free_port()), 1)
+
+    def check(self, tier, port):
+        places = stand.running().places
+        environment = {"AB_HOST": "0.0.0.0", "AB_PORT": str(port), "AB_REDIS_URL": places["redis_url"], "AB_DATABASE_URL": places["database_url"]}
+        return subprocess.run([stand.program(tier), "--check-health"], env=environment, capture_output=True).returncode
