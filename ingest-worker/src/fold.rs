@@ -11,7 +11,7 @@ use domain::fold::{self, Exposed, Fact, Seen};
 use domain::{Day, Enrollment, ExperimentId, Moments, Overflow, Partition, Unit, UnitId};
 use foldhash::{HashMap, HashMapExt};
 use store::MomentsKey;
-use store::apply::{Changes, HistoryOf, NewUnit, Outcome, Past};
+use store::apply::{Changes, HistoryOf, MomentsRow, NewUnit, Outcome, Past};
 
 /// Weights that never changed; changes of them begin further phases.
 const FIRST_PHASE: u16 = 0;
@@ -198,7 +198,13 @@ impl<'c, 'a> Folding<'c, 'a> {
         changes.new_units.sort_unstable_by_key(|u| u.id);
         changes.changed_units.sort_unstable_by_key(|u| u.0);
         let is_new = |key: &MomentsKey| !cache.moments.get(key).is_some_and(|k: &Kept| k.stored);
-        changes.moments = moments.iter().map(|(key, m)| (key.clone(), m, is_new(key))).collect();
+        let row = |(key, moments): (&MomentsKey, &'m Moments)| MomentsRow {
+            key: key.clone(),
+            day: self.day,
+            moments,
+            is_new: is_new(key),
+        };
+        changes.moments = moments.iter().map(row).collect();
         changes
     }
 

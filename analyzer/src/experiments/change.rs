@@ -22,7 +22,7 @@ pub async fn put(app: &Analyzer, mut request: Request, reference: &str) -> Resul
 pub async fn patch(app: &Analyzer, mut request: Request, reference: &str) -> Result<Response, Problem> {
     Parameters::of(&request, &[])?;
     let patch = body::patch(&mut request).await?;
-    change(app, &request, reference, |experiment| body::patched(&experiment.definition, &patch)).await
+    change(app, &request, reference, |experiment| body::patched(experiment.wanted(), &patch)).await
 }
 
 async fn change(
@@ -37,11 +37,11 @@ async fn change(
         let experiment = answer::experiment(&*app.store, request, reference).await?;
         precondition::holds(request, &experiment)?;
         let definition = wanted(&experiment)?;
-        if definition == experiment.definition {
+        if definition == *experiment.wanted() {
             return published(app, &experiment).await;
         }
         rules::allow(&experiment, &definition)?;
-        let detail = difference::between(&experiment.definition, &definition)?;
+        let detail = difference::between(experiment.wanted(), &definition)?;
         let change = Change { revision: experiment.revision, definition: &definition, detail: &detail };
         let changed = app.store.change_definition(&experiment.tenant, experiment.id, change, actor).await;
         match changed.map_err(storage)? {

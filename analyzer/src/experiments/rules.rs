@@ -15,7 +15,7 @@ use store::{Experiment, Status};
 
 /// 409 names what cannot change.
 pub fn allow(experiment: &Experiment, wanted: &Definition) -> Result<(), Problem> {
-    let current = &experiment.definition;
+    let current = experiment.wanted();
     if wanted.key != current.key {
         return refuse("key_fixed", "an experiment keeps its key for ever");
     }
@@ -29,7 +29,7 @@ pub fn allow(experiment: &Experiment, wanted: &Definition) -> Result<(), Problem
 }
 
 fn allow_started(experiment: &Experiment, wanted: &Definition) -> Result<(), Problem> {
-    let current = &experiment.definition;
+    let current = experiment.wanted();
     let keys = |d: &Definition| d.variations.iter().map(|v| v.key.clone()).collect::<Vec<_>>();
     if keys(wanted) != keys(current) {
         let detail = "variations cannot be added, removed or re-ordered once the experiment was started";

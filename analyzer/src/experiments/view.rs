@@ -15,8 +15,27 @@ pub struct View<'a> {
     created_at: String,
     started_at: Option<String>,
     stopped_at: Option<String>,
+    /// Sums of the definition shown are being built; answers are of the one before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rebuilding: Option<Rebuilding>,
     #[serde(flatten)]
     definition: &'a Definition,
+}
+
+/// How far a plan version is that is not served yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Rebuilding {
+    pub version: u32,
+    pub done_partitions: u16,
+    pub partitions: u16,
+}
+
+impl Rebuilding {
+    pub fn of(e: &Experiment) -> Option<Rebuilding> {
+        let next = e.rebuild.as_ref()?;
+        let (done_partitions, partitions) = (next.done_partitions, next.partitions);
+        Some(Rebuilding { version: next.version, done_partitions, partitions })
+    }
 }
 
 #[derive(Serialize)]
@@ -35,7 +54,8 @@ impl<'a> View<'a> {
             created_at: e.created_at.to_string(),
             started_at: e.started_at.map(|t| t.to_string()),
             stopped_at: e.stopped_at.map(|t| t.to_string()),
-            definition: &e.definition,
+            rebuilding: Rebuilding::of(e),
+            definition: e.wanted(),
         }
     }
 }

@@ -24,6 +24,9 @@ pub fn running(definition: Value) -> Experiment {
         created_at: DAY.start(),
         started_at: Some(DAY.start()),
         stopped_at: None,
+        rebuild: None,
+        plan_stop: None,
+        phases: Vec::new(),
     }
 }
 

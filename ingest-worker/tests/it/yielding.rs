@@ -5,11 +5,11 @@ use async_trait::async_trait;
 use domain::{Day, ExperimentId, Partition, Unit, UnitId};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use store::StoreError;
 use store::apply::{
     Advance, ApplyStore, Changes, HistoryOf, Known, NewConversion, Outcome, PartitionState, Past, Session,
     Taken,
 };
+use store::{Slice, StoreError};
 use tokio::task::yield_now;
 use uuid::Uuid;
 
@@ -98,6 +98,24 @@ impl ApplyStore for Yielding {
     async fn dead_letters_kept(&mut self, tenant: &str, limit: u64) -> Result<u64, StoreError> {
         yield_now().await;
         self.store.dead_letters_kept(tenant, limit).await
+    }
+
+    async fn slice(&mut self, first: UnitId, last: UnitId, limit: u32) -> Result<Slice, StoreError> {
+        yield_now().await;
+        self.store.slice(first, last, limit).await
+    }
+
+    async fn rebuilding(
+        &mut self,
+        partitions: &[Partition],
+    ) -> Result<Vec<(Partition, ExperimentId)>, StoreError> {
+        yield_now().await;
+        self.store.rebuilding(partitions).await
+    }
+
+    async fn serve_rebuilt(&mut self) -> Result<Vec<ExperimentId>, StoreError> {
+        yield_now().await;
+        self.store.serve_rebuilt().await
     }
 
     async fn write(&mut self, advance: &Advance, changes: &Changes<'_>) -> Result<(), StoreError> {

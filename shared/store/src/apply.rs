@@ -5,7 +5,7 @@
 //! written; the caller drops its cache. An error of `commit` may hide a commit: the position tells, because the next
 //! `begin` fails.
 
-use crate::{ArmRow, Experiment, MomentsKey, StoreError, WriterRow};
+use crate::{ArmRow, Experiment, MomentsKey, Slice, StoreError, WriterRow};
 use async_trait::async_trait;
 use domain::{BatchId, Day, Decimal, ExperimentId, Moments, Partition, Timestamp, Unit, UnitId};
 use uuid::Uuid;
@@ -93,6 +93,31 @@ pub struct Past {
 pub struct Known {
     pub experiments: Vec<Experiment>,
     pub moments: Vec<ArmRow>,
+    /// How far the partition is with the versions asked for.
+    pub rebuilds: Vec<RebuildRow>,
+    /// Every row of the versions it is not done with: what changed on each day.
+    pub days: Vec<ArmRow>,
+}
+
+/// How far a partition is with the sums of a plan version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RebuildRow {
+    pub experiment: ExperimentId,
+    pub version: u32,
+    /// Units up to here have sums of that version; `None` = no unit has.
+    pub cursor: Option<UnitId>,
+    /// All units have, and the rows are running totals.
+    pub done: bool,
+}
+
+/// A row of moments to be written.
+#[derive(Debug, Clone)]
+pub struct MomentsRow<'a> {
+    pub key: MomentsKey,
+    pub day: Day,
+    pub moments: &'a Moments,
+    /// The key has no row of any day.
+    pub is_new: bool,
 }
 
 /// Everything a transaction writes besides conversions.
@@ -101,8 +126,8 @@ pub struct Changes<'a> {
     pub new_units: Vec<NewUnit<'a>>,
     /// Encoded states of units that have a row.
     pub changed_units: Vec<(UnitId, Vec<u8>)>,
-    /// Cumulative sums, and whether the key has no row of any day.
-    pub moments: Vec<(MomentsKey, &'a Moments, bool)>,
+    pub moments: Vec<MomentsRow<'a>>,
+    pub rebuilds: Vec<RebuildRow>,
     pub counters: Vec<Count<'a>>,
     pub receipts: Vec<NewReceipt<'a>>,
     pub dead_letters: Vec<DeadLetter<'a>>,
@@ -205,6 +230,10 @@ pub trait ApplyStore: Send {
     /// Inside the transaction: how many dead letters of a tenant hold a payload. Counts no further than `limit`.
     async fn dead_letters_kept(&mut self, tenant: &str, limit: u64) -> Result<u64, StoreError>;
 
+    /// Inside the transaction: the first units of a range (both ends inclusive), at most `limit`, with all their
+    /// conversions.
+    async fn slice(&mut self, first: UnitId, last: UnitId, limit: u32) -> Result<Slice, StoreError>;
+
     /// Writes the rest.
     async fn write(&mut self, advance: &Advance, changes: &Changes<'_>) -> Result<(), StoreError>;
 
@@ -212,6 +241,15 @@ pub trait ApplyStore: Send {
 
     /// Gives the transaction up.
     async fn rollback(&mut self) -> Result<(), StoreError>;
+
+    /// Between transactions: what is not done of the versions asked for, of these partitions.
+    async fn rebuilding(
+        &mut self,
+        partitions: &[Partition],
+    ) -> Result<Vec<(Partition, ExperimentId)>, StoreError>;
+
+    /// Between transactions: serves the version asked for of every experiment that all partitions are done with.
+    async fn serve_rebuilt(&mut self) -> Result<Vec<ExperimentId>, StoreError>;
 
     /// Deletes at most `limit` receipts older than 24 hours; returns how many.
     async fn expire_receipts(&mut self, limit: i64) -> Result<u64, StoreError>;

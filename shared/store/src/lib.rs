@@ -17,6 +17,7 @@ mod numbers;
 mod port;
 pub mod postgres;
 pub mod sqlite;
+mod step;
 
 pub use books::{Accounts, Book, Books, RECORDED, Sent};
 pub use error::{ErrorKind, StoreError};

@@ -51,9 +51,34 @@ pub struct Experiment {
     pub created_at: Timestamp,
     pub started_at: Option<Timestamp>,
     pub stopped_at: Option<Timestamp>,
+    /// What was asked for last, while its sums are not there yet: `definition` and `plan_version` are what is served.
+    pub rebuild: Option<Box<Rebuild>>,
+    /// `stopped_at` as the sums served know it.
+    pub plan_stop: Option<Timestamp>,
+    /// Periods of constant weights, numbered from 0; none before the weights change for the first time.
+    pub phases: Vec<Phase>,
+}
+
+/// A plan version that is being built.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rebuild {
+    pub version: u32,
+    pub definition: Definition,
+    /// Partitions that have all of it, of so many.
+    pub done_partitions: u16,
+    pub partitions: u16,
+}
+
+/// A period in which users were assigned with the same weights.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Phase {
+    pub began_at: Timestamp,
+    /// One per variation.
+    pub weights: Vec<f64>,
 }
 
 impl Experiment {
+    /// Of the sums that are served.
     pub fn plan(&self) -> Plan {
         Plan::new(self.id, self.plan_version, &self.definition)
     }
@@ -62,6 +87,21 @@ impl Experiment {
     pub fn version_of(&self, definition: &Definition) -> u32 {
         let same = self.plan() == Plan::new(self.id, self.plan_version, definition);
         if same { self.plan_version } else { self.plan_version + 1 }
+    }
+
+    /// Of the sums that are being built.
+    pub fn next_plan(&self) -> Option<Plan> {
+        self.rebuild.as_ref().map(|next| Plan::new(self.id, next.version, &next.definition))
+    }
+
+    /// What was asked for last.
+    pub fn wanted(&self) -> &Definition {
+        self.rebuild.as_ref().map_or(&self.definition, |next| &next.definition)
+    }
+
+    /// The phase in which users enroll now.
+    pub fn phase(&self) -> u16 {
+        u16::try_from(self.phases.len().saturating_sub(1)).unwrap_or(u16::MAX)
     }
 }
 

@@ -64,14 +64,22 @@ pub trait Experiments: Send + Sync {
         actor: Actor<'_>,
     ) -> Result<Transition, StoreError>;
 
-    /// Replaces the definition of an experiment that nobody has changed since `change` was made of it. Another plan
-    /// is another plan version, which owners learn before they apply anything more. It has no sums yet: the caller
-    /// asks for one only while there can be none.
+    /// Replaces the definition of an experiment that nobody has changed since `change` was made of it. One that the
+    /// sums kept cannot answer is a new plan version, which the owners of the partitions build from the raw rows
+    /// while the old one is served. New weights begin a phase, if anybody is enrolled.
     async fn change_definition(
         &self,
         tenant: &str,
         id: ExperimentId,
         change: Change<'_>,
+        actor: Actor<'_>,
+    ) -> Result<Changed, StoreError>;
+
+    /// Builds all sums of an experiment anew, from the raw rows, while the old ones are served.
+    async fn rebuild_experiment(
+        &self,
+        tenant: &str,
+        id: ExperimentId,
         actor: Actor<'_>,
     ) -> Result<Changed, StoreError>;
 

@@ -4,13 +4,13 @@
 use super::members::PgMembers;
 use super::statements::Statements;
 use super::types::{PgDay, PgTime, unit_id, uuid};
-use super::{PgStore, changes, connect, parse_url, rows, view};
-use crate::StoreError;
+use super::{PgStore, changes, connect, parse_url, raw, rebuilds, rows, view};
 use crate::apply::{
     Advance, ApplyStore, Changes, Connect, HistoryOf, Known, Members, NewConversion, Outcome, PartitionState,
     Past, Session, Taken,
 };
 use crate::numbers::{narrow, to_sql_count};
+use crate::{Slice, StoreError};
 use async_trait::async_trait;
 use domain::codec::decode_unit;
 use domain::{Day, Decimal, ExperimentId, Partition, Unit, UnitId};
@@ -145,7 +145,8 @@ impl ApplyStore for PgApply {
         let sql = include_str!("sql/last_moments_of_partition.sql");
         let rows = self.client.query(sql, &[&ids, &sql_partition(partition)?]).await?;
         let moments = rows.iter().map(rows::arm).collect::<Result<Vec<_>, _>>()?;
-        Ok(Known { experiments, moments })
+        let (rebuilds, days) = rebuilds::of_partition(&self.client, &ids, sql_partition(partition)?).await?;
+        Ok(Known { experiments, moments, rebuilds, days })
     }
 
     async fn record(
@@ -198,6 +199,10 @@ impl ApplyStore for PgApply {
         narrow(row.get::<_, i64>(0), "dead letters")
     }
 
+    async fn slice(&mut self, first: UnitId, last: UnitId, limit: u32) -> Result<Slice, StoreError> {
+        raw::slice(&self.client, first, last, limit).await
+    }
+
     async fn write(&mut self, a: &Advance, changes: &Changes<'_>) -> Result<(), StoreError> {
         let partition = sql_partition(a.partition)?;
         if self.viewed.is_some() {
@@ -212,6 +217,18 @@ impl ApplyStore for PgApply {
 
     async fn rollback(&mut self) -> Result<(), StoreError> {
         Ok(self.client.batch_execute("ROLLBACK").await?)
+    }
+
+    async fn rebuilding(
+        &mut self,
+        partitions: &[Partition],
+    ) -> Result<Vec<(Partition, ExperimentId)>, StoreError> {
+        let partitions = partitions.iter().map(|p| sql_partition(*p)).collect::<Result<Vec<_>, _>>()?;
+        rebuilds::pending(&self.client, &partitions).await
+    }
+
+    async fn serve_rebuilt(&mut self) -> Result<Vec<ExperimentId>, StoreError> {
+        rebuilds::serve(&mut self.client).await
     }
 
     async fn expire_receipts(&mut self, limit: i64) -> Result<u64, StoreError> {

@@ -2,11 +2,11 @@
 
 use super::statements::Statements;
 use super::types::{PgDay, uuid};
-use crate::apply::{Changes, DeadLetter, NewUnit};
+use crate::apply::{Changes, DeadLetter, MomentsRow, NewUnit, RebuildRow};
 use crate::numbers::{narrow, to_sql_count};
 use crate::{MomentsKey, StoreError, WriterRow};
+use domain::UnitId;
 use domain::codec::encode_moments;
-use domain::{Moments, UnitId};
 use std::pin::pin;
 use tokio_postgres::Client;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
@@ -26,7 +26,8 @@ pub(super) async fn write(
     }
     tokio::try_join!(
         update_units(c, sql, &changes.changed_units),
-        write_moments(c, sql, &changes.moments, partition, day),
+        write_moments(c, sql, &changes.moments, partition),
+        write_rebuilds(c, &changes.rebuilds, partition),
         count(c, sql, changes, partition, day),
         write_receipts(c, changes),
         write_dead_letters(c, &changes.dead_letters, partition),
@@ -64,25 +65,34 @@ async fn update_units(c: &Client, sql: &Statements, units: &[(UnitId, Vec<u8>)])
 async fn write_moments(
     c: &Client,
     sql: &Statements,
-    rows: &[(MomentsKey, &Moments, bool)],
+    rows: &[MomentsRow<'_>],
     partition: i16,
-    day: PgDay,
 ) -> Result<(), StoreError> {
     if rows.is_empty() {
         return Ok(());
     }
-    let vectors: Vec<Vec<u8>> = rows.iter().map(|(_, m, _)| encode_moments(m)).collect();
-    let all = KeyColumns::of(rows.iter().map(|r| &r.0), partition)?;
-    let new = KeyColumns::of(rows.iter().filter(|r| r.2).map(|r| &r.0), partition)?;
+    let vectors: Vec<Vec<u8>> = rows.iter().map(|r| encode_moments(r.moments)).collect();
+    let days: Vec<PgDay> = rows.iter().map(|r| PgDay(r.day)).collect();
+    let all = KeyColumns::of(rows.iter().map(|r| &r.key), partition)?;
+    let new = KeyColumns::of(rows.iter().filter(|r| r.is_new).map(|r| &r.key), partition)?;
     let KeyColumns { experiment, plan_version, partition, variation, stratum, phase } = &all;
     let params: [&(dyn tokio_postgres::types::ToSql + Sync); 8] =
-        [experiment, plan_version, partition, variation, stratum, phase, &vectors, &day];
+        [experiment, plan_version, partition, variation, stratum, phase, &vectors, &days];
     c.execute(&sql.write_moments, &params).await?;
     if !new.experiment.is_empty() {
         let KeyColumns { experiment, plan_version, partition, variation, stratum, phase } = &new;
         let params: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
             [experiment, plan_version, partition, variation, stratum, phase];
         c.execute(&sql.write_moments_keys, &params).await?;
+    }
+    Ok(())
+}
+
+async fn write_rebuilds(c: &Client, rows: &[RebuildRow], partition: i16) -> Result<(), StoreError> {
+    for r in rows {
+        let version: i32 = narrow(r.version, "plan version")?;
+        let sql = include_str!("sql/rebuild/move.sql");
+        c.execute(sql, &[&r.experiment.0, &partition, &version, &r.cursor.map(uuid), &r.done]).await?;
     }
     Ok(())
 }

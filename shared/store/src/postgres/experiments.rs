@@ -1,6 +1,7 @@
 //! Experiments: created, listed, and moved through their statuses, each change audited in its transaction.
 
 use super::PgStore;
+use super::rebuilds::raise_epochs;
 use super::rows;
 use crate::{
     Actor, AuditEntry, Change, Changed, Created, Experiment, Experiments, Listing, Restored, Status,
@@ -93,23 +94,16 @@ impl Experiments for PgStore {
         change: Change<'_>,
         actor: Actor<'_>,
     ) -> Result<Changed, StoreError> {
-        let text = serde_json::to_string(change.definition)?;
-        let mut client = self.client().await?;
-        let t = client.transaction().await?;
-        let Some(current) = lock(&t, tenant, id).await? else { return Ok(Changed::NotFound) };
-        if current.revision != change.revision {
-            return Ok(Changed::Outrun);
-        }
-        let version = current.version_of(change.definition);
-        if version != current.plan_version {
-            raise_epochs(&t).await?;
-        }
-        let version = i32::try_from(version).map_err(|_| StoreError::Corrupt("plan version"))?;
-        let row = t.query_one(include_str!("sql/experiment_change.sql"), &[&id.0, &text, &version]).await?;
-        let changed = rows::experiment(&row)?.ok_or(StoreError::Corrupt("status"))?;
-        audit(&t, tenant, actor, "experiment.change", &id.to_string(), change.detail).await?;
-        t.commit().await?;
-        Ok(Changed::Done(Box::new(changed)))
+        self.change(tenant, id, Some(change), actor).await
+    }
+
+    async fn rebuild_experiment(
+        &self,
+        tenant: &str,
+        id: ExperimentId,
+        actor: Actor<'_>,
+    ) -> Result<Changed, StoreError> {
+        self.change(tenant, id, None, actor).await
     }
 
     async fn restore_experiment(
@@ -172,23 +166,20 @@ impl Experiments for PgStore {
         t.execute(include_str!("sql/experiment_status.sql"), &[&id.0, &"deleted"]).await?;
         t.execute("DELETE FROM moments WHERE experiment = $1", &[&id.0]).await?;
         t.execute("DELETE FROM moments_keys WHERE experiment = $1", &[&id.0]).await?;
+        t.execute("DELETE FROM rebuilds WHERE experiment = $1", &[&id.0]).await?;
         audit(&t, tenant, actor, "experiment.delete", &id.to_string(), "").await?;
         t.commit().await?;
         Ok(true)
     }
 }
 
-async fn lock(t: &Transaction<'_>, tenant: &str, id: ExperimentId) -> Result<Option<Experiment>, StoreError> {
+pub(super) async fn lock(
+    t: &Transaction<'_>,
+    tenant: &str,
+    id: ExperimentId,
+) -> Result<Option<Experiment>, StoreError> {
     let row = t.query_opt(include_str!("sql/experiment_lock.sql"), &[&tenant, &id.0]).await?;
     row.map_or(Ok(None), |r| rows::experiment(&r))
-}
-
-/// Owners cache what experiments there are and their plans: after this commit their next transaction fails and they
-/// look again. Taken in order, like every lock on more than one partition.
-async fn raise_epochs(t: &Transaction<'_>) -> Result<(), StoreError> {
-    t.query("SELECT partition FROM partitions ORDER BY partition FOR UPDATE", &[]).await?;
-    t.execute("UPDATE partitions SET epoch = epoch + 1", &[]).await?;
-    Ok(())
 }
 
 pub(super) async fn audit(

@@ -2,11 +2,13 @@
 
 use super::PgStore;
 use super::types::{PgDay, PgTime, unit_id, uuid};
-use crate::{ConversionRow, RawRows, StoreError, UnitRow};
+use crate::{ConversionRow, RawRows, Slice, StoreError, UnitRow};
 use async_trait::async_trait;
 use domain::codec::decode_unit;
 use domain::{BatchId, Decimal, ExperimentId, UnitId};
-use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row};
+use uuid::Uuid;
 
 #[async_trait]
 impl RawRows for PgStore {
@@ -29,6 +31,18 @@ impl RawRows for PgStore {
         let rows = client.query(&sql, &[&uuid(first), &uuid(last)]).await?;
         Ok(rows.iter().map(conversion).collect())
     }
+}
+
+/// The first units of a range and all their conversions, on a connection of the caller's.
+pub(super) async fn slice(c: &Client, first: UnitId, last: UnitId, limit: u32) -> Result<Slice, StoreError> {
+    let none: Option<Uuid> = None;
+    let params: [&(dyn ToSql + Sync); 4] = [&uuid(first), &uuid(last), &none, &i64::from(limit)];
+    let units = c.query(include_str!("sql/units.sql"), &params).await?;
+    let end = units.last().filter(|_| units.len() as u64 == u64::from(limit));
+    let end = end.map_or(last, |r| unit_id(r.get(0)));
+    let conversions = c.query(include_str!("sql/conversions.sql"), &[&uuid(first), &uuid(end)]).await?;
+    let units = units.iter().map(unit).collect::<Result<_, _>>()?;
+    Ok(Slice { units, conversions: conversions.iter().map(conversion).collect(), end })
 }
 
 /// A row of (unit, tenant, user_id, state).

@@ -1,6 +1,7 @@
 //! Rows of PostgreSQL as ours.
 
 use super::types::{PgDay, PgTime, unit_id};
+use crate::Rebuild;
 use crate::apply::Past;
 use crate::numbers::narrow;
 use crate::{ArmRow, AuditEntry, Experiment, Letter, MomentsKey, Status, StoreError, WriterRow};
@@ -58,6 +59,9 @@ pub fn experiment(row: &Row) -> Result<Option<Experiment>, StoreError> {
         created_at: row.get::<_, PgTime>(7).0,
         started_at: row.get::<_, Option<PgTime>>(8).map(|t| t.0),
         stopped_at: row.get::<_, Option<PgTime>>(9).map(|t| t.0),
+        rebuild: rebuild(row)?,
+        plan_stop: row.get::<_, Option<PgTime>>(12).map(|t| t.0),
+        phases: serde_json::from_str(row.get(13))?,
     }))
 }
 
@@ -89,4 +93,14 @@ pub fn audit_entry(row: &Row) -> AuditEntry {
         request_id: row.get(4),
         detail: row.get(5),
     }
+}
+
+fn rebuild(row: &Row) -> Result<Option<Box<Rebuild>>, StoreError> {
+    let Some(version) = row.get::<_, Option<i32>>(11) else { return Ok(None) };
+    Ok(Some(Box::new(Rebuild {
+        version: narrow(version, "plan version")?,
+        definition: serde_json::from_str(row.get(10))?,
+        done_partitions: narrow(row.get::<_, i64>(14), "partitions")?,
+        partitions: narrow(row.get::<_, i64>(15), "partitions")?,
+    })))
 }

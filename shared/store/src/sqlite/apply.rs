@@ -3,13 +3,13 @@
 
 use super::connections::{Lease, Writer, blocking};
 use super::text::Text;
-use super::{Holders, SqliteStore, changes, rows};
-use crate::StoreError;
+use super::{Holders, SqliteStore, changes, raw, rebuilds, rows};
 use crate::apply::{
     Advance, ApplyStore, Changes, Connect, HistoryOf, Known, Members, NewConversion, Outcome, PartitionState,
     Past, Session, Taken,
 };
 use crate::numbers::to_sql_count;
+use crate::{Slice, StoreError};
 use async_trait::async_trait;
 use domain::codec::decode_unit;
 use domain::{Day, Decimal, ExperimentId, Partition, Timestamp, Unit, UnitId};
@@ -155,6 +155,7 @@ impl ApplyStore for SqliteApply {
                     .experiments
                     .extend(rows::all(&mut find, &[&id.0], rows::experiment)?.into_iter().flatten());
                 known.moments.extend(rows::all(&mut last, &[&id.0, &partition.0], rows::arm)?);
+                rebuilds::learn(c, *id, partition, &mut known)?;
             }
             Ok(known)
         })
@@ -180,6 +181,10 @@ impl ApplyStore for SqliteApply {
         })
     }
 
+    async fn slice(&mut self, first: UnitId, last: UnitId, limit: u32) -> Result<Slice, StoreError> {
+        self.step(|c| raw::slice(c, first, last, limit))
+    }
+
     async fn write(&mut self, a: &Advance, changes: &Changes<'_>) -> Result<(), StoreError> {
         self.step(|c| changes::write(c, changes, a.partition, a.day))
     }
@@ -192,6 +197,17 @@ impl ApplyStore for SqliteApply {
     async fn rollback(&mut self) -> Result<(), StoreError> {
         self.open = None;
         Ok(())
+    }
+
+    async fn rebuilding(
+        &mut self,
+        partitions: &[Partition],
+    ) -> Result<Vec<(Partition, ExperimentId)>, StoreError> {
+        self.run(|c| rebuilds::pending(c, partitions)).await
+    }
+
+    async fn serve_rebuilt(&mut self) -> Result<Vec<ExperimentId>, StoreError> {
+        self.run(rebuilds::serve).await
     }
 
     async fn expire_receipts(&mut self, limit: i64) -> Result<u64, StoreError> {

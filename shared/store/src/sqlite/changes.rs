@@ -1,11 +1,11 @@
 //! The writing half of the apply transaction: units, moments, counters, receipts, dead letters, writers.
 
 use super::text::Text;
-use crate::apply::{Changes, Count, DeadLetter, NewReceipt, NewUnit};
+use crate::apply::{Changes, Count, DeadLetter, MomentsRow, NewReceipt, NewUnit, RebuildRow};
 use crate::numbers::to_sql_count;
 use crate::{MomentsKey, StoreError, WriterRow};
 use domain::codec::encode_moments;
-use domain::{Day, Moments, Partition, UnitId};
+use domain::{Day, Partition, UnitId};
 use rusqlite::Connection;
 use uuid::Uuid;
 
@@ -18,7 +18,8 @@ pub fn write(
 ) -> Result<(), StoreError> {
     insert_units(c, &changes.new_units)?;
     update_units(c, &changes.changed_units)?;
-    write_moments(c, &changes.moments, partition, day)?;
+    write_moments(c, &changes.moments, partition)?;
+    write_rebuilds(c, &changes.rebuilds, partition)?;
     count(c, &changes.counters, partition, day)?;
     write_receipts(c, &changes.receipts)?;
     write_dead_letters(c, &changes.dead_letters, partition)?;
@@ -48,22 +49,25 @@ fn update_units(c: &Connection, units: &[(UnitId, Vec<u8>)]) -> Result<(), Store
     Ok(())
 }
 
-fn write_moments(
-    c: &Connection,
-    rows: &[(MomentsKey, &Moments, bool)],
-    partition: Partition,
-    day: Day,
-) -> Result<(), StoreError> {
+fn write_moments(c: &Connection, rows: &[MomentsRow<'_>], partition: Partition) -> Result<(), StoreError> {
     let mut row = c.prepare_cached(include_str!("sql/write_moments.sql"))?;
     let mut key = c.prepare_cached(include_str!("sql/write_moments_key.sql"))?;
-    for (k, moments, new) in rows {
+    for MomentsRow { key: k, day, moments, is_new } in rows {
         let MomentsKey { experiment, plan_version, variation, stratum, phase, .. } = k;
         let place = (experiment.0, plan_version, partition.0, variation, stratum, phase);
-        if *new {
+        if *is_new {
             key.execute(place)?;
         }
         let (e, version, p, variation, stratum, phase) = place;
         row.execute((e, version, p, variation, stratum, phase, day.0, encode_moments(moments)))?;
+    }
+    Ok(())
+}
+
+fn write_rebuilds(c: &Connection, rows: &[RebuildRow], partition: Partition) -> Result<(), StoreError> {
+    let mut sql = c.prepare_cached(include_str!("sql/rebuild/move.sql"))?;
+    for r in rows {
+        sql.execute((r.experiment.0, partition.0, r.version, r.cursor.map(|u| u.0), r.done))?;
     }
     Ok(())
 }

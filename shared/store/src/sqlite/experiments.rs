@@ -1,7 +1,6 @@
 //! Experiments: created, listed, and moved through their statuses, each change audited in its transaction.
 
-use super::SqliteStore;
-use super::rows;
+use super::{SqliteStore, definitions, rows};
 use crate::{
     Actor, AuditEntry, Change, Changed, Created, Experiment, Experiments, Listing, Restored, Status,
     StoreError, Transition,
@@ -87,21 +86,16 @@ impl Experiments for SqliteStore {
         change: Change<'_>,
         actor: Actor<'_>,
     ) -> Result<Changed, StoreError> {
-        let text = serde_json::to_string(change.definition)?;
-        let replace = |c: &Connection| {
-            let Some(current) = find(c, tenant, id)? else { return Ok(Changed::NotFound) };
-            if current.revision != change.revision {
-                return Ok(Changed::Outrun);
-            }
-            let version = current.version_of(change.definition);
-            if version != current.plan_version {
-                raise_epochs(c)?;
-            }
-            let changed = one(c, include_str!("sql/experiment_change.sql"), &[&id.0, &text, &version])?;
-            audit(c, tenant, actor, "experiment.change", &id.to_string(), change.detail)?;
-            changed.map(|e| Changed::Done(Box::new(e))).ok_or(StoreError::Corrupt("status"))
-        };
-        self.writer()?.write(replace).await
+        self.writer()?.write(|c| definitions::change(c, tenant, id, Some(change), actor)).await
+    }
+
+    async fn rebuild_experiment(
+        &self,
+        tenant: &str,
+        id: ExperimentId,
+        actor: Actor<'_>,
+    ) -> Result<Changed, StoreError> {
+        self.writer()?.write(|c| definitions::change(c, tenant, id, None, actor)).await
     }
 
     async fn restore_experiment(
@@ -164,6 +158,7 @@ impl Experiments for SqliteStore {
             one(c, include_str!("sql/experiment_status.sql"), &[&id.0, &"deleted"])?;
             c.execute("DELETE FROM moments WHERE experiment = ?1", [id.0])?;
             c.execute("DELETE FROM moments_keys WHERE experiment = ?1", [id.0])?;
+            c.execute("DELETE FROM rebuilds WHERE experiment = ?1", [id.0])?;
             audit(c, tenant, actor, "experiment.delete", &id.to_string(), "")?;
             Ok(true)
         };
@@ -171,13 +166,13 @@ impl Experiments for SqliteStore {
     }
 }
 
-fn find(c: &Connection, tenant: &str, id: ExperimentId) -> Result<Option<Experiment>, StoreError> {
+pub(super) fn find(c: &Connection, tenant: &str, id: ExperimentId) -> Result<Option<Experiment>, StoreError> {
     one(c, include_str!("sql/experiment_of_tenant.sql"), &[&tenant, &id.0])
 }
 
 /// Owners cache what experiments there are and their plans: after this commit their next transaction fails and they
 /// look again.
-fn raise_epochs(c: &Connection) -> Result<(), StoreError> {
+pub(super) fn raise_epochs(c: &Connection) -> Result<(), StoreError> {
     c.execute("UPDATE partitions SET epoch = epoch + 1", [])?;
     Ok(())
 }

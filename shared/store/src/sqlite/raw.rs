@@ -2,9 +2,10 @@
 
 use super::SqliteStore;
 use super::rows;
-use crate::{ConversionRow, RawRows, StoreError, UnitRow};
+use crate::{ConversionRow, RawRows, Slice, StoreError, UnitRow};
 use async_trait::async_trait;
 use domain::UnitId;
+use rusqlite::Connection;
 
 #[async_trait]
 impl RawRows for SqliteStore {
@@ -31,4 +32,15 @@ impl RawRows for SqliteStore {
             })
             .await
     }
+}
+
+/// The first units of a range and all their conversions, on a connection of the caller's.
+pub fn slice(c: &Connection, first: UnitId, last: UnitId, limit: u32) -> Result<Slice, StoreError> {
+    let none: Option<[u8; 16]> = None;
+    let mut sql = c.prepare_cached(include_str!("sql/units.sql"))?;
+    let units = rows::all(&mut sql, &[&first.0, &last.0, &none, &limit], rows::unit)?;
+    let end = units.last().filter(|_| units.len() as u64 == u64::from(limit)).map_or(last, |u| u.id);
+    let mut sql = c.prepare_cached(include_str!("sql/conversions.sql"))?;
+    let conversions = rows::all(&mut sql, &[&first.0, &end.0], rows::conversion)?;
+    Ok(Slice { units, conversions, end })
 }

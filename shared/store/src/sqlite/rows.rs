@@ -3,8 +3,8 @@
 use crate::apply::Past;
 use crate::numbers::narrow;
 use crate::{
-    ArmRow, AuditEntry, ConversionRow, Experiment, Letter, MomentsKey, PartitionAccount, ReceiptPart, Status,
-    StoreError, UnitRow, WriterRow,
+    ArmRow, AuditEntry, ConversionRow, Experiment, Letter, MomentsKey, PartitionAccount, Rebuild,
+    ReceiptPart, Status, StoreError, UnitRow, WriterRow,
 };
 use domain::codec::{decode_moments, decode_unit};
 use domain::{BatchId, Day, Decimal, ExperimentId, Partition, Timestamp, UnitId};
@@ -109,7 +109,20 @@ pub fn experiment(row: &Row<'_>) -> Result<Option<Experiment>, StoreError> {
         created_at: time(row, 7)?,
         started_at: some_time(row, 8)?,
         stopped_at: some_time(row, 9)?,
+        rebuild: rebuild(row)?,
+        plan_stop: some_time(row, 12)?,
+        phases: serde_json::from_str(text(row, 13)?)?,
     }))
+}
+
+fn rebuild(row: &Row<'_>) -> Result<Option<Box<Rebuild>>, StoreError> {
+    let Some(version) = row.get::<_, Option<u32>>(11)? else { return Ok(None) };
+    Ok(Some(Box::new(Rebuild {
+        version,
+        definition: serde_json::from_str(text(row, 10)?)?,
+        done_partitions: number(row, 14, "partitions")?,
+        partitions: number(row, 15, "partitions")?,
+    })))
 }
 
 /// A row of (partition, position, accepted, lost, recorded, deduplicated, dead_lettered, discarded).

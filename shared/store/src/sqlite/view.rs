@@ -2,7 +2,7 @@
 //! view is closed.
 
 use super::connections::blocking;
-use super::{SqliteStore, rows};
+use super::{SqliteStore, raw, rows};
 use crate::{ArmRow, Experiment, Slice, StoreError, View, Views};
 use async_trait::async_trait;
 use domain::{ExperimentId, Partition, UnitId};
@@ -51,15 +51,7 @@ impl View for SqliteView {
 
     async fn slice(&mut self, first: UnitId, last: UnitId, limit: u32) -> Result<Option<Slice>, StoreError> {
         let c = &self.snapshot;
-        blocking(|| {
-            let none: Option<[u8; 16]> = None;
-            let mut sql = c.prepare_cached(include_str!("sql/units.sql"))?;
-            let units = rows::all(&mut sql, &[&first.0, &last.0, &none, &limit], rows::unit)?;
-            let end = units.last().filter(|_| units.len() as u64 == u64::from(limit)).map_or(last, |u| u.id);
-            let mut sql = c.prepare_cached(include_str!("sql/conversions.sql"))?;
-            let conversions = rows::all(&mut sql, &[&first.0, &end.0], rows::conversion)?;
-            Ok(Some(Slice { units, conversions, end }))
-        })
+        blocking(|| raw::slice(c, first, last, limit).map(Some))
     }
 
     async fn close(self: Box<Self>) -> Result<(), StoreError> {

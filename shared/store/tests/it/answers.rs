@@ -3,7 +3,7 @@
 use crate::db::{Db, TENANT};
 use crate::owner::{Owner, TODAY, key, moments};
 use domain::{Day, ExperimentId, Moments, Partition};
-use store::apply::{Changes, Count};
+use store::apply::{Changes, Count, MomentsRow};
 use store::{ArmRow, Counter, ErrorKind, Experiment, MomentsKey};
 
 on_both!(
@@ -24,7 +24,9 @@ fn row(key: &MomentsKey, day: Day, moments: &Moments) -> ArmRow {
 }
 
 async fn write(owner: &mut Owner, to: &str, day: Day, rows: &[(&MomentsKey, &Moments, bool)]) {
-    let moments = rows.iter().map(|(k, m, new)| ((*k).clone(), *m, *new)).collect();
+    let row =
+        |&(key, moments, is_new): &(&MomentsKey, _, _)| MomentsRow { key: key.clone(), day, moments, is_new };
+    let moments = rows.iter().map(row).collect();
     owner.write_on(day, to, &Changes { moments, ..Changes::default() }).await;
 }
 

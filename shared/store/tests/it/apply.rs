@@ -1,7 +1,7 @@
 //! The apply transaction: the position moves by compare-and-set, and all that is written with it or nothing.
 
 use crate::db::{Db, PARTITIONS, TENANT};
-use crate::owner::{Owner, TODAY, conversion, enrolled, key, moments, unit_of};
+use crate::owner::{Owner, TODAY, conversion, enrolled, key, moments, row, unit_of};
 use domain::codec::encode_unit;
 use domain::{Day, ExperimentId, Partition};
 use std::time::Duration;
@@ -103,7 +103,7 @@ async fn fill(owner: &mut Owner, db: &Db, step: usize) {
     let state = encode_unit(&enrolled(&e, TODAY));
     let changes = Changes {
         new_units: vec![NewUnit { id: unit_of("u"), tenant: TENANT, user_id: "u", state }],
-        moments: vec![(key(&e, owner.partition, 0, ""), &sums, true)],
+        moments: vec![row(key(&e, owner.partition, 0, ""), &sums)],
         counters: vec![Count { tenant: TENANT, experiment: e.id, variation: 0, name: "exposures", n: 1 }],
         receipts: vec![receipt()],
         dead_letters: vec![letter()],

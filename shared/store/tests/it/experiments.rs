@@ -1,7 +1,7 @@
 //! Experiments: created once, found, listed, moved through their statuses, deleted; each change audited.
 
 use crate::db::{ACTOR, Db, TENANT, definition, listing};
-use crate::owner::{Owner, TODAY, conversion, key, moments};
+use crate::owner::{Owner, TODAY, conversion, key, moments, row};
 use domain::ExperimentId;
 use store::apply::{Changes, Count};
 use store::{Actor, Created, ErrorKind, Experiment, Status, StoreError, Transition};
@@ -148,8 +148,8 @@ async fn a_deleted_experiment_keeps_its_key_and_its_conversions(db: Db) {
     let sums = moments(&one.plan(), 3);
     let changes = Changes {
         moments: vec![
-            (key(&one, owner.partition, 0, ""), &sums, true),
-            (key(&two, owner.partition, 0, ""), &sums, true),
+            row(key(&one, owner.partition, 0, ""), &sums),
+            row(key(&two, owner.partition, 0, ""), &sums),
         ],
         counters: vec![Count { tenant: TENANT, experiment: one.id, variation: 0, name: "exposures", n: 3 }],
         ..Changes::default()

@@ -15,6 +15,7 @@ mod experiments;
 mod files;
 mod model;
 mod moving;
+mod rebuilds;
 mod receipts;
 mod units;
 mod upkeep;

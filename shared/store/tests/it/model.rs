@@ -8,7 +8,9 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use store::apply::{Advance, Changes, Count, DeadLetter, HistoryOf, NewConversion, NewReceipt, NewUnit};
+use store::apply::{
+    Advance, Changes, Count, DeadLetter, HistoryOf, MomentsRow, NewConversion, NewReceipt, NewUnit,
+};
 use store::{Experiment, Status, WriterRow};
 use uuid::Uuid;
 
@@ -251,7 +253,12 @@ impl Player {
             changed_units: ids.iter().filter(|id| here(**id)).map(|id| (*id, state(*id))).collect(),
             moments: sums
                 .iter()
-                .map(|(k, m)| (k.clone(), m, !catalogue.moments.iter().any(|row| row.key == *k)))
+                .map(|(k, moments)| MomentsRow {
+                    key: k.clone(),
+                    day,
+                    moments,
+                    is_new: !catalogue.moments.iter().any(|row| row.key == *k),
+                })
                 .collect(),
             counters: t
                 .counters
@@ -264,6 +271,7 @@ impl Player {
                     n: *n,
                 })
                 .collect(),
+            rebuilds: Vec::new(),
             receipts: t.receipts.iter().map(|(batch, part)| receipt(*batch, *part, self.entries)).collect(),
             dead_letters: (0..t.letters).map(|n| letter(&to, n)).collect(),
             writers: t

@@ -4,7 +4,9 @@ use crate::db::{ACTOR, Backend, Db, TENANT, definition, nowhere};
 use crate::owner::{Owner, TODAY, conversion, enrolled, key, moments, unit_of};
 use domain::codec::encode_unit;
 use domain::{BatchId, Day, ExperimentId, Partition, Timestamp, Unit, UnitId};
-use store::apply::{Advance, Changes, Count, DeadLetter, HistoryOf, NewConversion, NewReceipt, NewUnit};
+use store::apply::{
+    Advance, Changes, Count, DeadLetter, HistoryOf, MomentsRow, NewConversion, NewReceipt, NewUnit,
+};
 use store::moving::{Stood, Table};
 use store::postgres::{Import, PgStore};
 use store::sqlite::SqliteStore;
@@ -39,7 +41,12 @@ async fn source() -> Db {
             let changes = Changes {
                 new_units: if new { users(partition, &enrolled(&one, day)) } else { Vec::new() },
                 moments: [(0, ""), (1, "gold")]
-                    .map(|(variation, stratum)| (key(&one, owner.partition, variation, stratum), &sums, new))
+                    .map(|(variation, stratum)| MomentsRow {
+                        key: key(&one, owner.partition, variation, stratum),
+                        day,
+                        moments: &sums,
+                        is_new: new,
+                    })
                     .into(),
                 counters: vec![
                     // The same key in both partitions.

@@ -6,7 +6,9 @@ use domain::plan::Feature;
 use domain::{
     BatchId, Day, Decimal, Enrollment, ExperimentId, Moments, Partition, Plan, Timestamp, Unit, UnitId,
 };
-use store::apply::{Advance, ApplyStore, Changes, HistoryOf, NewConversion, Outcome, PartitionState};
+use store::apply::{
+    Advance, ApplyStore, Changes, HistoryOf, MomentsRow, NewConversion, Outcome, PartitionState,
+};
 use store::{Experiment, MomentsKey, Store, StoreError};
 use uuid::Uuid;
 
@@ -125,4 +127,9 @@ pub fn key(experiment: &Experiment, partition: Partition, variation: i16, stratu
         stratum: stratum.into(),
         phase: 0,
     }
+}
+
+/// A row of today whose key has none of any day.
+pub fn row(key: MomentsKey, moments: &Moments) -> MomentsRow<'_> {
+    MomentsRow { key, day: TODAY, moments, is_new: true }
 }

@@ -1,7 +1,7 @@
 //! Views: a partition as it stood, read slice by slice while its owner goes on.
 
 use crate::db::{Backend, Db, TENANT};
-use crate::owner::{Owner, TODAY, conversion, enrolled, key, moments, unit_of};
+use crate::owner::{Owner, TODAY, conversion, enrolled, key, moments, row, unit_of};
 use domain::codec::encode_unit;
 use domain::{Day, ExperimentId, Partition, Unit, UnitId};
 use store::apply::{Changes, NewUnit};
@@ -56,7 +56,7 @@ async fn a_view_shows_what_was_there_when_it_was_opened(db: Db) {
     write(&mut owner, &db, "1-0", TODAY, &["u", "v"], false).await;
     owner.record("2-0", &[conversion("u", "before", 1)]).await;
     let sums = moments(&e.plan(), 2);
-    let before = vec![(key(&e, Partition(0), 0, ""), &sums, true)];
+    let before = vec![row(key(&e, Partition(0), 0, ""), &sums)];
     owner.write("3-0", &Changes { moments: before, ..Changes::default() }).await;
 
     let mut view = open(&db).await;
