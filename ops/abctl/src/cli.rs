@@ -6,6 +6,7 @@ use crate::demo::Demo;
 use crate::experiments::Experiments;
 use crate::migrate_store::MigrateStore;
 use crate::output;
+use crate::replay::Replay;
 use crate::results::Results;
 use crate::simulate::Simulate;
 use crate::up;
@@ -44,6 +45,7 @@ enum Command {
 #[derive(Subcommand)]
 enum Tool {
     Simulate(Simulate),
+    Replay(Replay),
     Accounting(Accounting),
     Verify(Verify),
     /// Create, list, show, start, stop and archive experiments.
@@ -132,6 +134,7 @@ fn run(command: &Tool, settings: &Settings, json: bool) -> Result<bool> {
     runtime.block_on(async {
         match command {
             Tool::Simulate(command) => command.run(settings, json).await,
+            Tool::Replay(command) => command.run(settings, json).await,
             Tool::Accounting(command) => command.run(settings, json).await,
             Tool::Verify(command) => command.run(settings, json).await,
             Tool::Experiments(command) => command.run(settings, json).await.map(|()| true),

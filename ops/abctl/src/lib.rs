@@ -1,6 +1,7 @@
 //! `abctl`, the command-line tool. Its part in the journey of one event: [`simulate`] sends it as an SDK would,
-//! [`accounting`] says in which column it ended, [`dead_letters`] what could not be applied, [`verify`] recomputes from
-//! the raw rows what it changed, and [`results`] shows what it added to an answer of one of the [`experiments`].
+//! or [`replay`] from a file, [`accounting`] says in which column it ended, [`dead_letters`] what could not be applied,
+//! [`verify`] recomputes from the raw rows what it changed, and [`results`] shows what it added to an answer of one of
+//! the [`experiments`].
 
 pub mod accounting;
 pub mod api;
@@ -11,6 +12,7 @@ pub mod demo;
 pub mod experiments;
 pub mod migrate_store;
 mod output;
+pub mod replay;
 pub mod results;
 pub mod simulate;
 pub mod table;

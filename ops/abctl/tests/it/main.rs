@@ -10,6 +10,7 @@ mod demo;
 mod deployment;
 mod help;
 mod pipeline;
+mod replay;
 mod results;
 mod simulate;
 mod up;

@@ -6,5 +6,5 @@ mod ending;
 mod first_start;
 mod keys;
 mod refusals;
-mod rig;
+pub mod rig;
 mod tools;

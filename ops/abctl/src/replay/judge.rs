@@ -1,0 +1,23 @@
+//! `--dry-run`: a row in the eyes of the gateway's own parser.
+
+use super::command::Kind;
+use super::row::Reject;
+use ingest_gateway::body::{self, Form, Shape};
+use ingest_gateway::codes::Code;
+
+/// Checks all that a gateway checks without knowing experiments and the time.
+pub fn row(kind: Kind, json: &str) -> Result<(), Reject> {
+    let shape = match kind {
+        Kind::Events => Shape::Events,
+        Kind::Exposures => Shape::Exposures,
+        Kind::Conversions => Shape::Conversions,
+        Kind::PrePeriod | Kind::Strata | Kind::Exclusions | Kind::Holdout => return Ok(()),
+    };
+    let reject = |code: Code, detail: &str| Reject::new(code.as_str(), detail);
+    let parsed =
+        body::parse(json.as_bytes(), shape, Form::NdJson, 1).map_err(|r| reject(r.code, &r.detail))?;
+    match parsed.faults.first() {
+        Some((_, fault)) => Err(reject(fault.code, &fault.detail)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,6 @@
+//! `abctl replay` against a running `abctl up`.
+
+mod files;
+mod kills;
+mod rejects;
+mod rig;
