@@ -13,6 +13,7 @@ fn help_is_as_reviewed() {
         ("experiments_start", vec!["experiments", "start", "--help"]),
         ("demo", vec!["demo", "--help"]),
         ("migrate_store", vec!["migrate-store", "--help"]),
+        ("replay", vec!["replay", "--help"]),
         ("results", vec!["results", "--help"]),
         ("dead_letters", vec!["dead-letters", "--help"]),
         ("dead_letters_list", vec!["dead-letters", "list", "--help"]),
