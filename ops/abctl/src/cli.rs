@@ -30,6 +30,7 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
+#[allow(clippy::large_enum_variant)] // one, on the stack of main
 enum Command {
     /// Run everything in one process: gateway, worker and analyzer on one port, with nothing else installed.
     ///

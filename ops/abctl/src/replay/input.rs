@@ -79,6 +79,8 @@ impl Input {
         let file = File::open(path).with_context(|| self.name.clone())?;
         let packed = BufReader::with_capacity(BUFFER, file);
         let unpacked: Box<dyn Read + Send> = match path.extension().and_then(|e| e.to_str()) {
+            // Files are appended to and concatenated; their size is nobody's promise.
+            #[allow(clippy::disallowed_types)]
             Some("gz") => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
             Some("zst") => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)?;

@@ -226,7 +226,7 @@ impl Lane {
                 let last = format!("{} from {}", answer.status, client.authority());
                 Ok(Outcome::Unknown { last, asked: answer.retry_after })
             }
-            _ => refused(&answer, rows).map_or_else(|| Err(foreign()), |outcome| outcome),
+            _ => refused(&answer, rows).unwrap_or_else(|| Err(foreign())),
         }
     }
 }

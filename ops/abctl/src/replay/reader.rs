@@ -10,7 +10,8 @@ use super::{lines, ndjson};
 use anyhow::{Context, Result};
 use csv::ByteRecord;
 use domain::Timestamp;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use foldhash::fast::FixedState;
+use std::hash::BuildHasher;
 use std::io::BufRead;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -298,10 +299,8 @@ impl Progress<'_> {
     }
 
     fn wait(&mut self, user_id: &str, entry: Entry) -> Result<(), Abandoned> {
-        let mut hash = DefaultHasher::new();
-        user_id.hash(&mut hash);
         let lanes = self.waiting.len() as u64;
-        let lane = usize::try_from(hash.finish() % lanes).unwrap_or_default();
+        let lane = usize::try_from(FixedState::default().hash_one(user_id) % lanes).unwrap_or_default();
         if self.waiting[lane].bytes + entry.json.len() > BATCH_BYTES {
             self.hand_out(lane)?;
         }
