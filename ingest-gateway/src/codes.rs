@@ -54,6 +54,11 @@ codes! {
     UnknownEventType = "unknown_event_type", 422, "`type` is neither exposure nor conversion.";
     InvalidUserId = "invalid_user_id", 422, "`user_id` is not 1 to 200 characters without control characters.";
     InvalidMetric = "invalid_metric", 422, "`metric` is not 1 to 100 characters without control characters.";
+    InvalidCovariateName = "invalid_covariate_name", 422,
+        "`covariate_name` is not 1 to 100 characters without control characters.";
+    InvalidStratum = "invalid_stratum", 422, "`stratum` is not 1 to 100 characters without control characters.";
+    InvalidExclusionReason = "invalid_exclusion_reason", 422,
+        "`exclusion_reason` is not 1 to 100 characters without control characters.";
     InvalidIdempotencyKey = "invalid_idempotency_key", 422,
         "`idempotency_key` is not 1 to 200 characters without control characters and not beginning with @.";
     AmbiguousVariation = "ambiguous_variation", 422, "Both `variation` and `variation_index` are given.";

@@ -1,11 +1,12 @@
 //! From accepted items to frames: one per partition, events grouped by experiment and kind.
 //!
 //! Within a group the order of the request is kept. Between an exposure and a conversion of one user it does not
-//! matter (the fold gives the same answer either way), so groups may stand in any order.
+//! matter (the fold gives the same answer either way), and what is told of users comes in requests of its own, so groups
+//! may stand in any order.
 
 use domain::event::{Conversion, Exposure, Key};
 use domain::{BatchId, ExperimentId, Partition};
-use queue::frame::{self, Events, Frame, FrameError, Group, Receipt};
+use queue::frame::{self, Control, Events, Frame, FrameError, Group, Receipt};
 use queue::producer::Outgoing;
 
 use crate::body::{Item, What};
@@ -18,15 +19,27 @@ pub struct Slot {
     /// [`ExperimentId::NONE`] = the tenant.
     pub experiment: ExperimentId,
     pub after_stop: bool,
-    /// Of an exposure; `None` = a conversion. Not part of a group's identity.
-    pub variation: Option<i16>,
+    pub kind: Kind,
     /// Index into the accepted items.
     pub position: u32,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Conversion,
+    /// In this variation, which is not part of a group's identity.
+    Exposure(i16),
+    Control,
+}
+
 impl Slot {
-    fn group(&self) -> (Partition, ExperimentId, bool, bool) {
-        (self.partition, self.experiment, self.after_stop, self.variation.is_some())
+    fn group(&self) -> (Partition, ExperimentId, bool, u8) {
+        let kind = match self.kind {
+            Kind::Conversion => 0,
+            Kind::Exposure(_) => 1,
+            Kind::Control => 2,
+        };
+        (self.partition, self.experiment, self.after_stop, kind)
     }
 }
 
@@ -79,21 +92,36 @@ pub fn encode(
 
 fn group<'a>(slots: &[Slot], items: &'a [Item<'_>]) -> Group<'a> {
     let pairs = || slots.iter().map(|slot| (slot, &items[slot.position as usize]));
-    let exposures = slots[0].variation.is_some();
-    let events = if exposures {
-        Events::Exposures(pairs().map(|(slot, item)| exposure(slot, item)).collect())
-    } else {
-        Events::Conversions(pairs().filter_map(|(_, item)| conversion(item)).collect())
+    let events = match slots[0].kind {
+        Kind::Conversion => Events::Conversions(pairs().filter_map(|(_, item)| conversion(item)).collect()),
+        Kind::Exposure(_) => {
+            Events::Exposures(pairs().filter_map(|(slot, item)| exposure(slot, item)).collect())
+        }
+        Kind::Control => Events::Controls(pairs().filter_map(|(_, item)| control(item)).collect()),
     };
     Group { experiment: slots[0].experiment, after_stop: slots[0].after_stop, events }
 }
 
-fn exposure<'a>(slot: &Slot, item: &'a Item<'_>) -> Exposure<'a> {
-    Exposure {
-        user_id: &item.user_id,
-        variation: slot.variation.unwrap_or_default(),
-        occurred_given: item.occurred_given,
-        key: item.key.as_deref(),
+fn exposure<'a>(slot: &Slot, item: &'a Item<'_>) -> Option<Exposure<'a>> {
+    let Kind::Exposure(variation) = slot.kind else { return None };
+    let (occurred_given, key) = (item.occurred_given, item.key.as_deref());
+    Some(Exposure { user_id: &item.user_id, variation, occurred_given, key })
+}
+
+fn control<'a>(item: &'a Item<'_>) -> Option<Control<'a>> {
+    let (user_id, occurred_given) = (item.user_id.as_ref(), item.occurred_given);
+    match &item.what {
+        What::Exposure(_) | What::Conversion { .. } => None,
+        What::PrePeriod { covariate, value, .. } => Some(Control::PrePeriod {
+            user_id,
+            covariate: covariate.as_deref(),
+            value: *value,
+            occurred_given,
+        }),
+        What::Stratum(stratum) => Some(Control::Stratum { user_id, stratum, occurred_given }),
+        What::Exclusion { reason, excluded } => {
+            Some(Control::Exclusion { user_id, reason: reason.as_deref(), excluded: *excluded })
+        }
     }
 }
 

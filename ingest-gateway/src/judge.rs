@@ -10,7 +10,7 @@ use queue::catalogue::Entry;
 use crate::body::{Fault, Item, Variation, What};
 use crate::clock::Clock;
 use crate::codes::Code;
-use crate::frames::Slot;
+use crate::frames::{Kind, Slot};
 
 /// The experiments a request's items may refer to, looked up beforehand.
 pub enum Targets<'a> {
@@ -52,20 +52,21 @@ impl Judge<'_> {
         if let Some(given) = item.occurred_given {
             self.clock.check(given)?;
         }
-        let variation = match (&item.what, entry) {
-            (What::Exposure(variation), Some(entry)) => Some(exposure(variation, entry)?),
-            // The body's shapes leave no exposure without an experiment.
-            (What::Exposure(_), None) => return Err(unknown_experiment()),
+        let kind = match (&item.what, entry) {
+            (What::Exposure(variation), Some(entry)) => Kind::Exposure(exposure(variation, entry)?),
             (What::Conversion { metric, .. }, entry) => {
                 self.check_metric(metric, entry)?;
-                None
+                Kind::Conversion
             }
+            (What::PrePeriod { .. } | What::Stratum(_) | What::Exclusion { .. }, Some(_)) => Kind::Control,
+            // The body's shapes leave none of the others without an experiment.
+            (_, None) => return Err(unknown_experiment()),
         };
         Ok(Slot {
             partition: UnitId::of(self.tenant, &item.user_id).partition(self.partitions),
             experiment: entry.map_or(ExperimentId::NONE, |entry| entry.id),
             after_stop: entry.is_some_and(|entry| entry.status == "stopped"),
-            variation,
+            kind,
             position,
         })
     }
@@ -108,6 +109,7 @@ pub fn check_open(entry: &Entry, exposures: bool) -> Result<(), (Code, &'static 
 fn exposure(variation: &Variation<'_>, entry: &Entry) -> Result<i16, Fault> {
     let keyed = |key: &str| entry.variations.iter().position(|known| known == key);
     let (field, index) = match variation {
+        Variation::Holdout => return Ok(HOLDOUT),
         Variation::Index(index) => ("variation_index", usize::try_from(*index).ok()),
         Variation::Key(key) => ("variation", keyed(key)),
         Variation::Named(name) => {
@@ -126,6 +128,9 @@ fn exposure(variation: &Variation<'_>, entry: &Entry) -> Result<i16, Fault> {
         .and_then(|index| i16::try_from(index).ok())
         .ok_or_else(|| Fault::field(Code::UnknownVariation, field, "the experiment has no such variation"))
 }
+
+/// In place of a variation: kept out of every arm.
+const HOLDOUT: i16 = -1;
 
 fn unknown_experiment() -> Fault {
     Fault::field(Code::UnknownExperiment, "experiment", "there is no such experiment")

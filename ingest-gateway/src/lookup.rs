@@ -31,8 +31,7 @@ impl<'g> Lookup<'g> {
         let Some(entry) = self.experiment(name).await? else {
             return Err(Refusal::new(Code::UnknownExperiment, "there is no such experiment"));
         };
-        check_open(&entry, route.shape == Shape::Exposures)
-            .map_err(|(code, detail)| Refusal::new(code, detail))?;
+        check_open(&entry, route.shape.enrolls()).map_err(|(code, detail)| Refusal::new(code, detail))?;
         Ok(Some(entry))
     }
 
@@ -58,7 +57,7 @@ impl<'g> Lookup<'g> {
     pub async fn used_metrics<'a>(self, items: &'a [Item<'_>]) -> Result<HashSet<&'a str>, Refusal> {
         let metrics = items.iter().filter_map(|item| match &item.what {
             What::Conversion { metric, .. } if item.experiment.is_none() => Some(metric.as_ref()),
-            What::Conversion { .. } | What::Exposure(_) => None,
+            _ => None,
         });
         let is_used = |metric| async move {
             self.catalogue.uses_metric(self.tenant, metric).await.map_err(|error| unavailable(&error))

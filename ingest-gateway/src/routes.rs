@@ -31,6 +31,10 @@ pub const CLASSES: &[&str] = &{
         "conversions",
         "experiment_exposures",
         "experiment_conversions",
+        "experiment_pre_period",
+        "experiment_strata",
+        "experiment_exclusions",
+        "experiment_holdout",
         "cloudevents",
         segment,
         posthog,
@@ -48,7 +52,15 @@ pub fn find(method: &Method, path: &str) -> Found<Handler> {
 
 fn route(path: &str) -> Option<Route<Handler>> {
     if let Some((events, class)) = events(path) {
-        let access = Access::Key { any_of: Scopes::EVENTS.union(Scopes::INGEST), beacon: true };
+        // What is told of users, and who is kept out, comes from servers.
+        let access = match events.shape {
+            Shape::Events | Shape::Exposures | Shape::Conversions => {
+                Access::Key { any_of: Scopes::EVENTS.union(Scopes::INGEST), beacon: true }
+            }
+            Shape::PrePeriod | Shape::Strata | Shape::Exclusions | Shape::Holdout => {
+                Access::Key { any_of: Scopes::INGEST, beacon: false }
+            }
+        };
         return Some(Route { handler: Handler::Events(events), class, access });
     }
     let sdk = Sdk::at(path)?;
@@ -70,6 +82,10 @@ fn events(path: &str) -> Option<(Events, &'static str)> {
     let (shape, class) = match list {
         "exposures" => (Shape::Exposures, "experiment_exposures"),
         "conversions" => (Shape::Conversions, "experiment_conversions"),
+        "pre-period" => (Shape::PrePeriod, "experiment_pre_period"),
+        "strata" => (Shape::Strata, "experiment_strata"),
+        "exclusions" => (Shape::Exclusions, "experiment_exclusions"),
+        "holdout" => (Shape::Holdout, "experiment_holdout"),
         _ => return None,
     };
     let events = Events { experiment: Some(experiment.to_owned()), ..top(shape) };

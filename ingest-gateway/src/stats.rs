@@ -12,6 +12,9 @@ use crate::codes::Code;
 pub struct Stats {
     pub exposures: IntCounter,
     pub conversions: IntCounter,
+    pub pre_period: IntCounter,
+    pub strata: IntCounter,
+    pub exclusions: IntCounter,
     pub keyless: IntCounter,
     pub rounded: IntCounter,
     pub clock_corrected: IntCounter,
@@ -37,6 +40,9 @@ impl Stats {
         Ok(Stats {
             exposures: accepted.with_label_values(&["exposure"]),
             conversions: accepted.with_label_values(&["conversion"]),
+            pre_period: accepted.with_label_values(&["pre_period"]),
+            strata: accepted.with_label_values(&["stratum"]),
+            exclusions: accepted.with_label_values(&["exclusion"]),
             keyless: counter("abstream_ingest_keyless_total", "Conversions accepted without a key")?,
             rounded: counter(
                 "abstream_ingest_values_rounded_total",

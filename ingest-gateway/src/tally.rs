@@ -8,6 +8,10 @@ use crate::stats::Stats;
 pub struct Tally {
     pub events: usize,
     exposures: u64,
+    conversions: u64,
+    pre_period: u64,
+    strata: u64,
+    exclusions: u64,
     pub keyless: u32,
     rounded: u64,
     shifted: u64,
@@ -21,9 +25,16 @@ impl Tally {
             match &item.what {
                 What::Exposure(_) => tally.exposures += 1,
                 What::Conversion { rounded, .. } => {
+                    tally.conversions += 1;
                     tally.keyless += u32::from(item.key.is_none());
                     tally.rounded += u64::from(*rounded);
                 }
+                What::PrePeriod { rounded, .. } => {
+                    tally.pre_period += 1;
+                    tally.rounded += u64::from(*rounded);
+                }
+                What::Stratum(_) => tally.strata += 1,
+                What::Exclusion { .. } => tally.exclusions += 1,
             }
             tally.shifted += u64::from(clock.shift != 0 && item.occurred_given.is_some());
         }
@@ -32,7 +43,10 @@ impl Tally {
 
     pub fn count(&self, stats: &Stats) {
         stats.exposures.inc_by(self.exposures);
-        stats.conversions.inc_by((self.events as u64).saturating_sub(self.exposures));
+        stats.conversions.inc_by(self.conversions);
+        stats.pre_period.inc_by(self.pre_period);
+        stats.strata.inc_by(self.strata);
+        stats.exclusions.inc_by(self.exclusions);
         stats.keyless.inc_by(self.keyless.into());
         stats.rounded.inc_by(self.rounded);
         stats.clock_corrected.inc_by(self.shifted);

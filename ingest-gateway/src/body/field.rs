@@ -45,6 +45,14 @@ impl<'a> Raw<'a> {
         Ok(self.json.parse().unwrap_or(i64::MAX))
     }
 
+    pub fn boolean(self) -> Result<bool, Fault> {
+        match self.json {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(self.wrong_type("true or false")),
+        }
+    }
+
     /// A string, or an integer taken as its text: how an experiment is named.
     pub fn text_or_integer(self) -> Result<Cow<'a, str>, Fault> {
         if self.json.starts_with('"') {

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use domain::event::{check_key, check_metric, check_user_id};
+use domain::event::{TextError, check_key, check_metric, check_user_id};
 use domain::{Decimal, Timestamp};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -42,12 +42,25 @@ pub enum What<'a> {
         value: Decimal,
         rounded: bool,
     },
+    /// Without a name it is the primary metric's own.
+    PrePeriod {
+        covariate: Option<Cow<'a, str>>,
+        value: Decimal,
+        rounded: bool,
+    },
+    Stratum(Cow<'a, str>),
+    Exclusion {
+        reason: Option<Cow<'a, str>>,
+        excluded: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Variation<'a> {
     Index(i64),
     Key(Cow<'a, str>),
+    /// None of them.
+    Holdout,
     /// As SDKs that are not ours have it: a key, or else an index in decimal.
     Named(Cow<'a, str>),
     /// What a feature flag answered.
@@ -63,12 +76,16 @@ enum Field {
     VariationIndex,
     Metric,
     Value,
+    CovariateName,
+    Stratum,
+    Reason,
+    Excluded,
     Key,
     OccurredAt,
     Properties,
 }
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 14] = [
     "type",
     "user_id",
     "experiment",
@@ -76,6 +93,10 @@ const NAMES: [&str; 10] = [
     "variation_index",
     "metric",
     "value",
+    "covariate_name",
+    "stratum",
+    "exclusion_reason",
+    "excluded",
     "idempotency_key",
     "occurred_at",
     "properties",
@@ -91,6 +112,10 @@ impl Field {
             "variation_index" => Field::VariationIndex,
             "metric" => Field::Metric,
             "value" => Field::Value,
+            "covariate_name" => Field::CovariateName,
+            "stratum" => Field::Stratum,
+            "exclusion_reason" => Field::Reason,
+            "excluded" => Field::Excluded,
             "idempotency_key" => Field::Key,
             "occurred_at" => Field::OccurredAt,
             "properties" => Field::Properties,
@@ -98,9 +123,15 @@ impl Field {
         };
         let known = match field {
             Field::Type | Field::Experiment => shape == Shape::Events,
-            Field::Variation | Field::VariationIndex => shape != Shape::Conversions,
-            Field::Metric | Field::Value => shape != Shape::Exposures,
-            Field::UserId | Field::Key | Field::OccurredAt | Field::Properties => true,
+            Field::Variation | Field::VariationIndex => matches!(shape, Shape::Events | Shape::Exposures),
+            Field::Metric => matches!(shape, Shape::Events | Shape::Conversions),
+            Field::Value => matches!(shape, Shape::Events | Shape::Conversions | Shape::PrePeriod),
+            Field::CovariateName => shape == Shape::PrePeriod,
+            Field::Stratum => shape == Shape::Strata,
+            Field::Reason | Field::Excluded => shape == Shape::Exclusions,
+            Field::Key => matches!(shape, Shape::Events | Shape::Exposures | Shape::Conversions),
+            Field::OccurredAt => !matches!(shape, Shape::Exclusions | Shape::Holdout),
+            Field::UserId | Field::Properties => true,
         };
         known.then_some(field)
     }
@@ -132,27 +163,39 @@ impl<'a> Fields<'a> {
     }
 
     fn read(&self, shape: Shape, index: u32) -> Result<Item<'a>, Fault> {
-        let exposure = match shape {
-            Shape::Exposures => true,
-            Shape::Conversions => false,
-            Shape::Events => self.is_exposure()?,
-        };
+        let exposure = shape == Shape::Events && self.is_exposure()?;
         let user_id = self.required(Field::UserId)?.checked(Code::InvalidUserId, check_user_id)?;
-        let what = if exposure { self.exposure()? } else { self.conversion()? };
+        let what = match shape {
+            Shape::Events if exposure => self.exposure()?,
+            Shape::Exposures => self.exposure()?,
+            Shape::Events | Shape::Conversions => self.conversion()?,
+            Shape::PrePeriod => self.pre_period()?,
+            Shape::Strata => {
+                What::Stratum(self.required(Field::Stratum)?.checked(Code::InvalidStratum, check_metric)?)
+            }
+            Shape::Exclusions => self.exclusion()?,
+            Shape::Holdout => What::Exposure(Variation::Holdout),
+        };
         let experiment = match self.get(Field::Experiment) {
             Some(raw) => Some(raw.text_or_integer()?),
-            None if exposure && shape == Shape::Events => Some(self.required(Field::Experiment)?.text()?),
+            None if exposure => Some(self.required(Field::Experiment)?.text()?),
             None => None,
         };
-        let key = match self.get(Field::Key) {
-            Some(raw) => Some(raw.checked(Code::InvalidIdempotencyKey, check_key)?),
-            None => None,
-        };
+        let key = self.optional(Field::Key, Code::InvalidIdempotencyKey, check_key)?;
         let occurred_given = self.get(Field::OccurredAt).map(Raw::instant).transpose()?;
         if let Some(raw) = self.get(Field::Properties) {
             raw.object(PROPERTIES_MAX)?;
         }
         Ok(Item { index, user_id, experiment, key, occurred_given, what })
+    }
+
+    fn optional(
+        &self,
+        field: Field,
+        code: Code,
+        check: fn(&str) -> Result<(), TextError>,
+    ) -> Result<Option<Cow<'a, str>>, Fault> {
+        self.get(field).map(|raw| raw.checked(code, check)).transpose()
     }
 
     fn is_exposure(&self) -> Result<bool, Fault> {
@@ -197,6 +240,19 @@ impl<'a> Fields<'a> {
             None => (Decimal::ONE, false),
         };
         Ok(What::Conversion { metric, value, rounded })
+    }
+
+    fn pre_period(&self) -> Result<What<'a>, Fault> {
+        let covariate = self.optional(Field::CovariateName, Code::InvalidCovariateName, check_metric)?;
+        let raw = self.given(Field::Value).map_or_else(|| self.required(Field::Value), Ok)?;
+        let parsed = raw.decimal()?;
+        Ok(What::PrePeriod { covariate, value: parsed.value, rounded: parsed.rounded })
+    }
+
+    fn exclusion(&self) -> Result<What<'a>, Fault> {
+        let reason = self.optional(Field::Reason, Code::InvalidExclusionReason, check_metric)?;
+        let excluded = self.get(Field::Excluded).map(Raw::boolean).transpose()?.unwrap_or(true);
+        Ok(What::Exclusion { reason, excluded })
     }
 }
 

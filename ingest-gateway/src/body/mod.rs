@@ -27,15 +27,29 @@ pub enum Shape {
     Events,
     Exposures,
     Conversions,
+    PrePeriod,
+    Strata,
+    Exclusions,
+    /// Exposures to no variation: the users kept out of every arm.
+    Holdout,
 }
 
 impl Shape {
+    /// Whether its items enroll users, which an experiment that was never started refuses.
+    pub fn enrolls(self) -> bool {
+        matches!(self, Shape::Exposures | Shape::Holdout)
+    }
+
     /// Name of the list in a JSON body, and of the route in batch ids.
     pub fn list(self) -> &'static str {
         match self {
             Shape::Events => "events",
             Shape::Exposures => "exposures",
             Shape::Conversions => "conversions",
+            Shape::PrePeriod => "pre_period_values",
+            Shape::Strata => "strata",
+            Shape::Exclusions => "exclusions",
+            Shape::Holdout => "holdout",
         }
     }
 }

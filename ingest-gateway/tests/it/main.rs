@@ -13,5 +13,6 @@ mod sdk_decoding;
 mod sdk_properties;
 mod settling;
 mod starting;
+mod telling;
 mod unavailable;
 mod waiting;

@@ -8,7 +8,7 @@ use domain::event::{Conversion, Exposure, Key};
 use domain::{BatchId, ExperimentId, Partition, Timestamp, UnitId};
 use queue::Queue;
 use queue::catalogue::{Entry, Reconciled};
-use queue::frame::{Events, split};
+use queue::frame::{Control, Events, split};
 use queue::reader::{EntryId, Read};
 use queue::redis::RedisQueue;
 use service::boot::{Boot, BootError, Listeners};
@@ -166,7 +166,7 @@ fn events_of(partition: Partition, payload: &[u8]) -> Vec<Seen> {
             let lines: Vec<(String, String)> = match &group.events {
                 Events::Exposures(events) => events.iter().map(exposure).collect(),
                 Events::Conversions(events) => events.iter().map(conversion).collect(),
-                Events::Controls(_) => panic!("gateways write no controls"),
+                Events::Controls(events) => events.iter().map(control).collect(),
             };
             seen.extend(lines.into_iter().map(|(user, what)| {
                 let at = UnitId::of(frame.tenant, &user).partition(PARTITIONS);
@@ -213,6 +213,22 @@ fn conversion(event: &Conversion<'_>) -> (String, String) {
         what += &format!(" at {at}");
     }
     (event.user_id.to_owned(), what)
+}
+
+fn control(event: &Control<'_>) -> (String, String) {
+    let user = event.user_id().expect("gateways write of users only");
+    let at = |given: &Option<Timestamp>| given.map(|at| format!(" at {at}")).unwrap_or_default();
+    let what = match event {
+        Control::PrePeriod { covariate, value, occurred_given, .. } => {
+            format!("had {} {value}{}", covariate.unwrap_or("-"), at(occurred_given))
+        }
+        Control::Stratum { stratum, occurred_given, .. } => format!("is in {stratum}{}", at(occurred_given)),
+        Control::Exclusion { reason, excluded, .. } => {
+            format!("excluded {excluded} {}", reason.unwrap_or("-"))
+        }
+        other => panic!("gateways do not write {other:?}"),
+    };
+    (user.to_owned(), what)
 }
 
 /// `error_code` of a problem document, after checking what every one of them holds.

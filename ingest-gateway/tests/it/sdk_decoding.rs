@@ -39,6 +39,7 @@ fn line(item: &Item<'_>) -> String {
             format!("{} saw {variation} of {}", item.user_id, item.experiment.as_deref().unwrap())
         }
         What::Conversion { metric, value, .. } => format!("{} did {metric} {value}", item.user_id),
+        other => panic!("no SDK sends {other:?}"),
     };
     if let Some(key) = &item.key {
         line += &format!(" key {key}");
