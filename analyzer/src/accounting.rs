@@ -2,7 +2,7 @@
 //!
 //! A tenant sees its own events per experiment, its tenant conversions on a line of their own. An operator also sees
 //! every partition, where the columns add up to what was received: the queue is shared, so what is in flight or lost
-//! belongs to a partition, not to a tenant.
+//! belongs to a partition, not to a tenant. Each loss is named: which writer's entries are gone, and when that showed.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 use service::auth::Scopes;
 use service::http::{Problem, Request, Response};
 use service::logs::causes;
-use store::{Book, Books, Counter, RECORDED};
+use store::{Book, Books, Counter, Loss, RECORDED};
 
 use crate::answer::{Parameters, storage, tagged};
 use crate::app::Analyzer;
@@ -27,6 +27,9 @@ struct Accounting {
     /// All partitions.
     #[serde(skip_serializing_if = "Option::is_none")]
     books: Option<Book>,
+    /// The latest, the newest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    losses: Option<Vec<Loss>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -60,10 +63,17 @@ pub async fn get(app: &Analyzer, request: &Request) -> Result<Response, Problem>
     let counters = app.store.counters(&request.principal().tenant, None, None).await.map_err(storage)?;
     let operator = request.principal().can(Scopes::OPERATOR);
     let books = if operator { Some(books(app).await?) } else { None };
-    let total = books.as_ref().map(|b| b.total);
-    let partitions = books.map(|b| b.partitions.into_iter().map(PartitionBook::of).collect());
+    let (total, partitions, losses) = match books {
+        Some(Books { total, partitions, losses }) => {
+            (Some(total), Some(partitions.into_iter().map(PartitionBook::of).collect()), Some(losses))
+        }
+        None => (None, None, None),
+    };
     let experiments = counters.chunk_by(|a, b| a.experiment == b.experiment).map(Line::of).collect();
-    tagged(request, &Accounting { experiments, total: Fates::of(&counters), partitions, books: total })
+    tagged(
+        request,
+        &Accounting { experiments, total: Fates::of(&counters), partitions, books: total, losses },
+    )
 }
 
 async fn books(app: &Analyzer) -> Result<Books, Problem> {

@@ -15,7 +15,7 @@ use foldhash::{HashMap, HashMapExt};
 use queue::reader::{Entry, EntryId};
 use queue::receipts::ReceiptMessage;
 use std::collections::BTreeMap;
-use store::apply::{Advance, ApplyStore, Past};
+use store::apply::{Advance, ApplyStore, NewLoss, Past};
 use store::{ErrorKind, StoreError, WriterRow};
 
 /// What a committed transaction did.
@@ -138,7 +138,9 @@ pub(crate) async fn restart(
     if (&state.position, state.epoch) != (&cache.position, cache.epoch) {
         return Err(ApplyError::Moved(cache.partition));
     }
+    let replaced = cache.replaced;
     *cache = PartitionCache::new(cache.partition, state);
+    cache.replaced = replaced;
     Ok(())
 }
 
@@ -212,6 +214,7 @@ impl<'t, 'a> Trial<'t, 'a> {
         changes.receipts = tally.receipts(chunk);
         let letters;
         (changes.dead_letters, letters) = letters::bounded(store, &mut tally, max_letters).await?;
+        changes.losses = losses(cache.replaced, chunk, last);
         changes.writers = chunk.writers.values().copied().collect();
         changes.forgotten = cache.silent_writers(last.ms);
         changes.forgotten.retain(|w| !chunk.writers.contains_key(w));
@@ -220,6 +223,13 @@ impl<'t, 'a> Trial<'t, 'a> {
         drop(changes);
         Ok(Ok(Written { advance, folding, moments, tally, letters, forgotten }))
     }
+}
+
+/// That the stream was replaced is told before what that has cost.
+fn losses(replaced: bool, chunk: &Chunk<'_>, last: EntryId) -> Vec<NewLoss> {
+    let entry = last.to_string();
+    let replacement = NewLoss { writer: None, first: 0, last: 0, events: 0, entry, why: "stream_replaced" };
+    replaced.then_some(replacement).into_iter().chain(chunk.losses.iter().cloned()).collect()
 }
 
 impl<'a> Written<'_, 'a> {
@@ -232,6 +242,7 @@ impl<'a> Written<'_, 'a> {
         }
         let position = crate::source::position(&advance.to);
         cache.position = advance.to;
+        cache.replaced = false;
         cache.epoch += i64::from(advance.rewinds);
         cache.day = advance.day;
         cache.writers.retain(|id, _| !forgotten.contains(id));

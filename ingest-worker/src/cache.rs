@@ -20,6 +20,8 @@ pub struct PartitionCache {
     pub partition: Partition,
     pub epoch: i64,
     pub position: String,
+    /// The stream read from now on is another than that of `position`; not yet in the books.
+    pub replaced: bool,
     pub day: Day,
     pub writers: Writers,
     pub units: UnitCache,
@@ -46,6 +48,7 @@ impl PartitionCache {
             partition,
             epoch: state.epoch,
             position: state.position,
+            replaced: false,
             day: state.day,
             writers: state.writers.into_iter().map(|w| (w.writer, w)).collect(),
             units: UnitCache::default(),

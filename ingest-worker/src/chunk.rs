@@ -8,6 +8,7 @@ use queue::frame::{self, BadFrame, Events, Frame, Group};
 use queue::numbering::{Judgement, Since, Stamp, judge};
 use queue::reader::Entry;
 use store::WriterRow;
+use store::apply::NewLoss;
 use uuid::Uuid;
 
 /// The last entry applied of every writer of a partition.
@@ -24,6 +25,8 @@ pub struct Chunk<'a> {
     /// Events of the entries, by their writers' totals; those of entries that never arrived included.
     pub accepted: u64,
     pub lost: u64,
+    /// What is gone, one by one; their events are `lost`.
+    pub losses: Vec<NewLoss>,
     /// Entries that were written twice and are skipped.
     pub resent: u64,
     /// Frames are not taken apart.
@@ -119,6 +122,7 @@ impl<'a> Chunk<'a> {
         let found = self.read_frames(entry, since);
         self.accepted += since.accepted(found);
         self.lost += since.lost(found);
+        self.losses.extend(loss(entry, last, since, found));
         let row = WriterRow {
             writer: entry.writer,
             number: entry.number,
@@ -237,6 +241,18 @@ impl<'a> Chunk<'a> {
         let frame = self.frame(event);
         event.kind.occurred_given().map_or(frame.received_at, |t| t.plus(frame.clock_shift))
     }
+}
+
+/// What an entry with `found` events shows to be gone since `last`, its writer's entry before it.
+fn loss(entry: &Entry, last: Option<Stamp>, since: Since, found: u64) -> Option<NewLoss> {
+    let events = since.lost(found);
+    let (first, last, why) = match since.contiguous {
+        true if events == 0 => return None,
+        true => (entry.number, entry.number, "short_entry"),
+        false => (last.unwrap_or_default().number + 1, entry.number - 1, "missing_entries"),
+    };
+    let (writer, entry) = (Some(entry.writer), entry.id.to_string());
+    Some(NewLoss { writer, first, last, events, entry, why })
 }
 
 /// Counters and receipts are kept under it.

@@ -310,8 +310,11 @@ impl Session<'_> {
             self.lane.metrics.anchor_lost();
             tracing::error!(%partition, "the stream was replaced; reading the new one from its beginning");
             let source = self.source(partition, EntryId::ZERO);
+            // A queue in memory begins anew with its process, and nobody was told that it holds anything.
+            let replaced = !self.lane.queue.settles_on_commit();
             if let Some(held) = self.held.get_mut(&partition) {
                 held.source = source;
+                held.cache.replaced |= replaced;
             }
         }
         Ok(true)

@@ -14,7 +14,6 @@ on_both!(
     a_conversion_counts_once_whatever_comes_first,
     a_tenants_conversion_counts_in_every_experiment_that_uses_it,
     an_entry_written_twice_is_skipped,
-    a_missing_entry_is_counted_as_lost,
     what_cannot_be_read_is_kept_and_does_not_block,
     events_of_a_deleted_experiment_are_discarded,
     an_event_that_overflows_is_a_dead_letter_and_the_rest_counts,
@@ -102,19 +101,6 @@ async fn an_entry_written_twice_is_skipped(mut rig: Rig) {
     assert_eq!((applied.resent, applied.totals.recorded, applied.totals.deduplicated), (1, 0, 0));
     let account = &rig.store.accounting().await.unwrap().partitions[0];
     assert_eq!((account.accepted, account.recorded, account.deduplicated), (1, 1, 0));
-}
-
-async fn a_missing_entry_is_counted_as_lost(mut rig: Rig) {
-    let e = rig.experiment("one", PURCHASE).await;
-    let first = rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![exposures(&e, &[("u", 0, 0)])])]);
-    let _gone =
-        rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![exposures(&e, &[("v", 0, 0), ("w", 0, 0)])])]);
-    let third = rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![exposures(&e, &[("x", 0, 0)])])]);
-    rig.apply(&[first]).await.unwrap();
-    rig.apply(&[third]).await.unwrap();
-    let account = &rig.store.accounting().await.unwrap().partitions[0];
-    assert_eq!((account.accepted, account.recorded, account.lost), (4, 2, 2));
-    rig.assert_books(&[&e]).await;
 }
 
 async fn what_cannot_be_read_is_kept_and_does_not_block(mut rig: Rig) {

@@ -7,6 +7,7 @@ mod rig;
 mod apply;
 mod crash;
 mod letters;
+mod losses;
 mod memory;
 mod poison;
 mod shares;

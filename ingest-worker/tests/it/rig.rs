@@ -123,7 +123,10 @@ impl Rig {
             let report = abctl::verify::verify(&*self.store, 1, TENANT, &e.key).await.unwrap();
             assert!(report.differences.is_empty(), "{report:?}");
         }
-        for a in self.store.accounting().await.unwrap().partitions {
+        let accounts = self.store.accounting().await.unwrap();
+        for a in accounts.partitions {
+            let named = accounts.losses.iter().filter(|l| l.partition == a.partition).map(|l| l.events);
+            assert_eq!(a.lost.cast_unsigned(), named.sum::<u64>(), "{:?}", accounts.losses);
             let fates = a.recorded + a.deduplicated + a.dead_lettered + a.discarded + a.lost;
             assert_eq!(a.accepted, fates, "{a:?}");
         }

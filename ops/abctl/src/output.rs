@@ -1,15 +1,16 @@
 //! What people and scripts read: results on standard output, progress on standard error.
 
-use crate::table::{Align, Cell, Table};
+use crate::results::minute;
+use crate::table::{Align, Cell, Table, clean};
 use crate::verify::Report;
 use anstyle::AnsiColor;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
-use store::Books;
+use store::{Books, Loss};
 
-/// Differences shown to people; `--json` has all.
+/// Differences and losses shown to people; `--json` has all.
 const SHOWN: usize = 20;
 
 pub fn json(value: &impl serde::Serialize) -> io::Result<()> {
@@ -48,7 +49,38 @@ pub fn books(books: &Books) -> io::Result<()> {
         let numbers = numbers.iter().map(|n| Cell::from(n.to_string()));
         table.row(std::iter::once(Cell::from(partition.to_string())).chain(numbers).chain([closes]));
     }
-    text(&format!("{}{}\n", table.render(0), books.total))
+    text(&format!("{}{}{}\n", table.render(0), losses(&books.losses), books.total))
+}
+
+/// What is gone, and when that showed; the newest first.
+fn losses(losses: &[Loss]) -> String {
+    if losses.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new([
+        ("lost from", Align::Right),
+        ("writer", Align::Left),
+        ("entries", Align::Left),
+        ("events", Align::Right),
+        ("why", Align::Left),
+        ("seen", Align::Left),
+        ("by entry", Align::Left),
+    ]);
+    for loss in losses.iter().take(SHOWN) {
+        let entries = match (loss.first, loss.last) {
+            (0, _) => "-".into(),
+            (first, last) if first == last => first.to_string(),
+            (first, last) => format!("{first}-{last}"),
+        };
+        let writer = loss.writer.map_or_else(|| "-".into(), |writer| writer.to_string());
+        let (partition, events) = (loss.partition.to_string(), loss.events.to_string());
+        let seen = minute(&loss.seen_at.to_string());
+        let cells = [partition, writer, entries, events, clean(&loss.why), seen, clean(&loss.entry)];
+        table.row(cells.map(Cell::from));
+    }
+    let more = losses.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(".. and {more} more\n") } else { String::new() };
+    format!("\n{}{more}\n", table.render(0))
 }
 
 pub fn verified(report: &Report) -> io::Result<()> {

@@ -131,6 +131,7 @@ pub struct Changes<'a> {
     pub counters: Vec<Count<'a>>,
     pub receipts: Vec<NewReceipt<'a>>,
     pub dead_letters: Vec<DeadLetter<'a>>,
+    pub losses: Vec<NewLoss>,
     pub writers: Vec<WriterRow>,
     /// Writers silent for so long that they are not remembered any more.
     pub forgotten: Vec<Uuid>,
@@ -183,6 +184,21 @@ pub struct DeadLetter<'a> {
     pub payload: std::borrow::Cow<'a, [u8]>,
     /// SHA-256 of a payload that is not kept; `payload` is empty then.
     pub digest: Option<[u8; 32]>,
+}
+
+/// What an entry shows to be gone from the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewLoss {
+    /// `None`: the stream was replaced.
+    pub writer: Option<Uuid>,
+    /// Numbers of the writer's entries that are gone, or twice that of the entry that is cut short.
+    pub first: u64,
+    pub last: u64,
+    pub events: u64,
+    /// Id of the entry that showed it.
+    pub entry: String,
+    /// A stable code.
+    pub why: &'static str,
 }
 
 #[async_trait]

@@ -1,7 +1,7 @@
 //! The books: in which column every accepted event ended. The database's accounts, put together with what the
 //! queue says was sent.
 
-use crate::{PartitionAccount, WriterRow};
+use crate::{Loss, PartitionAccount, WriterRow};
 use domain::Partition;
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -16,7 +16,12 @@ pub struct Accounts {
     /// Of the partitions that a worker has held so far.
     pub partitions: Vec<PartitionAccount>,
     pub writers: Vec<(Partition, WriterRow)>,
+    /// The latest [`LOSSES_MAX`], the newest first.
+    pub losses: Vec<Loss>,
 }
+
+/// Losses named in the books; the sums count all.
+pub const LOSSES_MAX: u32 = 1_000;
 
 /// What the queue says of a writer, by its running totals of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +53,8 @@ pub struct Books {
     /// Every partition of the deployment, ascending.
     pub partitions: Vec<(Partition, Book)>,
     pub total: Book,
+    /// The latest losses, the newest first.
+    pub losses: Vec<Loss>,
 }
 
 impl Book {
@@ -96,7 +103,7 @@ impl Books {
             let applied = applied.get(&(s.partition, s.writer)).copied().unwrap_or(s.applied);
             *in_flight.entry(s.partition).or_default() += s.sent.saturating_sub(applied);
         }
-        let mut books = Books::default();
+        let mut books = Books { losses: accounts.losses.clone(), ..Books::default() };
         for partition in (0..partitions).map(Partition) {
             let in_flight = in_flight.get(&partition).map_or(0, |n| i64::try_from(*n).unwrap_or(i64::MAX));
             let mut book = Book { received: in_flight, in_flight, ..Book::default() };

@@ -19,7 +19,7 @@ pub mod postgres;
 pub mod sqlite;
 mod step;
 
-pub use books::{Accounts, Book, Books, RECORDED, Sent};
+pub use books::{Accounts, Book, Books, LOSSES_MAX, RECORDED, Sent};
 pub use error::{ErrorKind, StoreError};
 pub use location::{Location, connect, open};
 pub use model::*;

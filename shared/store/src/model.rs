@@ -267,6 +267,28 @@ impl Removal {
     }
 }
 
+/// Something that a stream should have held and did not.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Loss {
+    pub partition: Partition,
+    /// `None`: of no writer, the stream was replaced.
+    pub writer: Option<uuid::Uuid>,
+    /// Numbers of the writer's entries that are gone, or twice that of the entry that is cut short.
+    pub first: u64,
+    pub last: u64,
+    pub events: u64,
+    /// Id of the entry that showed it.
+    pub entry: String,
+    /// A stable code.
+    pub why: String,
+    #[serde(serialize_with = "spelled")]
+    pub seen_at: Timestamp,
+}
+
+fn spelled<S: serde::Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(time)
+}
+
 /// The books of one partition, in events: `accepted` is the sum of the other five.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct PartitionAccount {

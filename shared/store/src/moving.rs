@@ -8,14 +8,21 @@ pub enum Table {
     Experiments,
     Counters,
     DeadLetters,
+    Losses,
     Receipts,
     AuditLog,
 }
 
 impl Table {
     /// In an order in which they can be written.
-    pub const ALL: [Table; 5] =
-        [Table::Experiments, Table::Counters, Table::DeadLetters, Table::Receipts, Table::AuditLog];
+    pub const ALL: [Table; 6] = [
+        Table::Experiments,
+        Table::Counters,
+        Table::DeadLetters,
+        Table::Losses,
+        Table::Receipts,
+        Table::AuditLog,
+    ];
 }
 
 /// What the partitions of a deployment add up to.

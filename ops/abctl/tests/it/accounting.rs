@@ -35,7 +35,7 @@ fn sent(totals: &[(u16, u128, u64)]) -> Vec<Sent> {
 }
 
 fn balance(accounts: &[PartitionAccount], writers: &[(Partition, WriterRow)], sent: &[Sent]) -> Books {
-    let accounts = Accounts { partitions: accounts.to_vec(), writers: writers.to_vec() };
+    let accounts = Accounts { partitions: accounts.to_vec(), writers: writers.to_vec(), losses: Vec::new() };
     Books::balance(&accounts, sent, 2)
 }
 

@@ -13,6 +13,7 @@ mod dead_letters;
 mod faults;
 mod healing;
 mod killer;
+mod losses;
 mod moving;
 mod one_process;
 mod readme;

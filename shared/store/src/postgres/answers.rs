@@ -4,7 +4,9 @@ use super::PgStore;
 use super::rows;
 use super::types::PgDay;
 use crate::numbers::narrow;
-use crate::{Accounts, Answers, ArmRow, Counter, Experiment, PartitionAccount, ReceiptPart, StoreError};
+use crate::{
+    Accounts, Answers, ArmRow, Counter, Experiment, LOSSES_MAX, PartitionAccount, ReceiptPart, StoreError,
+};
 use async_trait::async_trait;
 use domain::{BatchId, Day, ExperimentId, Partition};
 use tokio_postgres::{IsolationLevel, Row};
@@ -82,6 +84,7 @@ impl Answers for PgStore {
         let t = snapshot.read_only(true).start().await?;
         let accounts = t.query(include_str!("sql/accounting.sql"), &[]).await?;
         let writers = t.query(include_str!("sql/writers.sql"), &[]).await?;
+        let losses = t.query(include_str!("sql/losses.sql"), &[&i64::from(LOSSES_MAX)]).await?;
         t.commit().await?;
         let account = |r: &Row| {
             Ok(PartitionAccount {
@@ -99,6 +102,7 @@ impl Answers for PgStore {
         Ok(Accounts {
             partitions: accounts.iter().map(account).collect::<Result<_, StoreError>>()?,
             writers: writers.iter().map(writer).collect::<Result<_, StoreError>>()?,
+            losses: losses.iter().map(rows::loss).collect::<Result<_, StoreError>>()?,
         })
     }
 }

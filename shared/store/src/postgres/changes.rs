@@ -1,8 +1,8 @@
-//! The writing half of the apply transaction: units, moments, counters, receipts, dead letters, writers.
+//! The writing half of the apply transaction: units, moments, counters, receipts, dead letters, losses, writers.
 
 use super::statements::Statements;
 use super::types::{PgDay, uuid};
-use crate::apply::{Changes, DeadLetter, MomentsRow, NewUnit, RebuildRow};
+use crate::apply::{Changes, DeadLetter, MomentsRow, NewLoss, NewUnit, RebuildRow};
 use crate::numbers::{narrow, to_sql_count};
 use crate::{MomentsKey, StoreError, WriterRow};
 use domain::UnitId;
@@ -31,6 +31,7 @@ pub(super) async fn write(
         count(c, sql, changes, partition, day),
         write_receipts(c, changes),
         write_dead_letters(c, &changes.dead_letters, partition),
+        write_losses(c, &changes.losses, partition),
         write_writers(c, sql, &changes.writers, partition),
         forget_writers(c, &changes.forgotten, partition),
     )?;
@@ -186,6 +187,16 @@ async fn write_dead_letters(
             &digest,
         ];
         c.execute(include_str!("sql/write_dead_letter.sql"), &params).await?;
+    }
+    Ok(())
+}
+
+async fn write_losses(c: &Client, losses: &[NewLoss], partition: i16) -> Result<(), StoreError> {
+    for l in losses {
+        let (first, last, events) = (to_sql_count(l.first), to_sql_count(l.last), to_sql_count(l.events));
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
+            [&partition, &l.writer, &first, &last, &events, &l.entry, &l.why];
+        c.execute(include_str!("sql/write_loss.sql"), &params).await?;
     }
     Ok(())
 }

@@ -46,6 +46,7 @@ impl Import {
             Table::Experiments => include_str!("sql/import/experiments.sql"),
             Table::Counters => include_str!("sql/import/counters.sql"),
             Table::DeadLetters => include_str!("sql/import/dead_letters.sql"),
+            Table::Losses => include_str!("sql/import/losses.sql"),
             Table::Receipts => include_str!("sql/import/receipts.sql"),
             Table::AuditLog => include_str!("sql/import/audit_log.sql"),
         };

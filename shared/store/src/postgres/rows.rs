@@ -4,7 +4,7 @@ use super::types::{PgDay, PgTime, unit_id};
 use crate::Rebuild;
 use crate::apply::Past;
 use crate::numbers::narrow;
-use crate::{ArmRow, AuditEntry, Experiment, Letter, MomentsKey, Status, StoreError, WriterRow};
+use crate::{ArmRow, AuditEntry, Experiment, Letter, Loss, MomentsKey, Status, StoreError, WriterRow};
 use domain::codec::decode_moments;
 use domain::{BatchId, Decimal, ExperimentId, Partition};
 use tokio_postgres::Row;
@@ -63,6 +63,21 @@ pub fn experiment(row: &Row) -> Result<Option<Experiment>, StoreError> {
         plan_stop: row.get::<_, Option<PgTime>>(12).map(|t| t.0),
         phases: serde_json::from_str(row.get(13))?,
     }))
+}
+
+/// A row of (partition, writer, first_number, last_number, events, entry, why, seen_at).
+pub fn loss(row: &Row) -> Result<Loss, StoreError> {
+    let number = |column| narrow(row.get::<_, i64>(column), "loss");
+    Ok(Loss {
+        partition: Partition(narrow(row.get::<_, i16>(0), "partition")?),
+        writer: row.get(1),
+        first: number(2)?,
+        last: number(3)?,
+        events: number(4)?,
+        entry: row.get(5),
+        why: row.get(6),
+        seen_at: row.get::<_, PgTime>(7).0,
+    })
 }
 
 /// A row of (id, experiment, partition, entry, batch, request_id, reason, detail, events, digest, created_at).

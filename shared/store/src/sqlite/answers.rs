@@ -2,7 +2,7 @@
 
 use super::SqliteStore;
 use super::rows;
-use crate::{Accounts, Answers, ArmRow, Counter, Experiment, ReceiptPart, StoreError};
+use crate::{Accounts, Answers, ArmRow, Counter, Experiment, LOSSES_MAX, ReceiptPart, StoreError};
 use async_trait::async_trait;
 use domain::{BatchId, Day, ExperimentId};
 use rusqlite::Row;
@@ -72,11 +72,13 @@ impl Answers for SqliteStore {
                 let snapshot = c.unchecked_transaction()?;
                 let mut accounts = snapshot.prepare_cached(include_str!("sql/accounting.sql"))?;
                 let mut writers = snapshot.prepare_cached(include_str!("sql/writers.sql"))?;
+                let mut losses = snapshot.prepare_cached(include_str!("sql/losses.sql"))?;
                 Ok(Accounts {
                     partitions: rows::all(&mut accounts, &[], rows::account)?,
                     writers: rows::all(&mut writers, &[], |r| {
                         Ok((rows::partition(r, 0)?, rows::writer(r, 1)?))
                     })?,
+                    losses: rows::all(&mut losses, &[&LOSSES_MAX], rows::loss)?,
                 })
             })
             .await

@@ -1,7 +1,7 @@
-//! The writing half of the apply transaction: units, moments, counters, receipts, dead letters, writers.
+//! The writing half of the apply transaction: units, moments, counters, receipts, dead letters, losses, writers.
 
 use super::text::Text;
-use crate::apply::{Changes, Count, DeadLetter, MomentsRow, NewReceipt, NewUnit, RebuildRow};
+use crate::apply::{Changes, Count, DeadLetter, MomentsRow, NewLoss, NewReceipt, NewUnit, RebuildRow};
 use crate::numbers::to_sql_count;
 use crate::{MomentsKey, StoreError, WriterRow};
 use domain::codec::encode_moments;
@@ -23,6 +23,7 @@ pub fn write(
     count(c, &changes.counters, partition, day)?;
     write_receipts(c, &changes.receipts)?;
     write_dead_letters(c, &changes.dead_letters, partition)?;
+    write_losses(c, &changes.losses, partition)?;
     write_writers(c, &changes.writers, partition)?;
     forget_writers(c, &changes.forgotten, partition)
 }
@@ -118,6 +119,16 @@ fn write_dead_letters(
             d.payload.as_ref(),
             d.digest,
         ))?;
+    }
+    Ok(())
+}
+
+fn write_losses(c: &Connection, losses: &[NewLoss], partition: Partition) -> Result<(), StoreError> {
+    let mut sql = c.prepare_cached(include_str!("sql/write_loss.sql"))?;
+    for l in losses {
+        let (first, last, events) = (to_sql_count(l.first), to_sql_count(l.last), to_sql_count(l.events));
+        let writer = l.writer.map(Uuid::into_bytes);
+        sql.execute((partition.0, writer, first, last, events, &l.entry, l.why))?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ impl SqliteStore {
             Table::Experiments => include_str!("sql/export/experiments.sql"),
             Table::Counters => include_str!("sql/export/counters.sql"),
             Table::DeadLetters => include_str!("sql/export/dead_letters.sql"),
+            Table::Losses => include_str!("sql/export/losses.sql"),
             Table::Receipts => include_str!("sql/export/receipts.sql"),
             Table::AuditLog => include_str!("sql/export/audit_log.sql"),
         };

@@ -3,7 +3,7 @@
 use crate::apply::Past;
 use crate::numbers::narrow;
 use crate::{
-    ArmRow, AuditEntry, ConversionRow, Experiment, Letter, MomentsKey, PartitionAccount, Rebuild,
+    ArmRow, AuditEntry, ConversionRow, Experiment, Letter, Loss, MomentsKey, PartitionAccount, Rebuild,
     ReceiptPart, Status, StoreError, UnitRow, WriterRow,
 };
 use domain::codec::{decode_moments, decode_unit};
@@ -171,6 +171,20 @@ pub fn conversion(row: &Row<'_>) -> Result<ConversionRow, StoreError> {
         received_at: time(row, 7)?,
         day: Day(row.get(8)?),
         batch: BatchId(uuid(row, 9)?),
+    })
+}
+
+/// A row of (partition, writer, first_number, last_number, events, entry, why, seen_at).
+pub fn loss(row: &Row<'_>) -> Result<Loss, StoreError> {
+    Ok(Loss {
+        partition: partition(row, 0)?,
+        writer: row.get::<_, Option<[u8; 16]>>(1)?.map(Uuid::from_bytes),
+        first: number(row, 2, "loss")?,
+        last: number(row, 3, "loss")?,
+        events: number(row, 4, "loss")?,
+        entry: row.get(5)?,
+        why: row.get(6)?,
+        seen_at: time(row, 7)?,
     })
 }
 

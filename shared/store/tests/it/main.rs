@@ -13,6 +13,7 @@ mod conversions;
 mod dead_letters;
 mod experiments;
 mod files;
+mod losses;
 mod model;
 mod moving;
 mod rebuilds;

@@ -274,6 +274,7 @@ impl Player {
             rebuilds: Vec::new(),
             receipts: t.receipts.iter().map(|(batch, part)| receipt(*batch, *part, self.entries)).collect(),
             dead_letters: (0..t.letters).map(|n| letter(&to, n)).collect(),
+            losses: Vec::new(),
             writers: t
                 .writers
                 .iter()

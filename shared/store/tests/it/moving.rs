@@ -5,7 +5,7 @@ use crate::owner::{Owner, TODAY, conversion, enrolled, key, moments, unit_of};
 use domain::codec::encode_unit;
 use domain::{BatchId, Day, ExperimentId, Partition, Timestamp, Unit, UnitId};
 use store::apply::{
-    Advance, Changes, Count, DeadLetter, HistoryOf, MomentsRow, NewConversion, NewReceipt, NewUnit,
+    Advance, Changes, Count, DeadLetter, HistoryOf, MomentsRow, NewConversion, NewLoss, NewReceipt, NewUnit,
 };
 use store::moving::{Stood, Table};
 use store::postgres::{Import, PgStore};
@@ -56,6 +56,7 @@ async fn source() -> Db {
                 ],
                 receipts: vec![receipt(n), receipt(n + 10 * (partition + 1))],
                 dead_letters: vec![letter(&to), unkept(&to)],
+                losses: vec![loss(&to), NewLoss { writer: None, ..loss(&to) }],
                 ..Changes::default()
             };
             owner.finish(advance, &changes).await.unwrap();
@@ -118,6 +119,17 @@ fn letter(entry: &str) -> DeadLetter<'static> {
         events: 2,
         payload: vec![0, 255, 7].into(),
         digest: None,
+    }
+}
+
+fn loss(entry: &str) -> NewLoss {
+    NewLoss {
+        writer: Some(Uuid::from_u128(5)),
+        first: 3,
+        last: 4,
+        events: 1,
+        entry: entry.into(),
+        why: "missing_entries",
     }
 }
 
@@ -209,15 +221,20 @@ async fn rows(db: &Db, columns: &[(String, String)], table: &str) -> Vec<String>
 #[tokio::test(flavor = "multi_thread")]
 async fn every_column_of_every_row_is_moved() {
     let (from, into) = moved().await;
-    for table in ["experiments", "units", "conversions", "moments", "receipts", "dead_letters", "audit_log"] {
+    for table in
+        ["experiments", "units", "conversions", "moments", "receipts", "dead_letters", "losses", "audit_log"]
+    {
         let theirs = columns(&into, table).await;
         let ours = from.texts(&format!("SELECT name FROM pragma_table_info('{table}') ORDER BY name")).await;
         assert_eq!(theirs.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), ours, "{table}");
-        // The number of a partition means nothing to a dead letter.
-        let kept = |(name, _): &&(String, String)| table != "dead_letters" || name != "partition";
+        // The number of a partition means nothing to these any more.
+        let kept = |(name, _): &&(String, String)| {
+            !["dead_letters", "losses"].contains(&table) || name != "partition"
+        };
         let theirs: Vec<_> = theirs.iter().filter(kept).cloned().collect();
         let spelled = |(name, _): &(String, String)| {
-            let blob = ["unit", "batch", "state", "vector", "payload", "digest"].contains(&name.as_str());
+            let blob =
+                ["unit", "batch", "state", "vector", "payload", "digest", "writer"].contains(&name.as_str());
             let value = if blob { format!("lower(hex({name}))") } else { format!("CAST({name} AS text)") };
             (
                 name.clone(),
@@ -280,7 +297,8 @@ async fn work_goes_on_where_it_was_moved_to() {
     let sale = sales(0, 0, one.id).remove(0);
     let (_, outcomes) = owner.apply.record(advance.day, &HistoryOf::default(), &[sale]).await.unwrap();
     assert!(matches!(outcomes[..], [store::apply::Outcome::Known { .. }]), "{outcomes:?}");
-    let changes = Changes { dead_letters: vec![letter("1-0")], ..Changes::default() };
+    let (dead_letters, losses) = (vec![letter("1-0")], vec![loss("1-0")]);
+    let changes = Changes { dead_letters, losses, ..Changes::default() };
     owner.finish(advance, &changes).await.unwrap();
 }
 
