@@ -6,6 +6,7 @@
 
 pub mod chaos;
 mod deployment;
+pub mod diary;
 mod load;
 mod one_process;
 pub mod run;

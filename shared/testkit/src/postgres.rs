@@ -1,9 +1,9 @@
 //! A PostgreSQL server of our own.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -66,6 +66,7 @@ impl Postgres {
         let dir = sandbox::temp_dir("postgres")?;
         let data = dir.join("data");
         sandbox::make_dir(&data)?;
+        fs::set_permissions(&data, Permissions::from_mode(0o700))?;
         if let Some((uid, gid)) = self.install.account {
             chown(&data, Some(uid), Some(gid))?;
         }

@@ -22,6 +22,9 @@ while [ -n "$pids" ] && [ $n -lt 50 ]; do
 done
 pids=$(inside '')
 [ -z "$pids" ] || kill -s KILL $pids 2>/dev/null
+for disk in "$root"/*/data; do
+    umount "$disk" 2>/dev/null
+done
 # A process on its way out may still create a file while we remove the directory.
 n=0
 until rm -rf "$root" 2>/dev/null || [ $n -ge 50 ]; do

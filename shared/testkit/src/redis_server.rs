@@ -36,6 +36,8 @@ pub struct Redis {
     dir: PathBuf,
     port: u16,
     settings: BTreeMap<String, String>,
+    /// The data directory is a disk of its own.
+    mounted: bool,
     child: Mutex<Option<Child>>,
 }
 
@@ -47,6 +49,36 @@ impl Redis {
 
     /// With some settings of `redis.conf` changed, for example `("appendfsync", "everysec")`.
     pub async fn start_with(settings: &[(&str, &str)]) -> Result<Self> {
+        Self::prepare(settings)?.begin().await
+    }
+
+    /// With a disk of its own of so many bytes, in memory. Only root may mount one.
+    pub async fn start_with_disk(bytes: u64) -> Result<Self> {
+        let mut server = Self::prepare(&[])?;
+        let (size, data) = (format!("size={bytes},mode=0700"), server.data());
+        os::run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&data))?;
+        server.mounted = true;
+        server.begin().await
+    }
+
+    /// Uses up what the disk has left.
+    pub fn fill_disk(&self) -> Result<()> {
+        let mut ballast = File::create(self.ballast())?;
+        // Ends with the error that is wanted.
+        while ballast.write_all(&[0; 4096]).is_ok() {}
+        Ok(())
+    }
+
+    /// Gives back what [`Self::fill_disk`] took.
+    pub fn free_disk(&self) -> Result<()> {
+        Ok(fs::remove_file(self.ballast())?)
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.data().join("ballast")
+    }
+
+    fn prepare(settings: &[(&str, &str)]) -> Result<Self> {
         if os::on_path("redis-server").is_none() {
             bail!("redis-server not found on PATH: run `make setup`");
         }
@@ -54,17 +86,20 @@ impl Redis {
         let settings = DURABLE.iter().chain(settings).map(owned).collect();
         let dir = sandbox::temp_dir("redis")?;
         sandbox::make_dir(&dir.join("data"))?;
-        let mut server = Self { dir, port: ports::free_port()?, settings, child: Mutex::new(None) };
+        Ok(Self { dir, port: ports::free_port()?, settings, mounted: false, child: Mutex::new(None) })
+    }
+
+    async fn begin(mut self) -> Result<Self> {
         for _ in 1..PORT_TRIES {
-            match server.launch().await {
-                Err(_) if os::tail(&server.log_file()).contains("Address already in use") => {
-                    server.port = ports::free_port()?;
+            match self.launch().await {
+                Err(_) if os::tail(&self.log_file()).contains("Address already in use") => {
+                    self.port = ports::free_port()?;
                 }
-                started => return started.map(|()| server),
+                started => return started.map(|()| self),
             }
         }
-        server.launch().await?;
-        Ok(server)
+        self.launch().await?;
+        Ok(self)
     }
 
     /// Where the server listens.
@@ -213,6 +248,9 @@ impl Drop for Redis {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.lock().unwrap().take() {
             os::reap(&mut child, Duration::ZERO);
+        }
+        if self.mounted {
+            let _ = os::run(Command::new("umount").arg(self.data()));
         }
         let _ = fs::remove_dir_all(&self.dir);
     }

@@ -39,9 +39,10 @@ impl Judge<'_> {
     ) -> Result<Verdict> {
         let rows = oracle.rows.as_ref().context("the oracle keeps rows")?;
         ledger.merge(self.certain(rows).await?);
-        let stored = self.stored().await?;
+        let stored = stored(self.store, self.partitions).await?;
         let mut comparison = ledger.compare(&stored);
         let mut differences = std::mem::take(&mut comparison.differences);
+        differences.append(&mut comparison.missing);
         let recorded = u64::try_from(books.total.recorded)?;
         comparison.double += recorded.saturating_sub(stored.len() as u64);
         if recorded != stored.len() as u64 {
@@ -91,32 +92,6 @@ impl Judge<'_> {
         Ok(ledger)
     }
 
-    async fn stored(&self) -> Result<Vec<(Place, Content)>> {
-        let mut stored = Vec::new();
-        read_all(self.store, self.partitions, &mut async |_, raw: &RawRows| {
-            for row in &raw.units {
-                let place = |experiment, key| Place {
-                    tenant: row.tenant.clone(),
-                    user: row.user_id.clone(),
-                    experiment,
-                    key,
-                };
-                for e in &row.unit.enrollments {
-                    let what = What::Variation(e.variation);
-                    stored.push((place(e.experiment, None), Content { what, at: Some(e.exposed_at) }));
-                }
-                for c in raw.conversions_of(row.id) {
-                    let what = What::Conversion { metric: c.metric.clone(), value: c.value };
-                    let content = Content { what, at: Some(c.occurred_at) };
-                    stored.push((place(c.experiment, Some(c.key.clone())), content));
-                }
-            }
-            Ok::<_, StoreError>(())
-        })
-        .await?;
-        Ok(stored)
-    }
-
     /// What `verify` says of every experiment.
     async fn unequal(&self) -> Result<Vec<String>> {
         let careful = self.plot.world.experiments.iter().map(|e| (self.plot.tenant.as_str(), e.key.as_str()));
@@ -127,6 +102,33 @@ impl Judge<'_> {
         }
         Ok(found)
     }
+}
+
+/// Everything that is stored, of every tenant.
+pub async fn stored(store: &dyn Store, partitions: u16) -> Result<Vec<(Place, Content)>> {
+    let mut stored = Vec::new();
+    read_all(store, partitions, &mut async |_, raw: &RawRows| {
+        for row in &raw.units {
+            let place = |experiment, key| Place {
+                tenant: row.tenant.clone(),
+                user: row.user_id.clone(),
+                experiment,
+                key,
+            };
+            for e in &row.unit.enrollments {
+                let what = What::Variation(e.variation);
+                stored.push((place(e.experiment, None), Content { what, at: Some(e.exposed_at) }));
+            }
+            for c in raw.conversions_of(row.id) {
+                let what = What::Conversion { metric: c.metric.clone(), value: c.value };
+                let content = Content { what, at: Some(c.occurred_at) };
+                stored.push((place(c.experiment, Some(c.key.clone())), content));
+            }
+        }
+        Ok::<_, StoreError>(())
+    })
+    .await?;
+    Ok(stored)
 }
 
 pub async fn experiment_id(store: &dyn Store, tenant: &str, key: &str) -> Result<ExperimentId> {

@@ -59,7 +59,9 @@ pub struct Comparison {
     pub lost: u64,
     /// Stored twice, or under a key that nobody sent: a keyless event that got a second one.
     pub double: u64,
-    /// Everything that is not as it may be, for people.
+    /// What is lost, for people.
+    pub missing: Vec<String>,
+    /// Everything else that is not as it may be.
     pub differences: Vec<String>,
 }
 
@@ -108,7 +110,7 @@ impl Ledger {
             result.acknowledged += 1;
             if !found.contains_key(place) {
                 result.lost += 1;
-                result.differences.push(format!("{place:?}: acknowledged and not stored, of {claims:?}"));
+                result.missing.push(format!("{place:?}: acknowledged and not stored, of {claims:?}"));
             }
         }
         result

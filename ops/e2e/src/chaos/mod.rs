@@ -11,7 +11,7 @@ pub(crate) mod careful;
 pub mod fleet;
 mod fresh;
 pub mod hasty;
-mod judge;
+pub mod judge;
 pub mod ledger;
 pub mod schedule;
 

@@ -142,3 +142,26 @@ async fn a_server_out_of_reach_leaves_the_backlog_as_it_was() {
     eventually("it is back", || async { producer.backlog().reachable }).await;
     assert_eq!(producer.backlog().events, 0);
 }
+
+#[tokio::test]
+async fn an_idle_writer_says_what_is_gone() {
+    let redis = Redis::start().await.unwrap();
+    let producer = queue(&redis.url()).producer();
+    send(&*producer, "first", 3).await;
+    send(&*producer, "second", 2).await;
+    redis.command(&["FLUSHALL"]).await.unwrap();
+    // It sends no signs of life: this one is because Redis does not know its total any more.
+    eventually("an empty entry", || async { length(&redis).await == 1 }).await;
+    let entry = entries(&redis).await.remove(0);
+    assert_eq!((entry.number, entry.total, entry.payload.len()), (3, 5, 0));
+    // Now it does, however often it is asked.
+    let looks = async || {
+        let stats = redis.command(&["INFO", "commandstats"]).await.unwrap();
+        let stats = redis::from_redis_value::<String>(stats).unwrap();
+        let calls = stats.split_once("cmdstat_hgetall:calls=").unwrap().1;
+        calls.split(',').next().unwrap().parse::<u64>().unwrap()
+    };
+    let before = looks().await;
+    eventually("two more looks", || async { looks().await > before + 4 }).await;
+    assert_eq!(length(&redis).await, 1);
+}

@@ -1,7 +1,11 @@
 //! Servers fail in every way that operators meet, under a steady load. Nobody lends a hand: when the fault is over the
 //! system applies all that it accepted, and says what it could not keep. `ops/docs/runbook.md` has a row for each.
 
+mod losses;
+mod memory;
 mod postgres;
+mod redis;
+mod standby;
 
 use crate::support::eventually;
 use e2e::{Deployment, Load, Setup, System, run};
@@ -11,6 +15,9 @@ use testkit::http::Client;
 
 /// For a fault to show, and for what it delayed to be made up for.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// Events of which every experiment and arm has some.
+const ENOUGH: i64 = 10_000;
 
 /// A system under load to which things are done.
 struct Patient {
@@ -45,17 +52,18 @@ impl Patient {
 
     /// Waits until a sum of the worker's metrics is above what it was.
     async fn shows(&self, metric: &str, before: f64) {
-        eventually(&format!("{metric} above {before}"), LIMIT, async || self.worker(metric).await > before)
-            .await;
+        shows(&self.system, metric, before).await;
     }
 
     async fn worker(&self, metric: &str) -> f64 {
-        sum(self.system.internal[1], metric).await
+        worker(&self.system, metric).await
     }
 
     /// Everything that was acknowledged is there once, as the oracle says; books, recomputation and answers agree.
     #[allow(clippy::print_stdout)] // for whoever runs the test
     async fn discharge(self) {
+        let enough = async || self.applied().await.is_some_and(|(applied, _)| applied > ENOUGH);
+        eventually("there is something to compare", LIMIT, enough).await;
         let (simulation, outcome) = self.load.finish().await.unwrap();
         let (books, found) = run::faults(&self.system, &simulation, &outcome).await.unwrap();
         println!("{} retries; {}", outcome.answers.retries, books.total);
@@ -64,6 +72,24 @@ impl Patient {
         assert_eq!(wrong, Vec::<String>::new());
         self.system.stop().await.unwrap();
     }
+}
+
+/// Waits until a sum of the worker's metrics is above what it was.
+async fn shows(system: &System, metric: &str, before: f64) {
+    let risen = async || worker(system, metric).await > before;
+    eventually(&format!("{metric} above {before}"), LIMIT, risen).await;
+}
+
+async fn gateway(system: &System, metric: &str) -> f64 {
+    sum(system.internal[0], metric).await
+}
+
+async fn worker(system: &System, metric: &str) -> f64 {
+    sum(system.internal[1], metric).await
+}
+
+async fn analyzer(system: &System, metric: &str) -> f64 {
+    sum(system.internal[2], metric).await
 }
 
 /// Sum of all lines of a process's metrics that begin so.

@@ -1,4 +1,6 @@
-//! How far the owners are behind, from the totals that writers and owners leave in Redis.
+//! How far the owners are behind, from the totals that writers and owners leave in Redis. Where the total of an own
+//! writer is not what it has written, Redis was emptied or an older replica took over: the writer is reminded to write
+//! an entry, whose number shows the owner what is gone.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +18,7 @@ use crate::producer::{Backlog, WriterTotals};
 use crate::redis::commands;
 use crate::redis::connection::Link;
 use crate::redis::error::{failed, unexpected};
+use crate::redis::producer::lane::Lane;
 use crate::redis::server::Server;
 
 const REFRESH: Duration = Duration::from_secs(1);
@@ -26,11 +29,12 @@ pub(super) struct BacklogWatch {
 }
 
 impl BacklogWatch {
-    pub(super) fn start(server: &Server, partitions: u16, stop: CancellationToken) -> BacklogWatch {
+    /// `lanes`: of every partition, in order.
+    pub(super) fn start(server: &Server, lanes: Vec<Arc<Lane>>, stop: CancellationToken) -> BacklogWatch {
         let (server, link) = (server.clone(), Link::new(server, RESPONSE_TIMEOUT));
         let last = Arc::new(Mutex::new(Backlog { reachable: true, ..Backlog::default() }));
         let watched = Arc::clone(&last);
-        tokio::spawn(async move { stop.run_until_cancelled(watch(server, link, partitions, watched)).await });
+        tokio::spawn(async move { stop.run_until_cancelled(watch(server, link, lanes, watched)).await });
         BacklogWatch { last }
     }
 
@@ -39,9 +43,9 @@ impl BacklogWatch {
     }
 }
 
-async fn watch(server: Server, link: Link, partitions: u16, last: Arc<Mutex<Backlog>>) {
+async fn watch(server: Server, link: Link, lanes: Vec<Arc<Lane>>, last: Arc<Mutex<Backlog>>) {
     loop {
-        let read = read(&server, &link, partitions).await;
+        let read = read(&server, &link, &lanes).await;
         {
             let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
             match read {
@@ -53,7 +57,7 @@ async fn watch(server: Server, link: Link, partitions: u16, last: Arc<Mutex<Back
     }
 }
 
-async fn read(server: &Server, link: &Link, partitions: u16) -> Result<Backlog, QueueError> {
+async fn read(server: &Server, link: &Link, lanes: &[Arc<Lane>]) -> Result<Backlog, QueueError> {
     // The fullest server decides: which one has the next entry cannot be known here.
     let mut memory_fraction = 0.0_f64;
     for node in server.masters().await.map_err(|e| failed("find the servers", e))? {
@@ -62,7 +66,19 @@ async fn read(server: &Server, link: &Link, partitions: u16) -> Result<Backlog, 
         let memory = replies.pop().and_then(Result::ok).as_ref().and_then(commands::memory_fraction);
         memory_fraction = memory_fraction.max(memory.ok_or_else(|| unexpected("read the server's memory"))?);
     }
+    // Before Redis is asked: what is written meanwhile may not be in its answer.
+    let settled: Vec<_> = lanes.iter().map(|lane| lane.settled()).collect();
+    let partitions = u16::try_from(lanes.len()).unwrap_or(u16::MAX);
     let totals = all_totals(link, partitions).await?;
+    for (lane, settled) in lanes.iter().zip(settled) {
+        let Some((writer, total)) = settled else { continue };
+        let of_it = |t: &WriterTotals| t.partition == lane.partition && t.writer == writer && t.sent >= total;
+        if !totals.iter().any(of_it) {
+            let partition = lane.partition.0;
+            tracing::error!(partition, "what was written to the stream is not there any more");
+            lane.remind();
+        }
+    }
     let events = totals.iter().map(|t| t.sent.saturating_sub(t.applied)).sum();
     Ok(Backlog { events, memory_fraction, reachable: true })
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::Partition;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
 
 use crate::producer::{Outgoing, SendError};
 use crate::ticket::Ticket;
@@ -18,12 +19,16 @@ pub(super) struct Lane {
     reserved: AtomicUsize,
     queue: Mutex<Queue>,
     wake: Notify,
+    /// The last entry known to be written: by whom, and the total of its events.
+    settled: Mutex<Option<(Uuid, u64)>>,
 }
 
 #[derive(Default)]
 struct Queue {
     frames: VecDeque<(Outgoing, Arc<Ticket>)>,
     closed: bool,
+    /// What was written is not in Redis any more: the next entry says so, and is due at once.
+    reminded: bool,
 }
 
 /// Frames that go into one entry.
@@ -36,7 +41,7 @@ pub(super) struct Batch {
 
 pub(super) enum Work {
     Frames(Batch),
-    /// Nothing came until the moment named.
+    /// Nothing came until the moment named, or a reminder did.
     Idle,
     /// Closed, and everything taken.
     Closed,
@@ -44,7 +49,8 @@ pub(super) enum Work {
 
 impl Lane {
     pub(super) fn new(partition: Partition, limit: usize) -> Lane {
-        Lane { partition, limit, reserved: AtomicUsize::new(0), queue: Mutex::default(), wake: Notify::new() }
+        let (reserved, wake) = (AtomicUsize::new(0), Notify::new());
+        Lane { partition, limit, reserved, queue: Mutex::default(), wake, settled: Mutex::default() }
     }
 
     pub(super) fn reserve(&self, bytes: usize) -> Result<(), SendError> {
@@ -85,16 +91,34 @@ impl Lane {
         self.wake.notify_one();
     }
 
+    pub(super) fn settle(&self, writer: Uuid, total: u64) {
+        *self.settled.lock().unwrap_or_else(PoisonError::into_inner) = Some((writer, total));
+    }
+
+    pub(super) fn settled(&self) -> Option<(Uuid, u64)> {
+        *self.settled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the writer write an entry now, an empty one if there is nothing else.
+    pub(super) fn remind(&self) {
+        self.queue().reminded = true;
+        self.wake.notify_one();
+    }
+
     /// The next frames, up to `max_bytes` of them but at least one.
     pub(super) async fn next(&self, max_bytes: usize, idle_at: Option<Instant>) -> Work {
         loop {
             {
                 let mut queue = self.queue();
+                let reminded = std::mem::take(&mut queue.reminded);
                 if !queue.frames.is_empty() {
                     return Work::Frames(take(&mut queue.frames, max_bytes));
                 }
                 if queue.closed {
                     return Work::Closed;
+                }
+                if reminded {
+                    return Work::Idle;
                 }
             }
             // A wake-up between the look and the wait is kept by the Notify.

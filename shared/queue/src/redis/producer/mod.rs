@@ -88,7 +88,7 @@ impl RedisProducer {
             writers.spawn(async move { stop.run_until_cancelled(writer.run()).await });
             lanes.push(lane);
         }
-        let backlog = BacklogWatch::start(server, config.partitions, stop.clone());
+        let backlog = BacklogWatch::start(server, lanes.clone(), stop.clone());
         RedisProducer { lanes, writers, backlog, counters, _stop: stop.drop_guard() }
     }
 

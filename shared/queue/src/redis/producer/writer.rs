@@ -111,6 +111,7 @@ impl Writer {
                     Counters::add(&self.counters.entries, 1);
                     Counters::add(&self.counters.events, events);
                     Counters::add(&self.counters.bytes, bytes as u64);
+                    self.lane.settle(self.id, stamp.total);
                     batch.acknowledge();
                     break;
                 }

@@ -1,0 +1,107 @@
+//! Redis loses what it had accepted: what was not applied yet is gone, is counted to the event, and nothing else is.
+
+use super::{LIMIT, shows, worker};
+use crate::support::eventually;
+use e2e::diary::{Account, Diary};
+use e2e::{Deployment, Setup, System};
+use testkit::Redis;
+
+const LOST: &str = "ab_applied_events_total{fate=\"lost\"}";
+const REPLACED: &str = "ab_streams_replaced_total";
+
+/// Takes something away while events are on their way; ends when the loss is counted and later events are applied.
+async fn lose(system: &mut System, diary: &Diary, what: &str, take: impl AsyncFnOnce(&System)) {
+    let before = (worker(system, LOST).await, worker(system, REPLACED).await);
+    // Nothing is applied while it stands still, so that something is lost.
+    system.worker.as_mut().unwrap().pause().unwrap();
+    diary.fill(1_000).await.unwrap();
+    take(system).await;
+    system.worker.as_mut().unwrap().resume().unwrap();
+    shows(system, LOST, before.0).await;
+    shows(system, REPLACED, before.1).await;
+    diary.fill(2_000).await.unwrap();
+    println!("{what}: {} lost", worker(system, LOST).await - before.0);
+}
+
+fn assert_counted(account: &Account) {
+    let Account { books, comparison, doubted, faults } = account;
+    println!("{} lost of {}, {doubted} in doubt; {}", comparison.lost, comparison.acknowledged, books.total);
+    assert_eq!(faults.iter().take(20).collect::<Vec<_>>(), Vec::<&String>::new());
+    assert_eq!(comparison.double, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_emptied_or_older_redis_takes_away_is_counted() {
+    let mut system = System::start(Setup { proxied: true, ..Setup::default() }).await.unwrap();
+    let diary = Diary::start(&system).await.unwrap();
+    diary.fill(2_000).await.unwrap();
+
+    lose(&mut system, &diary, "streams deleted", async |system| {
+        for partition in 0..system.partitions() {
+            system.redis.command(&["DEL", &format!("ab:{{events:{partition:02}}}")]).await.unwrap();
+        }
+    })
+    .await;
+
+    lose(&mut system, &diary, "emptied", async |system| {
+        system.redis.command(&["FLUSHALL"]).await.unwrap();
+    })
+    .await;
+
+    let replica = replica_of(&system.redis).await;
+    // From here on it hears of nothing; some of that is applied.
+    replica.command(&["REPLICAOF", "NO", "ONE"]).await.unwrap();
+    diary.fill(2_000).await.unwrap();
+    lose(&mut system, &diary, "an older replica took over", async |system| {
+        system.proxies.as_ref().unwrap().redis.redirect(replica.addr());
+    })
+    .await;
+
+    let account = diary.account(&system).await.unwrap();
+    assert_counted(&account);
+    assert!(account.comparison.lost >= 3_000 - account.doubted, "{}", account.comparison.lost);
+    system.stop().await.unwrap();
+}
+
+/// In step with its master.
+async fn replica_of(master: &Redis) -> Redis {
+    let replica = Redis::start().await.unwrap();
+    let port = master.addr().port().to_string();
+    replica.command(&["REPLICAOF", "127.0.0.1", &port]).await.unwrap();
+    eventually("the replica follows", LIMIT, async || {
+        let info = replica.command(&["INFO", "replication"]).await.unwrap();
+        format!("{info:?}").contains("master_link_status:up")
+    })
+    .await;
+    replica
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_while_nobody_sends_is_counted_as_well() {
+    let mut system = System::start(Setup::default()).await.unwrap();
+    let mut diary = Diary::start(&system).await.unwrap();
+    diary.fill(2_000).await.unwrap();
+    // Applied are those before; each writer has said its last word when nothing more comes in.
+    system.worker.as_mut().unwrap().pause().unwrap();
+    diary.fill(1_000).await.unwrap();
+    let acknowledged = diary.acknowledged();
+    diary.close().await.unwrap();
+    assert!(diary.acknowledged() >= acknowledged);
+    quiet(&system).await;
+    system.redis.command(&["FLUSHALL"]).await.unwrap();
+    system.worker.as_mut().unwrap().resume().unwrap();
+    shows(&system, LOST, 999.0).await;
+    system.stop().await.unwrap();
+}
+
+/// Waits until the gateway writes nothing any more.
+async fn quiet(system: &System) {
+    let mut last = None;
+    eventually("the gateway is quiet", LIMIT, async || {
+        let entries = super::gateway(system, "abstream_queue_entries_total").await;
+        // Longer than idle writers wait before they say their last word.
+        tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+        last.replace(entries) == Some(entries)
+    })
+    .await;
+}
