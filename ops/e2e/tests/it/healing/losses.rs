@@ -1,8 +1,8 @@
 //! Redis loses what it had accepted: what was not applied yet is gone, is counted to the event, and nothing else is.
 
-use super::{LIMIT, shows, worker};
+use super::{LIMIT, assert_counted, shows, worker};
 use crate::support::eventually;
-use e2e::diary::{Account, Diary};
+use e2e::diary::Diary;
 use e2e::{Deployment, Setup, System};
 use testkit::Redis;
 
@@ -10,7 +10,7 @@ const LOST: &str = "ab_applied_events_total{fate=\"lost\"}";
 const REPLACED: &str = "ab_streams_replaced_total";
 
 /// Takes something away while events are on their way; ends when the loss is counted and later events are applied.
-async fn lose(system: &mut System, diary: &Diary, what: &str, take: impl AsyncFnOnce(&System)) {
+async fn lose(system: &mut System, diary: &Diary, take: impl AsyncFnOnce(&System)) {
     let before = (worker(system, LOST).await, worker(system, REPLACED).await);
     // Nothing is applied while it stands still, so that something is lost.
     system.worker.as_mut().unwrap().pause().unwrap();
@@ -20,14 +20,6 @@ async fn lose(system: &mut System, diary: &Diary, what: &str, take: impl AsyncFn
     shows(system, LOST, before.0).await;
     shows(system, REPLACED, before.1).await;
     diary.fill(2_000).await.unwrap();
-    println!("{what}: {} lost", worker(system, LOST).await - before.0);
-}
-
-fn assert_counted(account: &Account) {
-    let Account { books, comparison, doubted, faults } = account;
-    println!("{} lost of {}, {doubted} in doubt; {}", comparison.lost, comparison.acknowledged, books.total);
-    assert_eq!(faults.iter().take(20).collect::<Vec<_>>(), Vec::<&String>::new());
-    assert_eq!(comparison.double, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,14 +28,15 @@ async fn what_an_emptied_or_older_redis_takes_away_is_counted() {
     let diary = Diary::start(&system).await.unwrap();
     diary.fill(2_000).await.unwrap();
 
-    lose(&mut system, &diary, "streams deleted", async |system| {
+    // The streams deleted, then everything.
+    lose(&mut system, &diary, async |system| {
         for partition in 0..system.partitions() {
             system.redis.command(&["DEL", &format!("ab:{{events:{partition:02}}}")]).await.unwrap();
         }
     })
     .await;
 
-    lose(&mut system, &diary, "emptied", async |system| {
+    lose(&mut system, &diary, async |system| {
         system.redis.command(&["FLUSHALL"]).await.unwrap();
     })
     .await;
@@ -52,7 +45,7 @@ async fn what_an_emptied_or_older_redis_takes_away_is_counted() {
     // From here on it hears of nothing; some of that is applied.
     replica.command(&["REPLICAOF", "NO", "ONE"]).await.unwrap();
     diary.fill(2_000).await.unwrap();
-    lose(&mut system, &diary, "an older replica took over", async |system| {
+    lose(&mut system, &diary, async |system| {
         system.proxies.as_ref().unwrap().redis.redirect(replica.addr());
     })
     .await;

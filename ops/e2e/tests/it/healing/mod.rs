@@ -8,6 +8,7 @@ mod redis;
 mod standby;
 
 use crate::support::eventually;
+use e2e::diary::Account;
 use e2e::{Deployment, Load, Setup, System, run};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -72,6 +73,15 @@ impl Patient {
         assert_eq!(wrong, Vec::<String>::new());
         self.system.stop().await.unwrap();
     }
+}
+
+/// Nothing is doubled, and what is counted as lost is lost.
+#[allow(clippy::print_stdout)] // for whoever runs the test
+fn assert_counted(account: &Account) {
+    let Account { books, comparison, doubted, faults } = account;
+    println!("{} lost of {}, {doubted} in doubt; {}", comparison.lost, comparison.acknowledged, books.total);
+    assert_eq!(faults.iter().take(20).collect::<Vec<_>>(), Vec::<&String>::new());
+    assert_eq!(comparison.double, 0);
 }
 
 /// Waits until a sum of the worker's metrics is above what it was.
