@@ -5,7 +5,7 @@ use serde_json::error::Category;
 use service::http::header::{ETAG, HeaderValue, IF_NONE_MATCH};
 use service::http::{Payload, Problem, Request, Response, StatusCode, check_depth};
 use service::logs::causes;
-use store::{ErrorKind, Experiment, Store, StoreError};
+use store::{Asked, ErrorKind, Experiment, Snapshot, Store, StoreError};
 use uuid::Uuid;
 
 /// Entries of a list, when nothing else is asked for.
@@ -146,6 +146,17 @@ pub async fn experiment(
     reference: &str,
 ) -> Result<Experiment, Problem> {
     let found = store.experiment(&request.principal().tenant, reference).await.map_err(storage)?;
+    found.ok_or_else(unknown_experiment)
+}
+
+/// What an answer is made of, the experiment with this key or id in the key's tenant included: one instant.
+pub async fn snapshot(
+    store: &dyn Store,
+    request: &Request,
+    reference: &str,
+    asked: &Asked,
+) -> Result<Snapshot, Problem> {
+    let found = store.snapshot(&request.principal().tenant, reference, asked).await.map_err(storage)?;
     found.ok_or_else(unknown_experiment)
 }
 

@@ -15,7 +15,8 @@ use crate::catalogue::Catalogue;
 use crate::routes::{self, Action, Handler, Routes};
 use crate::stream::{self, Feeds};
 use crate::{
-    accounting, batches, calculators, dead_letters, decision, experiments, ingestion, live_stats, timeseries,
+    accounting, assign, batches, calculators, dead_letters, decision, experiments, ingestion, live_stats,
+    timeseries, users,
 };
 
 pub struct Analyzer {
@@ -72,7 +73,11 @@ impl App for Analyzer {
         self.routes.find(method, path)
     }
 
-    async fn handle(&self, Handler { action, id }: Handler, request: Request) -> Result<Response, Problem> {
+    async fn handle(
+        &self,
+        Handler { action, id, user }: Handler,
+        request: Request,
+    ) -> Result<Response, Problem> {
         match action {
             Action::Create => experiments::create(self, request).await,
             Action::List => experiments::list(self, &request).await,
@@ -88,6 +93,8 @@ impl App for Analyzer {
             Action::Stream => stream::get(self, &request, &id).await,
             Action::Decision => decision::get(self, &request, &id).await,
             Action::Timeseries => timeseries::get(self, &request, &id).await,
+            Action::Assign => assign::post(self, request, &id).await,
+            Action::User => users::get(self, &request, &id, &user).await,
             Action::Power => calculators::power(request).await,
             Action::Srm => calculators::srm(request).await,
             Action::MultipleTesting => calculators::multiple_testing(request).await,

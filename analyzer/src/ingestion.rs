@@ -3,9 +3,9 @@
 use domain::{Day, Moments};
 use serde::Serialize;
 use service::http::{Problem, Request, Response};
-use store::{Counter, Experiment, RECORDED};
+use store::{Asked, Counter, Experiment, RECORDED, Rows, Snapshot};
 
-use crate::answer::{self, Parameters, storage, tagged};
+use crate::answer::{self, Parameters, tagged};
 use crate::app::Analyzer;
 use crate::known::{arms_of, unanswerable};
 use crate::live_stats::{DataQuality, Subject};
@@ -49,11 +49,10 @@ struct ArmCounts<'a> {
 
 pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<Response, Problem> {
     let as_of = Parameters::of(request, &["as_of"])?.as_of()?;
-    let experiment = answer::experiment(&*app.store, request, reference).await?;
-    let rows = app.store.answer(&experiment, as_of).await.map_err(storage)?;
-    let counters =
-        app.store.counters(&experiment.tenant, Some(experiment.id), as_of).await.map_err(storage)?;
-    let arms = arms_of(&experiment, &rows).map_err(|error| unanswerable(&error))?;
+    let asked = Asked { counters: true, ..Asked::of(as_of, |_| Rows::Last) };
+    let Snapshot { experiment, moments, counters, .. } =
+        answer::snapshot(&*app.store, request, reference, &asked).await?;
+    let arms = arms_of(&experiment, &moments).map_err(|error| unanswerable(&error))?;
     tagged(request, &Ingestion::of(&experiment, as_of, &arms, &counters))
 }
 

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use domain::definition::{Mode, Role};
 use domain::{Day, Moments, Overflow, Plan, Timestamp};
 use service::http::Problem;
-use store::{ArmRow, Experiment, MomentsKey, Store};
+use store::{ArmRow, Experiment, MomentsKey, Rows, Snapshot};
 
-use crate::answer::storage;
 use crate::metric::methods::Methods;
 
 /// The stored rows do not fit the stored experiment.
@@ -19,6 +18,14 @@ pub enum Unanswerable {
     Variation(i16),
     #[error("the experiment's error levels are not between 0 and 1")]
     Alpha,
+}
+
+/// Planned looks are taken at the ends of days.
+pub fn rows_needed(experiment: &Experiment) -> Rows {
+    match experiment.definition.analysis.mode {
+        Mode::GroupSequential => Rows::EveryDay,
+        Mode::Sequential | Mode::Fixed | Mode::Bayesian => Rows::Last,
+    }
 }
 
 /// One snapshot of an experiment. All answers are made from one of these.
@@ -70,24 +77,12 @@ pub struct Look {
 }
 
 impl<'a> Known<'a> {
-    pub async fn read(
-        store: &dyn Store,
-        experiment: &'a Experiment,
-        as_of: Option<Day>,
-        now: Timestamp,
-    ) -> Result<Known<'a>, Problem> {
-        let rows = if experiment.definition.analysis.mode == Mode::GroupSequential {
-            let (id, version) = (experiment.id, experiment.plan_version);
-            let mut rows = store.moments_rows(id, version).await.map_err(storage)?;
-            rows.retain(|row| as_of.is_none_or(|day| row.day <= day));
-            rows
-        } else {
-            store.answer(experiment, as_of).await.map_err(storage)?
-        };
-        Known::of(experiment, &rows, as_of, now).map_err(|error| unanswerable(&error))
+    pub fn from(snapshot: &'a Snapshot, as_of: Option<Day>, now: Timestamp) -> Result<Known<'a>, Problem> {
+        let known = Known::of(&snapshot.experiment, &snapshot.moments, as_of, now);
+        known.map_err(|error| unanswerable(&error))
     }
 
-    /// From the last row of every key, or, where looks are planned, from every day's.
+    /// From the rows that [`rows_needed`] asks for.
     pub fn of(
         experiment: &'a Experiment,
         rows: &[ArmRow],

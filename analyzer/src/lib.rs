@@ -3,14 +3,16 @@
 //! The last part of one event's journey: its contribution is in the last moments rows of its arm. [`live_stats`] adds
 //! those rows up and [`stats`] turns the exact sums into effects, intervals and p-values; nothing reads raw rows, so
 //! an answer costs the same at a thousand events and at a billion. [`ingestion`], [`batches`] and [`accounting`] tell
-//! what became of events, [`dead_letters`] sends again what could not be applied; [`experiments`] creates and moves
-//! experiments, and [`catalogue`] tells the gateways; [`watch`] shows the books of the deployment as metrics.
+//! what became of events, and [`users`] what became of one user's; [`dead_letters`] sends again what could not be
+//! applied. [`assign`] says which variation a user is to see. [`experiments`] creates and moves experiments, and
+//! [`catalogue`] tells the gateways; [`watch`] shows the books of the deployment as metrics.
 //!
 //! [`routes`] says which path is whose; [`start`] refuses what cannot work, then serves until told to stop.
 
 mod accounting;
 mod answer;
 mod app;
+mod assign;
 mod batches;
 pub mod calculators;
 mod catalogue;
@@ -29,6 +31,7 @@ mod start;
 pub mod stats;
 mod stream;
 pub mod timeseries;
+mod users;
 pub mod watch;
 
 pub use part::Part;

@@ -7,12 +7,12 @@ use domain::contribution::Heads;
 use domain::definition::Mode;
 use serde::Serialize;
 use service::http::{Problem, Request, Response};
-use store::Experiment;
+use store::{Asked, Experiment};
 
 use crate::answer::{self, Parameters, tagged};
 use crate::app::Analyzer;
 use crate::clock;
-use crate::known::Known;
+use crate::known::{Known, rows_needed};
 use crate::metric::MetricView;
 use crate::metric::holdout::Holdout;
 use crate::sample_ratio::{FilterImbalance, SampleRatio};
@@ -74,8 +74,9 @@ pub struct DataQuality {
 
 pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<Response, Problem> {
     let as_of = Parameters::of(request, &["as_of"])?.as_of()?;
-    let experiment = answer::experiment(&*app.store, request, reference).await?;
-    let known = Known::read(&*app.store, &experiment, as_of, clock::now()).await?;
+    let asked = Asked::of(as_of, rows_needed);
+    let snapshot = answer::snapshot(&*app.store, request, reference, &asked).await?;
+    let known = Known::from(&snapshot, as_of, clock::now())?;
     tagged(request, &LiveStats::of(&known))
 }
 

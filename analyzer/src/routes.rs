@@ -24,6 +24,8 @@ pub enum Action {
     Stream,
     Decision,
     Timeseries,
+    Assign,
+    User,
     Power,
     Srm,
     MultipleTesting,
@@ -41,6 +43,8 @@ pub struct Handler {
     pub action: Action,
     /// The id in the path, if there is one: of a batch or a dead letter, or an experiment's key or number.
     pub id: String,
+    /// The user's id in the path, if there is one, as it stands there.
+    pub user: String,
 }
 
 pub struct Row {
@@ -82,6 +86,8 @@ pub static ROWS: &[Row] = &[
     row(Method::GET, "/api/v1/experiments/{id}/live-stats/stream", "stream", READ, Action::Stream),
     row(Method::GET, "/api/v1/experiments/{id}/decision", "decision", READ, Action::Decision),
     row(Method::GET, "/api/v1/experiments/{id}/timeseries", "timeseries", READ, Action::Timeseries),
+    row(Method::POST, "/api/v1/experiments/{id}/assign", "assign", READ.union(Scopes::EVENTS), Action::Assign),
+    row(Method::GET, "/api/v1/experiments/{id}/users/{user}", "users", ADMIN, Action::User),
     row(Method::POST, "/api/v1/stats/power", "stats", READ, Action::Power),
     row(Method::POST, "/api/v1/stats/srm", "stats", READ, Action::Srm),
     row(Method::POST, "/api/v1/stats/multiple-testing", "stats", READ, Action::MultipleTesting),
@@ -115,8 +121,8 @@ impl Routes {
             let methods: Vec<&str> = found.value.iter().map(|row| row.method.as_str()).collect();
             return Found::MethodNotAllowed(methods.join(", ").into());
         };
-        let id = found.params.get("id").unwrap_or_default().to_owned();
-        let handler = Handler { action: row.action, id };
+        let parameter = |name| found.params.get(name).unwrap_or_default().to_owned();
+        let handler = Handler { action: row.action, id: parameter("id"), user: parameter("user") };
         Found::Route(Route { handler, class: row.class, access: row.access })
     }
 }

@@ -72,17 +72,24 @@ impl SampleRatio {
 
 /// Enrolled users, whatever was filtered or excluded since, by period of constant weights.
 pub fn periods(experiment: &Experiment, arms: &Arms) -> Result<Vec<Vec<SrmArm>>, Undefined> {
-    let variations = &experiment.definition.variations;
     let mut phases: BTreeMap<u16, Vec<SrmArm>> = BTreeMap::new();
     for (cell, arms) in &arms.cells {
-        let phase = phases.entry(cell.phase).or_insert_with(|| {
-            variations.iter().map(|variation| SrmArm { observed: 0, weight: variation.weight }).collect()
-        });
+        let empty = |weight| SrmArm { observed: 0, weight };
+        let weights = || weights(experiment, cell.phase).into_iter().map(empty).collect();
+        let phase = phases.entry(cell.phase).or_insert_with(weights);
         for (sum, arm) in phase.iter_mut().zip(arms) {
             sum.observed += users(arm.heads.enrolled)?;
         }
     }
     Ok(phases.into_values().collect())
+}
+
+/// Those of the definition before they change for the first time.
+fn weights(experiment: &Experiment, phase: u16) -> Vec<f64> {
+    match experiment.phases.get(usize::from(phase)) {
+        Some(phase) => phase.weights.clone(),
+        None => experiment.definition.variations.iter().map(|variation| variation.weight).collect(),
+    }
 }
 
 impl FilterImbalance {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use domain::ExperimentId;
 use service::http::header::{HeaderName, HeaderValue};
 use service::http::{Problem, Request, Response, StatusCode};
-use store::{Experiment, Store};
+use store::{Asked, Experiment, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::bytes::Bytes;
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::{self, Parameters, storage, tag, written};
 use crate::app::Analyzer;
 use crate::clock;
-use crate::known::Known;
+use crate::known::{Known, rows_needed};
 use crate::live_stats::LiveStats;
 
 /// Streams of this process; more are refused.
@@ -144,9 +144,10 @@ impl Feeds {
 
     /// None: there is no such experiment any more.
     async fn read(&self, tenant: &str, id: ExperimentId) -> Result<Option<Event>, Problem> {
-        let found = self.store.experiment(tenant, &id.to_string()).await.map_err(storage)?;
-        let Some(experiment) = found else { return Ok(None) };
-        let known = Known::read(&*self.store, &experiment, None, clock::now()).await?;
+        let asked = Asked::of(None, rows_needed);
+        let found = self.store.snapshot(tenant, &id.to_string(), &asked).await.map_err(storage)?;
+        let Some(snapshot) = found else { return Ok(None) };
+        let known = Known::from(&snapshot, None, clock::now())?;
         let body = written(&LiveStats::of(&known))?;
         let id = tag(&body).trim_matches('"').to_owned();
         let bytes = [b"event: live-stats\nid: ", id.as_bytes(), b"\ndata: ", &body, b"\n\n"].concat();

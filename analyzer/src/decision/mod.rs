@@ -8,12 +8,12 @@ use domain::definition::{Metric, Mode, Role};
 use domain::{Day, Timestamp};
 use serde::Serialize;
 use service::http::{Problem, Request, Response};
-use store::Experiment;
+use store::{Asked, Experiment};
 
 use crate::answer::{self, Parameters, tagged};
 use crate::app::Analyzer;
 use crate::clock;
-use crate::known::Known;
+use crate::known::{Known, rows_needed};
 use crate::live_stats::Subject;
 use crate::metric::contrast::Treatment;
 use crate::metric::guardrail::{Guarded, guarded};
@@ -77,9 +77,10 @@ pub struct Missing {
 
 pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<Response, Problem> {
     let as_of = Parameters::of(request, &["as_of"])?.as_of()?;
-    let experiment = answer::experiment(&*app.store, request, reference).await?;
+    let asked = Asked::of(as_of, rows_needed);
+    let snapshot = answer::snapshot(&*app.store, request, reference, &asked).await?;
     let now = clock::now();
-    let known = Known::read(&*app.store, &experiment, as_of, now).await?;
+    let known = Known::from(&snapshot, as_of, now)?;
     tagged(request, &Decided::of(&known, now))
 }
 

@@ -5,7 +5,8 @@
 //! | key | never | never | never |
 //! | name, description, labels, names of variations | yes | yes | no |
 //! | analysis, direction, role and margin of metrics | yes | yes, without the planned looks | no |
-//! | weights | yes | no | no |
+//! | targeting, namespace | yes | yes | no |
+//! | weights, coverage | yes | no | no |
 //! | which variations there are, and their order | yes | no | no |
 //! | what is counted: events, types and caps of metrics, windows, filters | yes | no | no |
 
@@ -37,6 +38,9 @@ fn allow_started(experiment: &Experiment, wanted: &Definition) -> Result<(), Pro
     }
     if wanted.variations.iter().zip(&current.variations).any(|(w, c)| w.weight != c.weight) {
         return refuse("weights_fixed", "weights cannot change once the experiment was started");
+    }
+    if wanted.coverage != current.coverage {
+        return refuse("coverage_fixed", "the coverage cannot change once the experiment was started");
     }
     if wanted.analysis.looks != current.analysis.looks {
         return refuse("looks_fixed", "planned sizes are frozen when the experiment is started");

@@ -88,7 +88,7 @@ impl MetricArm {
     }
 }
 
-fn decimals(feature: Feature) -> usize {
+pub fn decimals(feature: Feature) -> usize {
     match scale(feature) {
         Scale::Ones => 0,
         Scale::Millionths => 6,
@@ -96,7 +96,7 @@ fn decimals(feature: Feature) -> usize {
 }
 
 /// An integer count of 10^-`decimals` as text, without trailing zeros.
-fn decimal(sum: I256, decimals: usize) -> String {
+pub fn decimal(sum: I256, decimals: usize) -> String {
     if decimals == 0 {
         return sum.to_string();
     }

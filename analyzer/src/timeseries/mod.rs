@@ -10,9 +10,9 @@ pub mod points;
 use domain::{Day, Plan};
 use serde::Serialize;
 use service::http::{Problem, Request, Response};
-use store::Experiment;
+use store::{Asked, Experiment, Rows, Snapshot};
 
-use crate::answer::{self, Parameters, storage, tagged};
+use crate::answer::{self, Parameters, tagged};
 use crate::app::Analyzer;
 use crate::known::{Arms, Days, Unanswerable, unanswerable};
 use crate::live_stats::Subject;
@@ -69,14 +69,19 @@ pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<R
         _ => None,
     })?;
     let basis = basis.unwrap_or(DayBasis::Received);
-    let experiment = answer::experiment(&*app.store, request, reference).await?;
+    let asked = Asked::of(
+        as_of,
+        match basis {
+            DayBasis::Received => |_| Rows::EveryDay,
+            DayBasis::Occurred => |_| Rows::None,
+        },
+    );
+    let Snapshot { experiment, moments, .. } =
+        answer::snapshot(&*app.store, request, reference, &asked).await?;
     let plan = experiment.plan();
     let history = match basis {
         DayBasis::Received => {
-            let rows = app.store.moments_rows(experiment.id, experiment.plan_version).await;
-            let mut rows = rows.map_err(storage)?;
-            rows.retain(|row| as_of.is_none_or(|day| row.day <= day));
-            received(Days::of(&experiment, &rows)).map_err(|error| unanswerable(&error))?
+            received(Days::of(&experiment, &moments)).map_err(|error| unanswerable(&error))?
         }
         DayBasis::Occurred => {
             let _one_at_a_time = app.scans.try_acquire().map_err(|_| {

@@ -56,11 +56,14 @@ impl Changes<'_> {
         enrollment.crossed.retain(|(_, day)| known(*day));
         enrollment.crossed.iter_mut().for_each(|(_, day)| *day = born);
         enrollment.earlier_seen = enrollment.earlier_seen.filter(|day| known(*day)).map(|_| born);
+        if let Some(day) = self.as_of {
+            enrollment.attributes = enrollment.attributes.as_of(day);
+        }
+        enrollment.attributes.all_from(born);
         let first = conversions.partition_point(|c| c.unit < row.id);
         let own = conversions.iter().skip(first).take_while(|c| c.unit == row.id);
         let facts: Vec<Dated<'_>> = own.filter(|c| known(c.day)).map(occurring).collect();
-        // Strata come with an issue of their own; until then every enrollment is in the unnamed one.
-        let cell = Cell { phase: enrollment.phase, stratum: String::new() };
+        let cell = Cell { phase: enrollment.phase, stratum: enrollment.stratum().to_owned() };
         let mut before = None;
         for (day, step) in ladder(self.plan, &enrollment, &facts)? {
             let sums = self.days.entry(day).or_default().entry((step.variation, cell.clone())).or_default();

@@ -155,6 +155,7 @@ async fn what_was_started_keeps_what_its_answers_rest_on() {
         (json!({"variations": keys(&["treatment", "control"])}), "variations_fixed"),
         (json!({"variations": keys(&["control", "other"])}), "variations_fixed"),
         (json!({"variations": [{"key": "control"}, {"key": "treatment", "weight": 3}]}), "weights_fixed"),
+        (json!({"coverage": 0.5}), "coverage_fixed"),
         (json!({"metrics": [{"key": "purchase", "type": "mean"}]}), "plan_fixed"),
         (json!({"attribution": {"window_hours": 24}}), "plan_fixed"),
         (json!({"attribution": {"tolerance_seconds": 1}}), "plan_fixed"),

@@ -154,7 +154,7 @@ async fn bad_definitions_are_refused_and_nothing_is_recorded() {
         ("[]".to_owned(), 422, "invalid_definition"),
         ("{}".to_owned(), 422, "invalid_definition"),
         (with("varations", json!([])), 422, "unknown_field"),
-        (with("coverage", json!(0.5)), 422, "unknown_field"),
+        (with("coverage", json!(1.5)), 422, "invalid_definition"),
         (with("analysis", json!({"alpha": 2})), 422, "invalid_definition"),
         (with("analysis", json!({"alhpa": 0.1})), 422, "unknown_field"),
         (changed("/key", json!("1st")), 422, "invalid_definition"),

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 
 mod answers;
+mod assign;
 mod beliefs;
 mod calculators;
 mod changes;

@@ -1,11 +1,16 @@
 //! Sample ratios at every look, and what befalls the users of some arms more than of others.
 
+use crate::answers::{DAY, after, converting, in_cell, running};
 use crate::random::{Rng, interval_99};
+use analyzer::known::Known;
+use analyzer::live_stats::LiveStats;
 use analyzer::stats::imbalance::{Befallen, imbalance};
-use analyzer::stats::srm::{SrmArm, srm};
+use analyzer::stats::srm::{Srm, SrmArm, srm};
 use analyzer::stats::srm_anytime::srm_anytime;
 use analyzer::stats::{Alpha, Flag, Undefined};
 use proptest::prelude::*;
+use serde_json::json;
+use store::{Experiment, Phase};
 
 const ALPHA: f64 = 0.05;
 
@@ -104,4 +109,44 @@ fn phases_of_other_weights_are_checked_each_by_its_own() {
     assert!(srm_anytime(&[vec![merged]], alpha()).unwrap()[0].mismatch);
     let negative = arms(&[1, 1], &[1.0, -1.0]);
     assert_eq!(srm_anytime(&[vec![negative]], alpha()), Err(Undefined::Inconsistent));
+}
+
+/// Nine to one, then one to one: the statistic and its degrees of freedom are added over the phases, each by its weights.
+#[test]
+fn an_answer_checks_each_phase_by_the_weights_it_had() {
+    let mut e = running(json!({
+        "key": "phased",
+        "variations": [{"key": "control"}, {"key": "treatment"}],
+        "metrics": [{"key": "signup", "type": "proportion"}],
+    }));
+    let arm = |users| converting(&e.plan(), users, &[users / 10]);
+    let rows = [
+        in_cell((0, "gold"), 0, DAY, arm(45_000)),
+        in_cell((0, "gold"), 1, DAY, arm(5_100)),
+        in_cell((0, ""), 0, DAY, arm(45_000)),
+        in_cell((0, ""), 1, DAY, arm(5_000)),
+        in_cell((1, ""), 0, DAY, arm(50_000)),
+        in_cell((1, ""), 1, DAY, arm(50_200)),
+    ];
+    let checked = |e: &Experiment| {
+        let known = Known::of(e, &rows, None, after(1)).unwrap();
+        serde_json::to_value(LiveStats::of(&known)).unwrap()["srm"].clone()
+    };
+    assert_eq!(checked(&e)["mismatch"], true);
+    let phase = |control: f64| Phase { began_at: DAY.start(), weights: vec![control, 1.0] };
+    e.phases = vec![phase(9.0), phase(1.0)];
+    let srm = checked(&e);
+    assert_eq!((&srm["dof"], &srm["mismatch"]), (&json!(2), &json!(false)));
+    let alone =
+        [arms(&[90_000, 10_100], &[9.0, 1.0]), arms(&[50_000, 50_200], &[1.0, 1.0])].map(
+            |period| match srm_of(&[period]) {
+                Srm::Tested(test) => test.chi_square,
+                Srm::CertainMismatch => panic!("both arms have weights"),
+            },
+        );
+    assert!((srm["chi_square"].as_f64().unwrap() - alone.iter().sum::<f64>()).abs() < 1e-9, "{srm}");
+}
+
+fn srm_of(periods: &[Vec<SrmArm>]) -> Srm {
+    srm(periods, alpha()).unwrap()
 }

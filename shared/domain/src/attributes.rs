@@ -130,6 +130,13 @@ impl Attributes {
         }
     }
 
+    /// As if everything had been applied on `day`.
+    pub fn all_from(&mut self, day: Day) {
+        self.stratum.iter_mut().for_each(|said| said.day = day);
+        self.covariates.iter_mut().for_each(|(_, said)| said.day = day);
+        self.exclusions.iter_mut().for_each(|exclusion| exclusion.day = day);
+    }
+
     fn exclude(&mut self, excluded: bool, reason: Option<&str>, batch: BatchId, day: Day) -> Told {
         // A request that comes again says nothing new, whatever others have said since.
         let known = match self.exclusions.split_last() {

@@ -5,10 +5,12 @@
 //! unit's [`contribution`] before and after is added to the arm's [`moments::Moments`]. [`ladder`] says the same
 //! thing from the raw rows alone, day by day, and is what rebuild and verify compare with. What is told of a user
 //! besides (stratum, covariates, exclusions) waits in the unit for the exposure ([`attributes`]).
+//! Before any event, [`assignment`] says which variation a user is to see.
 //!
 //! Everything is integer arithmetic: values are millionths ([`decimal::Decimal`]), a unit's sums are 128-bit and
 //! moments 256-bit, so sums do not depend on the order of events and can be compared digit for digit.
 
+pub mod assignment;
 pub mod attributes;
 pub mod codec;
 pub mod contribution;

@@ -16,6 +16,7 @@ pub mod moving;
 mod numbers;
 mod port;
 pub mod postgres;
+mod snapshot;
 pub mod sqlite;
 mod step;
 
@@ -24,3 +25,4 @@ pub use error::{ErrorKind, StoreError};
 pub use location::{Location, connect, open};
 pub use model::*;
 pub use port::{Answers, DeadLetters, Experiments, RawRows, Store, Upkeep, View, Views};
+pub use snapshot::{Asked, Rows, Snapshot, UserRows};

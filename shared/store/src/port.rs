@@ -2,9 +2,9 @@
 
 use crate::apply::Connect;
 use crate::{
-    Accounts, Actor, ArmRow, AuditEntry, Change, Changed, ConversionRow, Counter, Created, Experiment,
-    Letter, LetterFilter, Listing, ReceiptPart, Removal, Restored, Slice, Status, StoreError, Transition,
-    UnitRow,
+    Accounts, Actor, ArmRow, Asked, AuditEntry, Change, Changed, ConversionRow, Counter, Created, Experiment,
+    Letter, LetterFilter, Listing, ReceiptPart, Removal, Restored, Slice, Snapshot, Status, StoreError,
+    Transition, UnitRow,
 };
 use async_trait::async_trait;
 use domain::definition::Definition;
@@ -133,6 +133,14 @@ pub trait Answers: Send + Sync {
         experiment: Option<ExperimentId>,
         as_of: Option<Day>,
     ) -> Result<Vec<Counter>, StoreError>;
+
+    /// What an answer about an experiment (by key or numeric id) needs, all of it as it stood at one instant.
+    async fn snapshot(
+        &self,
+        tenant: &str,
+        reference: &str,
+        asked: &Asked,
+    ) -> Result<Option<Snapshot>, StoreError>;
 
     /// The parts of a batch applied so far; of one request or of every request that carried it.
     async fn receipt(

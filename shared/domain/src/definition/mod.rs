@@ -1,9 +1,11 @@
 //! What a user writes to create an experiment, with its defaults and checks. Stored as this JSON.
 
 mod analysis;
+mod audience;
 mod metric;
 
 pub use analysis::{Analysis, Correction, Cuped, Mode, Prior};
+pub use audience::Namespace;
 pub use metric::{Direction, Metric, MetricKind, Role};
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +25,14 @@ pub struct Definition {
     pub labels: Vec<String>,
     /// 2..=10; the first is the control.
     pub variations: Vec<Variation>,
+    /// Share of the users let in who take part.
+    #[serde(default = "audience::everybody")]
+    pub coverage: f64,
+    /// Condition on the users' attributes ([`crate::assignment::targeting`]); none = everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targeting: Option<serde_json::Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Namespace>,
     /// 1..=50.
     pub metrics: Vec<Metric>,
     #[serde(default)]
@@ -87,6 +97,7 @@ impl Definition {
     pub fn checked(mut self) -> Result<Definition, Invalid> {
         self.check_header()?;
         self.check_variations()?;
+        audience::check(&self)?;
         metric::check(&self.metrics)?;
         metric::complete(&mut self.metrics);
         self.check_conditions()?;

@@ -1,6 +1,7 @@
 //! The functional core against oracles, frozen vectors, an independent model and the reference event set.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 
+mod assignment;
 mod codec;
 mod decimal;
 mod definition;

@@ -1,13 +1,15 @@
 //! What the analyzer asks: last moments rows, counters, receipts, the books.
 
 use super::PgStore;
-use super::rows;
 use super::types::PgDay;
+use super::{rows, snapshot};
 use crate::numbers::narrow;
 use crate::{
-    Accounts, Answers, ArmRow, Counter, Experiment, LOSSES_MAX, PartitionAccount, ReceiptPart, StoreError,
+    Accounts, Answers, ArmRow, Asked, Counter, Experiment, LOSSES_MAX, PartitionAccount, ReceiptPart,
+    Snapshot, StoreError,
 };
 use async_trait::async_trait;
+use deadpool_postgres::GenericClient;
 use domain::{BatchId, Day, ExperimentId, Partition};
 use tokio_postgres::{IsolationLevel, Row};
 
@@ -18,11 +20,7 @@ const END_OF_TIME: Day = Day(2_000_000);
 impl Answers for PgStore {
     async fn answer(&self, experiment: &Experiment, as_of: Option<Day>) -> Result<Vec<ArmRow>, StoreError> {
         let client = self.client().await?;
-        let sql = client.prepare_cached(include_str!("sql/answer.sql")).await?;
-        let version: i32 = narrow(experiment.plan_version, "plan version")?;
-        let day = PgDay(as_of.unwrap_or(END_OF_TIME));
-        let rows = client.query(&sql, &[&experiment.id.0, &version, &day]).await?;
-        rows.iter().map(rows::arm).collect()
+        last_rows(&client, experiment, as_of).await
     }
 
     async fn moments_rows(
@@ -31,9 +29,7 @@ impl Answers for PgStore {
         plan_version: u32,
     ) -> Result<Vec<ArmRow>, StoreError> {
         let client = self.client().await?;
-        let version: i32 = narrow(plan_version, "plan version")?;
-        let rows = client.query(include_str!("sql/moments_rows.sql"), &[&experiment.0, &version]).await?;
-        rows.iter().map(rows::arm).collect()
+        all_rows(&client, experiment, plan_version).await
     }
 
     async fn counters(
@@ -43,16 +39,16 @@ impl Answers for PgStore {
         as_of: Option<Day>,
     ) -> Result<Vec<Counter>, StoreError> {
         let client = self.client().await?;
-        let sql = client.prepare_cached(include_str!("sql/counters.sql")).await?;
-        let day = PgDay(as_of.unwrap_or(END_OF_TIME));
-        let rows = client.query(&sql, &[&tenant, &experiment.map(|e| e.0), &day]).await?;
-        let counter = |r: &Row| Counter {
-            experiment: ExperimentId(r.get(0)),
-            variation: r.get(1),
-            name: r.get(2),
-            n: r.get(3),
-        };
-        Ok(rows.iter().map(counter).collect())
+        counted(&client, tenant, experiment, as_of).await
+    }
+
+    async fn snapshot(
+        &self,
+        tenant: &str,
+        reference: &str,
+        asked: &Asked,
+    ) -> Result<Option<Snapshot>, StoreError> {
+        snapshot::read(self, tenant, reference, asked).await
     }
 
     async fn receipt(
@@ -105,4 +101,45 @@ impl Answers for PgStore {
             losses: losses.iter().map(rows::loss).collect::<Result<_, StoreError>>()?,
         })
     }
+}
+
+pub(super) async fn last_rows(
+    client: &impl GenericClient,
+    experiment: &Experiment,
+    as_of: Option<Day>,
+) -> Result<Vec<ArmRow>, StoreError> {
+    let sql = client.prepare_cached(include_str!("sql/answer.sql")).await?;
+    let version: i32 = narrow(experiment.plan_version, "plan version")?;
+    let day = PgDay(as_of.unwrap_or(END_OF_TIME));
+    let rows = client.query(&sql, &[&experiment.id.0, &version, &day]).await?;
+    rows.iter().map(rows::arm).collect()
+}
+
+pub(super) async fn all_rows(
+    client: &impl GenericClient,
+    experiment: ExperimentId,
+    plan_version: u32,
+) -> Result<Vec<ArmRow>, StoreError> {
+    let sql = client.prepare_cached(include_str!("sql/moments_rows.sql")).await?;
+    let version: i32 = narrow(plan_version, "plan version")?;
+    let rows = client.query(&sql, &[&experiment.0, &version]).await?;
+    rows.iter().map(rows::arm).collect()
+}
+
+pub(super) async fn counted(
+    client: &impl GenericClient,
+    tenant: &str,
+    experiment: Option<ExperimentId>,
+    as_of: Option<Day>,
+) -> Result<Vec<Counter>, StoreError> {
+    let sql = client.prepare_cached(include_str!("sql/counters.sql")).await?;
+    let day = PgDay(as_of.unwrap_or(END_OF_TIME));
+    let rows = client.query(&sql, &[&tenant, &experiment.map(|e| e.0), &day]).await?;
+    let counter = |r: &Row| Counter {
+        experiment: ExperimentId(r.get(0)),
+        variation: r.get(1),
+        name: r.get(2),
+        n: r.get(3),
+    };
+    Ok(rows.iter().map(counter).collect())
 }

@@ -11,6 +11,7 @@ mod members;
 mod raw;
 mod rebuilds;
 mod rows;
+mod snapshot;
 mod statements;
 mod types;
 mod view;

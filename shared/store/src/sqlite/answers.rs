@@ -1,23 +1,18 @@
 //! What the analyzer asks: last moments rows, counters, receipts, the books.
 
 use super::SqliteStore;
-use super::rows;
-use crate::{Accounts, Answers, ArmRow, Counter, Experiment, LOSSES_MAX, ReceiptPart, StoreError};
+use super::{rows, snapshot};
+use crate::{
+    Accounts, Answers, ArmRow, Asked, Counter, Experiment, LOSSES_MAX, ReceiptPart, Snapshot, StoreError,
+};
 use async_trait::async_trait;
 use domain::{BatchId, Day, ExperimentId};
-use rusqlite::Row;
+use rusqlite::{Connection, Row};
 
 #[async_trait]
 impl Answers for SqliteStore {
     async fn answer(&self, experiment: &Experiment, as_of: Option<Day>) -> Result<Vec<ArmRow>, StoreError> {
-        let (id, version) = (experiment.id.0, experiment.plan_version);
-        let day = as_of.map_or(i32::MAX, |d| d.0);
-        self.readers
-            .read(|c| {
-                let mut sql = c.prepare_cached(include_str!("sql/answer.sql"))?;
-                rows::all(&mut sql, &[&id, &version, &day], rows::arm)
-            })
-            .await
+        self.readers.read(|c| last_rows(c, experiment, as_of)).await
     }
 
     async fn moments_rows(
@@ -25,12 +20,7 @@ impl Answers for SqliteStore {
         experiment: ExperimentId,
         plan_version: u32,
     ) -> Result<Vec<ArmRow>, StoreError> {
-        self.readers
-            .read(|c| {
-                let mut sql = c.prepare_cached(include_str!("sql/moments_rows.sql"))?;
-                rows::all(&mut sql, &[&experiment.0, &plan_version], rows::arm)
-            })
-            .await
+        self.readers.read(|c| all_rows(c, experiment, plan_version)).await
     }
 
     async fn counters(
@@ -39,17 +29,16 @@ impl Answers for SqliteStore {
         experiment: Option<ExperimentId>,
         as_of: Option<Day>,
     ) -> Result<Vec<Counter>, StoreError> {
-        let day = as_of.map_or(i32::MAX, |d| d.0);
-        let counter = |r: &Row<'_>| {
-            let (experiment, variation) = (ExperimentId(r.get(0)?), r.get(1)?);
-            Ok(Counter { experiment, variation, name: r.get(2)?, n: r.get(3)? })
-        };
-        self.readers
-            .read(|c| {
-                let mut sql = c.prepare_cached(include_str!("sql/counters.sql"))?;
-                rows::all(&mut sql, &[&tenant, &experiment.map(|e| e.0), &day], counter)
-            })
-            .await
+        self.readers.read(|c| counted(c, tenant, experiment, as_of)).await
+    }
+
+    async fn snapshot(
+        &self,
+        tenant: &str,
+        reference: &str,
+        asked: &Asked,
+    ) -> Result<Option<Snapshot>, StoreError> {
+        snapshot::read(self, tenant, reference, asked).await
     }
 
     async fn receipt(
@@ -83,4 +72,40 @@ impl Answers for SqliteStore {
             })
             .await
     }
+}
+
+pub(super) fn last_rows(
+    c: &Connection,
+    experiment: &Experiment,
+    as_of: Option<Day>,
+) -> Result<Vec<ArmRow>, StoreError> {
+    let mut sql = c.prepare_cached(include_str!("sql/answer.sql"))?;
+    rows::all(&mut sql, &[&experiment.id.0, &experiment.plan_version, &last_day(as_of)], rows::arm)
+}
+
+pub(super) fn all_rows(
+    c: &Connection,
+    experiment: ExperimentId,
+    plan_version: u32,
+) -> Result<Vec<ArmRow>, StoreError> {
+    let mut sql = c.prepare_cached(include_str!("sql/moments_rows.sql"))?;
+    rows::all(&mut sql, &[&experiment.0, &plan_version], rows::arm)
+}
+
+pub(super) fn counted(
+    c: &Connection,
+    tenant: &str,
+    experiment: Option<ExperimentId>,
+    as_of: Option<Day>,
+) -> Result<Vec<Counter>, StoreError> {
+    let counter = |r: &Row<'_>| {
+        let (experiment, variation) = (ExperimentId(r.get(0)?), r.get(1)?);
+        Ok(Counter { experiment, variation, name: r.get(2)?, n: r.get(3)? })
+    };
+    let mut sql = c.prepare_cached(include_str!("sql/counters.sql"))?;
+    rows::all(&mut sql, &[&tenant, &experiment.map(|e| e.0), &last_day(as_of)], counter)
+}
+
+fn last_day(as_of: Option<Day>) -> i32 {
+    as_of.map_or(i32::MAX, |day| day.0)
 }

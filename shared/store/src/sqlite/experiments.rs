@@ -37,9 +37,7 @@ impl Experiments for SqliteStore {
     }
 
     async fn experiment(&self, tenant: &str, reference: &str) -> Result<Option<Experiment>, StoreError> {
-        let id: i64 = reference.parse().unwrap_or(0);
-        let sql = include_str!("sql/experiment_find.sql");
-        self.readers.read(|c| one(c, sql, &[&tenant, &reference, &id])).await
+        self.readers.read(|c| by_reference(c, tenant, reference)).await
     }
 
     async fn list_experiments(
@@ -164,6 +162,16 @@ impl Experiments for SqliteStore {
         };
         self.writer()?.write(delete).await
     }
+}
+
+/// By key or numeric id; deleted ones are not found.
+pub(super) fn by_reference(
+    c: &Connection,
+    tenant: &str,
+    reference: &str,
+) -> Result<Option<Experiment>, StoreError> {
+    let id: i64 = reference.parse().unwrap_or(0);
+    one(c, include_str!("sql/experiment_find.sql"), &[&tenant, &reference, &id])
 }
 
 pub(super) fn find(c: &Connection, tenant: &str, id: ExperimentId) -> Result<Option<Experiment>, StoreError> {

@@ -16,6 +16,7 @@ pub(crate) mod faults;
 mod raw;
 mod rebuilds;
 mod rows;
+mod snapshot;
 mod text;
 mod view;
 

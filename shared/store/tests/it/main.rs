@@ -18,6 +18,7 @@ mod model;
 mod moving;
 mod rebuilds;
 mod receipts;
+mod snapshots;
 mod units;
 mod upkeep;
 mod views;
