@@ -19,6 +19,7 @@ mod one_process;
 mod readme;
 mod receipts;
 mod reference;
+mod restoring;
 mod rolling;
 mod scaling;
 mod several_experiments;

@@ -1,0 +1,98 @@
+//! PostgreSQL is restored from a dump taken under load, older than much that was acknowledged since: what the queue
+//! still keeps is applied again, what it does not is counted as lost.
+
+use crate::support::eventually;
+use e2e::{Deployment, Load, Setup, System, run};
+use std::path::PathBuf;
+use std::time::Duration;
+use testkit::Process;
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// Applied before the dump, and again between the dump and the end.
+const EVENTS: i64 = 1_500;
+
+/// One of PostgreSQL's programs, run to its end; they lie beside the server.
+async fn run_beside(system: &System, program: &str, arguments: &[&str]) {
+    let server = std::fs::read_link(format!("/proc/{}/exe", system.postgres.pid().unwrap())).unwrap();
+    let path: PathBuf = server.with_file_name(program);
+    let prepared =
+        arguments.iter().fold(Process::at(program, path), |process, argument| process.arg(argument));
+    let mut process = prepared.spawn().unwrap();
+    let ended = process.wait(LIMIT).await.unwrap();
+    assert!(ended.success(), "{program}: {}", process.stderr());
+}
+
+async fn applied(system: &System) -> i64 {
+    let total = system.books().await.unwrap().total;
+    total.recorded + total.deduplicated
+}
+
+/// Loads, dumps in the middle, goes on, and puts the dump in the place of the database. What was acknowledged, and
+/// how much of it the dump has.
+async fn restored(
+    system: &mut System,
+    seed: u64,
+) -> (abctl::simulate::Simulation, abctl::simulate::Outcome, i64) {
+    let load = Load::start(system, seed).await.unwrap();
+    eventually("events are applied", LIMIT, async || applied(system).await > EVENTS).await;
+    let directory = testkit::temp_dir("dump").unwrap();
+    let file = directory.join("dump");
+    let file = file.to_str().unwrap();
+    run_beside(system, "pg_dump", &["--format=custom", "--file", file, "--dbname", &system.database_url])
+        .await;
+    let then = applied(system).await;
+    eventually("more are applied", LIMIT, async || applied(system).await > then + EVENTS).await;
+    let (simulation, outcome) = load.finish().await.unwrap();
+    assert_eq!(run::settled(system).await.unwrap().total.in_flight, 0);
+
+    // Gateways go on accepting while there is no database; here they have nothing to accept.
+    let mut worker = system.worker.take().unwrap();
+    assert!(worker.terminate(LIMIT).await.unwrap().success());
+    assert!(system.analyzer.terminate(LIMIT).await.unwrap().success());
+    let database = system.postgres.create_database().await.unwrap();
+    system.database_url = system.postgres.url_for(&database);
+    run_beside(system, "pg_restore", &["--dbname", &system.database_url, file]).await;
+    std::fs::remove_dir_all(directory).unwrap();
+    let location = store::Location::Postgres { url: system.database_url.clone(), pool_size: 4 };
+    system.store = store::connect(&location).await.unwrap();
+    let books = system.store.accounting().await.unwrap();
+    let in_dump = books.partitions.iter().map(|p| p.recorded + p.deduplicated).sum();
+    let mut analyzer = system.another("analyzer").unwrap();
+    analyzer.ready().await.unwrap();
+    (system.analyzer, system.analyzer_addr) = (analyzer.process, analyzer.addr);
+    system.start_worker().unwrap();
+    (simulation, outcome, in_dump)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_queue_still_keeps_is_applied_again() {
+    let environment = vec![("AB_QUEUE_KEEP", "1h".to_owned())];
+    let mut system = System::start(Setup { environment, ..Setup::default() }).await.unwrap();
+    let (simulation, outcome, in_dump) = restored(&mut system, 81).await;
+    assert!(i64::try_from(outcome.answers.received).unwrap() > in_dump + EVENTS / 2, "{in_dump} in the dump");
+    let (books, found) = run::faults(&system, &simulation, &outcome).await.unwrap();
+    assert_eq!(found.iter().take(20).collect::<Vec<_>>(), Vec::<&String>::new(), "{} in all", found.len());
+    let wrong = run::wrong_answers(&system, &simulation, &outcome).await.unwrap();
+    assert_eq!(wrong, Vec::<String>::new());
+    println!("{in_dump} in the dump; {}", books.total);
+    system.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_queue_no_longer_has_is_counted() {
+    let environment = vec![("AB_QUEUE_KEEP", "0s".to_owned())];
+    let mut system = System::start(Setup { environment, ..Setup::default() }).await.unwrap();
+    let (_, outcome, in_dump) = restored(&mut system, 82).await;
+    let acknowledged = i64::try_from(outcome.answers.received).unwrap();
+    // The last entry of a stream is never trimmed, and its writers' totals tell of all before it.
+    eventually("every stream is read", LIMIT, async || {
+        system.books().await.unwrap().total.received == acknowledged
+    })
+    .await;
+    let books = run::settled(&system).await.unwrap();
+    println!("{in_dump} in the dump; {}", books.total);
+    assert!(books.partitions.iter().all(|(_, book)| book.closes()), "{books:?}");
+    assert!(books.total.lost > 0 && books.total.lost <= acknowledged - in_dump, "{}", books.total);
+    assert_eq!(books.total.received, acknowledged);
+    system.stop().await.unwrap();
+}
