@@ -13,7 +13,7 @@ import boards
 import metrics
 
 MODULES = {
-    "fast": ["kubernetes", "network", "routes", "images", "prometheus"],
+    "fast": ["kubernetes", "network", "routes", "images", "prometheus", "logs", "pages"],
     "full": ["settings", "prometheus", "proxies", "ending"],
 }
 

@@ -19,14 +19,16 @@ def text(path):
 @functools.cache
 def settings():
     """Every variable the code reads -> the default of all tiers, or None."""
-    source = text("shared/service/src/settings/spec.rs")
+    entries = re.split(r"\b(setting|secret)!\(", text("shared/service/src/settings/spec.rs"))
     found = {}
-    for kind, rest in re.findall(r"\b(setting|secret)!\(\s*(.*?)\n    \),", source, re.S):
-        name = re.match(r'"(AB_\w+)"', rest).group(1)
-        default = re.search(r'\bSame\("([^"]*)"\)', rest)
-        found[name] = default and default.group(1)
+    for kind, entry in zip(entries[1::2], entries[2::2]):
+        name = re.match(r'\s*"(AB_\w+)"', entry)
+        if not name:  # the macros themselves
+            continue
+        default = re.search(r'\bSame\("([^"]*)"\)', entry)
+        found[name[1]] = default and default[1]
         if kind == "secret":
-            found[name + "_FILE"] = None
+            found[name[1] + "_FILE"] = None
     assert len(found) > 30, "the table of settings is written in another way"
     return found
 

@@ -11,7 +11,7 @@ from tree import container, named, of_kind, ours, overlay, pod, workloads
 # The oldest release the manifests are written for (preStop sleep) and the newest whose schemas we have.
 RELEASES = ("1.30", "1.37")
 CUSTOM = {"ServiceMonitor", "ScaledObject", "HTTPRoute"}
-EXTRAS = ("k8s/worker-hpa", "k8s/http-route")
+EXTRAS = ("k8s/worker-hpa", "k8s/http-route", "k8s/nightly-replay")
 # For the kubelet, and for a process to end once its drain is over.
 MARGIN = 2
 
@@ -55,18 +55,18 @@ class Manifests(unittest.TestCase):
 
 class Programs(unittest.TestCase):
     def test_every_variable_is_a_setting_of_the_code(self):
-        for name in tree.OVERLAYS:
-            docs = overlay(name)
+        for name, docs in rendered():
             for doc in ours(docs):
                 unknown = set(tree.environment(docs, doc)) - set(tree.settings())
                 self.assertEqual(unknown, set(), f"{name}: {doc['metadata']['name']}")
 
     def test_images_are_programs_of_the_tree_in_the_tree_s_version(self):
-        for name, tag in (("dev", "dev"), ("prod", tree.version())):
-            for doc in ours(overlay(name)):
+        tags = {"dev": "dev"}
+        for name, docs in rendered():
+            for doc in ours(docs):
                 image, _, found = container(doc)["image"].partition(":")
                 self.assertIn(image.removeprefix("abstream/"), tree.programs())
-                self.assertEqual(found, tag)
+                self.assertEqual(found, tags.get(name, tree.version()))
 
     def test_ports_are_those_of_the_code(self):
         for name in tree.OVERLAYS:
@@ -144,8 +144,8 @@ class Programs(unittest.TestCase):
 
 class Safety(unittest.TestCase):
     def test_every_pod_is_restricted(self):
-        for name in tree.OVERLAYS:
-            for doc in workloads(overlay(name)):
+        for name, docs in rendered():
+            for doc in workloads(docs):
                 with self.subTest(name, workload=doc["metadata"]["name"]):
                     spec, it = pod(doc)["spec"], container(doc)
                     self.assertIs(spec["automountServiceAccountToken"], False)

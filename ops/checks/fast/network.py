@@ -35,6 +35,19 @@ class Edges(unittest.TestCase):
                         found.add((source, target, port["name"]))
         self.assertEqual(found, PUBLIC | INTERNAL | STORES)
 
+    def test_the_nightly_replay_reaches_the_gateway_and_nothing_else(self):
+        docs = overlay("dev") + tree.render("k8s/nightly-replay")
+        namespace = {"kubernetes.io/metadata.name": "abstream-dev"}
+        labels = {doc["metadata"]["name"]: pod(doc)["metadata"]["labels"] for doc in workloads(docs)}
+        found = {
+            (doc["metadata"]["name"], port["name"])
+            for doc in workloads(docs)
+            for port in container(doc).get("ports", [])
+            if allowed(docs, "Egress", labels["nightly-replay"], (namespace, pod(doc)["metadata"]["labels"]), port)
+            and allowed(docs, "Ingress", pod(doc)["metadata"]["labels"], (namespace, labels["nightly-replay"]), port)
+        }
+        self.assertEqual(found, {("ingest-gateway", "http")})
+
     def test_every_pod_is_closed_both_ways_and_may_ask_for_names(self):
         for name in tree.OVERLAYS:
             docs = overlay(name)

@@ -48,6 +48,19 @@ class Settings(unittest.TestCase):
         return done.returncode, done.stdout, done.stderr
 
 
+class Jobs(unittest.TestCase):
+    def test_cron_jobs_run_commands_and_flags_that_there_are(self):
+        docs = [doc for where in ("k8s/overlays/prod", "k8s/nightly-replay") for doc in tree.render(where)]
+        jobs = tree.of_kind(docs, "CronJob")
+        self.assertEqual(len(jobs), 2)
+        for job in jobs:
+            command, *arguments = tree.container(job)["args"]
+            shown = subprocess.run([stand.program("abctl"), command, "--help"], capture_output=True, text=True)
+            self.assertEqual(shown.returncode, 0, shown.stderr)
+            for flag in (argument for argument in arguments if argument.startswith("-")):
+                self.assertRegex(shown.stdout, rf"(?m)^ +(-\w, )?{flag}\b", command)
+
+
 class Health(unittest.TestCase):
     """What the images' health check runs."""
 

@@ -135,8 +135,8 @@ where
 /// Where it happened, and the message unless it was formatted: a formatted one may hold a payload.
 fn log_panic(info: &PanicHookInfo<'_>) {
     let location = info.location().map(ToString::to_string);
-    let message = info.payload().downcast_ref::<&'static str>().copied();
-    tracing::error!(location, message, "panic: a defect");
+    let panic = info.payload().downcast_ref::<&'static str>().copied();
+    tracing::error!(location, panic, "panic: a defect");
 }
 
 fn log_settings(settings: &Settings) {
