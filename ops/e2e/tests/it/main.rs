@@ -23,5 +23,6 @@ mod restoring;
 mod rolling;
 mod scaling;
 mod several_experiments;
+mod telling;
 mod three_workers;
 mod verifying;
