@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test e2e demo-services demo sdks chaos bench check ops-check-fast ops-check deny clean
+.PHONY: help setup build test e2e demo-services demo sdks chaos bench fred check ops-check-fast ops-check deny clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,8 +47,12 @@ chaos: setup ## Break everything that can break for SECONDS (120), by SEED (anot
 	@$(CARGO) run --locked --quiet --bin chaos -- $(SECONDS) $(SEED)
 
 bench: setup ## Measure speed against the machine's own ceilings (release build, takes minutes)
-	$(CARGO) build --locked --release --workspace --bins
-	$(CARGO) run --locked --release --bin bench
+	$(CARGO) build --locked --release --workspace --bins --features abstream-bench/fred
+	$(CARGO) run --locked --release --features abstream-bench/fred --bin bench
+
+fred: setup ## Lint the second client of Redis, which is not in the default build, and hold it to the queue's contract
+	$(CARGO) clippy --locked -p abstream-queue --features fred --all-targets -- --deny warnings
+	$(CARGO) test --locked -p abstream-queue --features fred --test it fred
 
 check: setup ## Format, lints, and the rules of the tree; all warnings are errors
 	@sh ops/check-tree.sh

@@ -10,6 +10,7 @@ mod one_process;
 mod pipeline;
 mod raw;
 mod table;
+mod writers;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
@@ -43,6 +44,8 @@ enum Part {
     Tiers,
     /// `abctl up`, on SQLite.
     OneProcess,
+    /// The writers of streams alone, with each client of Redis that was built in.
+    Writers,
 }
 
 /// Settings of the PostgreSQL servers; fsync and everything else as it comes.
@@ -67,15 +70,18 @@ async fn run(options: &Options) -> Result<()> {
     let mut table = Table::default();
     for run in 1..=options.runs {
         eprintln!("run {run} of {}", options.runs);
-        if options.part != Part::OneProcess {
+        if matches!(options.part, Part::All | Part::Tiers) {
             raw::measure(options.events, u64::from(run), &mut table).await?;
             pipeline::accept_and_apply(options.events, u64::from(run), &mut table).await?;
             // The fast phases take more, so that they last for seconds.
             pipeline::apply_repeats(options.events * 4, u64::from(run), &mut table).await?;
             pipeline::end_to_end(options.events * 4, u64::from(run), &mut table).await?;
         }
-        if options.part != Part::Tiers {
+        if matches!(options.part, Part::All | Part::OneProcess) {
             one_process::one_process(options.events, u64::from(run), &mut table).await?;
+        }
+        if matches!(options.part, Part::All | Part::Writers) {
+            writers::side_by_side(options.events, &mut table).await?;
         }
     }
     println!(

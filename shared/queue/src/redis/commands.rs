@@ -202,6 +202,6 @@ pub(crate) fn memory_fraction(info: &Value) -> Option<f64> {
     Some(if limit > 0.0 { used / limit } else { 0.0 })
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -39,7 +39,7 @@ use reporter::RedisReporter;
 use server::Server;
 
 pub use catalogue::RedisCatalogue;
-pub use producer::ProducerConfig;
+pub use producer::{Client, ProducerConfig};
 
 pub struct RedisQueue {
     server: Server,

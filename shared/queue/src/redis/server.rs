@@ -67,6 +67,11 @@ impl Server {
         self.cluster.as_deref()
     }
 
+    #[cfg(feature = "fred")]
+    pub(crate) fn settings(&self) -> &redis::RedisConnectionInfo {
+        self.info.redis_settings()
+    }
+
     /// For a server of ours: requests and replies.
     pub(crate) fn commands(&self, node: &ConnectionAddr) -> RedisResult<Client> {
         client(&self.info, node, ProtocolVersion::RESP2)

@@ -6,6 +6,10 @@
 
 mod backlog;
 mod lane;
+mod wire;
+#[cfg(feature = "fred")]
+mod with_fred;
+mod with_redis;
 mod writer;
 
 use std::sync::Arc;
@@ -26,6 +30,9 @@ use crate::ticket::Ticket;
 use backlog::BacklogWatch;
 pub(crate) use backlog::sent_totals;
 use lane::Lane;
+use wire::Wire;
+#[cfg(feature = "fred")]
+use with_fred::FredWire;
 use writer::Writer;
 
 /// Where Redis is and how producers write to it. [`ProducerConfig::new`] has what production wants.
@@ -45,6 +52,16 @@ pub struct ProducerConfig {
     pub idle_after: Duration,
     /// A writer silent for longer than this begins anew under another id.
     pub renew_after: Duration,
+    pub client: Client,
+}
+
+/// What sends the entries. Everything else is done with the `redis` crate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Client {
+    #[default]
+    Redis,
+    #[cfg(feature = "fred")]
+    Fred,
 }
 
 impl ProducerConfig {
@@ -58,6 +75,7 @@ impl ProducerConfig {
             entry_bytes: 256 << 10,
             idle_after: Duration::from_secs(5),
             renew_after: RENEW_AFTER,
+            client: Client::default(),
         }
     }
 }
@@ -82,8 +100,12 @@ impl RedisProducer {
             let lane = Arc::new(Lane::new(partition, config.queue_bytes));
             // A connection for each: WAIT blocks its own, and with 16 streams this was faster than one shared by
             // all (300 B entries +35%, 10 kB +10%, 100 kB +50%), for Redis shares an fsync among connections anyway.
-            let link = Link::new(server, config.response_timeout);
-            let writer = Writer::new(Arc::clone(&lane), link, id, config, Arc::clone(&counters));
+            let wire: Box<dyn Wire> = match config.client {
+                Client::Redis => Box::new(Link::new(server, config.response_timeout)),
+                #[cfg(feature = "fred")]
+                Client::Fred => Box::new(FredWire::new(server, config.response_timeout)),
+            };
+            let writer = Writer::new(Arc::clone(&lane), wire, id, config, Arc::clone(&counters));
             let stop = stop.clone();
             writers.spawn(async move { stop.run_until_cancelled(writer.run()).await });
             lanes.push(lane);

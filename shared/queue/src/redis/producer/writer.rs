@@ -3,21 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Pipeline, RedisError, Value};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::ProducerConfig;
 use super::lane::{Batch, Lane, Work};
+use super::wire::{Attempt, Entry, Trouble, Wire};
 use crate::Backoff;
-use crate::numbering::{Numbering, Outcome, Stamp, Verdict};
+use crate::numbering::{Numbering, Stamp, Verdict};
 use crate::producer::Counters;
-use crate::redis::commands;
-use crate::redis::connection::{Failure, Link};
 
 pub(super) struct Writer {
     lane: Arc<Lane>,
-    link: Link,
+    wire: Box<dyn Wire>,
     id: Uuid,
     numbering: Numbering,
     replicas: Option<(u32, Duration)>,
@@ -31,16 +29,10 @@ pub(super) struct Writer {
     counters: Arc<Counters>,
 }
 
-enum Attempt {
-    Made(Outcome, Option<RedisError>),
-    /// Nothing was sent: no attempt at all.
-    NotConnected(RedisError),
-}
-
 impl Writer {
     pub(super) fn new(
         lane: Arc<Lane>,
-        link: Link,
+        wire: Box<dyn Wire>,
         id: Uuid,
         config: &ProducerConfig,
         counters: Arc<Counters>,
@@ -48,7 +40,7 @@ impl Writer {
         let replicas = u32::from(config.replicas);
         Writer {
             lane,
-            link,
+            wire,
             id,
             numbering: Numbering::default(),
             replicas: (replicas > 0).then_some((replicas, config.response_timeout / 2)),
@@ -87,21 +79,27 @@ impl Writer {
     }
 
     /// Writes one entry, however often it takes.
-    async fn write(&mut self, batch: Batch) {
+    async fn write(&mut self, mut batch: Batch) {
         if self.last.is_some_and(|last| last.elapsed() >= self.renew_after) {
             self.id = Uuid::new_v4();
             self.numbering = Numbering::default();
         }
         let (bytes, events) = (batch.payload.len(), batch.events);
         let stamp = self.numbering.open(events);
-        let entry = commands::write_entry(self.lane.partition, self.id, stamp, &batch.payload, self.replicas);
+        let entry = Entry {
+            partition: self.lane.partition,
+            writer: self.id,
+            stamp,
+            payload: std::mem::take(&mut batch.payload).into(),
+            replicas: self.replicas,
+        };
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
         loop {
-            let (outcome, error) = match self.attempt(&entry).await {
-                Attempt::Made(outcome, error) => (outcome, error),
-                Attempt::NotConnected(error) => {
+            let (outcome, trouble) = match self.wire.send(&entry).await {
+                Attempt::Made(outcome, trouble) => (outcome, trouble),
+                Attempt::NotConnected(trouble) => {
                     Counters::add(&self.counters.unreachable, 1);
-                    self.warn("no connection, will try again", stamp, Some(&error));
+                    self.warn("no connection, will try again", stamp, Some(&trouble));
                     sleep(backoff.pause()).await;
                     continue;
                 }
@@ -117,13 +115,13 @@ impl Writer {
                 }
                 Verdict::Dropped => {
                     Counters::add(&self.counters.refusals, 1);
-                    self.warn("entry refused", stamp, error.as_ref());
-                    batch.refuse(error.as_ref().and_then(RedisError::code).unwrap_or("ERR"));
+                    self.warn("entry refused", stamp, trouble.as_ref());
+                    batch.refuse(trouble.as_ref().and_then(|t| t.code.as_deref()).unwrap_or("ERR"));
                     break;
                 }
                 Verdict::Resend => {
                     Counters::add(&self.counters.resends, 1);
-                    self.warn("outcome unknown, will send the entry again", stamp, error.as_ref());
+                    self.warn("outcome unknown, will send the entry again", stamp, trouble.as_ref());
                     sleep(backoff.pause()).await;
                 }
             }
@@ -132,32 +130,8 @@ impl Writer {
         self.lane.release(bytes);
     }
 
-    async fn attempt(&self, entry: &Pipeline) -> Attempt {
-        let replies = match self.link.run(commands::slot(self.lane.partition), entry).await {
-            Ok(replies) => replies,
-            Err(Failure::NotConnected(error)) => return Attempt::NotConnected(error),
-            Err(Failure::Unknown(error)) => return Attempt::Made(Outcome::Unknown, Some(error)),
-        };
-        let mut replies = replies.into_iter();
-        match replies.next() {
-            Some(Ok(Value::BulkString(_))) => {}
-            // Redis checks before it writes: an error in reply to the XADD itself means it was not carried out.
-            Some(Err(error)) => return Attempt::Made(Outcome::Refused, Some(error)),
-            _ => return Attempt::Made(Outcome::Unknown, None),
-        }
-        let Some((wanted, _)) = self.replicas else { return Attempt::Made(Outcome::Written, None) };
-        // The total in between is advisory, whatever the reply.
-        match replies.nth(1) {
-            Some(Ok(Value::Int(confirmed))) if confirmed >= i64::from(wanted) => {
-                Attempt::Made(Outcome::Written, None)
-            }
-            Some(Err(error)) => Attempt::Made(Outcome::Unknown, Some(error)),
-            _ => Attempt::Made(Outcome::Unknown, None),
-        }
-    }
-
-    fn warn(&self, what: &'static str, stamp: Stamp, error: Option<&RedisError>) {
-        let error = error.map(ToString::to_string).unwrap_or_default();
+    fn warn(&self, what: &'static str, stamp: Stamp, trouble: Option<&Trouble>) {
+        let error = trouble.map(|trouble| trouble.source.to_string()).unwrap_or_default();
         tracing::warn!(partition = self.lane.partition.0, number = stamp.number, error, "{what}");
     }
 }

@@ -24,6 +24,22 @@ macro_rules! of_each {
             })+
         }
 
+        #[cfg(feature = "fred")]
+        mod fred {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::contract::rig::Kind::Fred).await;
+            })+
+        }
+
+        #[cfg(feature = "fred")]
+        mod fred_cluster {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::contract::rig::Kind::FredCluster).await;
+            })+
+        }
+
         mod local {
             $(#[tokio::test]
             async fn $name() {

@@ -12,7 +12,7 @@ use queue::numbering::RENEW_AFTER;
 use queue::producer::{Outgoing, Producer, SendError};
 use queue::reader::{BLOCK_MAX, Entry, EntryId, Read, Reader};
 use queue::receipts::{ReceiptMessage, Receipts};
-use queue::redis::{ProducerConfig, RedisQueue};
+use queue::redis::{Client, ProducerConfig, RedisQueue};
 use queue::reporter::Reporter;
 use testkit::{Direction, FaultProxy, Redis, RedisCluster};
 use tokio::task::JoinHandle;
@@ -29,6 +29,11 @@ pub enum Kind {
     Redis,
     /// A Redis Cluster of three masters.
     Cluster,
+    /// As [`Kind::Redis`] and [`Kind::Cluster`], written with fred.
+    #[cfg(feature = "fred")]
+    Fred,
+    #[cfg(feature = "fred")]
+    FredCluster,
     Local,
 }
 
@@ -76,7 +81,7 @@ impl Kind {
             return Rig { queue, producer, servers, proxies, partitions };
         }
         let mut proxies = Vec::new();
-        let (url, through, servers) = if self == Kind::Redis {
+        let (url, through, servers) = if !self.is_cluster() {
             let redis = Redis::start().await.unwrap();
             proxies.push(FaultProxy::start(redis.addr()).await.unwrap());
             (redis.url(), redis.url_at(proxies[0].addr()), Servers::One(redis))
@@ -89,10 +94,32 @@ impl Kind {
             }
             (cluster.url(), cluster.url_at(&PROXY_HOST.to_string()), Servers::Cluster(cluster))
         };
-        let config = |url: &str| ProducerConfig { partitions, queue_bytes, renew_after, ..config(url) };
+        let config = |url: &str| {
+            let client = self.client();
+            ProducerConfig { partitions, queue_bytes, renew_after, client, ..config(url) }
+        };
         let through = RedisQueue::with(config(&through)).unwrap();
         let queue: Arc<dyn Queue> = Arc::new(RedisQueue::with(config(&url)).unwrap());
         Rig { producer: Arc::from(through.producer()), queue, servers, proxies, partitions }
+    }
+}
+
+impl Kind {
+    fn is_cluster(self) -> bool {
+        match self {
+            Kind::Cluster => true,
+            #[cfg(feature = "fred")]
+            Kind::FredCluster => true,
+            _ => false,
+        }
+    }
+
+    fn client(self) -> Client {
+        match self {
+            #[cfg(feature = "fred")]
+            Kind::Fred | Kind::FredCluster => Client::Fred,
+            _ => Client::Redis,
+        }
     }
 }
 
