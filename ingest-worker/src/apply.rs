@@ -191,6 +191,7 @@ impl<'t, 'a> Trial<'t, 'a> {
         let loaded = store.begin(&advance, &missing).await?.ok_or(ApplyError::Moved(cache.partition))?;
         folding.loaded(loaded);
         learn(store, cache, chunk, &folding).await?;
+        folding.prune(cache);
 
         let mut tally = Tally::new(chunk);
         let plan = sort_out(cache, chunk, culprits, before, &mut tally);
@@ -238,7 +239,7 @@ impl<'a> Written<'_, 'a> {
         let Written { advance, folding, moments, tally, letters, forgotten } = self;
         folding.keep(cache);
         for (key, moments) in moments {
-            cache.moments.insert(key, crate::cache::Kept { moments, stored: true });
+            cache.remember(key, advance.day, moments);
         }
         let position = crate::source::position(&advance.to);
         cache.position = advance.to;

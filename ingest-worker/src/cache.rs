@@ -2,11 +2,11 @@
 //! dropped whole when anything fails.
 
 use crate::chunk::Writers;
-use domain::{Day, ExperimentId, Moments, Partition, Plan, Unit, UnitId};
+use domain::{Day, Enrollment, ExperimentId, Moments, Partition, Plan, Unit, UnitId};
 use foldhash::{HashMap, HashMapExt};
 use queue::numbering::is_forgotten;
-use std::sync::Arc;
-use store::apply::{Known, PartitionState};
+use std::collections::BTreeMap;
+use store::apply::{Known, PartitionState, RebuildRow};
 use store::{Experiment, MomentsKey};
 use uuid::Uuid;
 
@@ -25,14 +25,42 @@ pub struct PartitionCache {
     pub day: Day,
     pub writers: Writers,
     pub units: UnitCache,
-    experiments: HashMap<ExperimentId, Option<Arc<Catalogued>>>,
+    experiments: HashMap<ExperimentId, Option<Catalogued>>,
     pub moments: HashMap<MomentsKey, Kept>,
+    /// Of versions being built: what changed on each day.
+    pub building: HashMap<MomentsKey, BTreeMap<Day, Moments>>,
 }
 
 /// An experiment that exists, ready to be folded with.
 pub struct Catalogued {
     pub tenant: String,
     pub plan: Plan,
+    /// In which users enroll.
+    pub phase: u16,
+    pub next: Option<Next>,
+}
+
+/// A plan version that is being built.
+pub struct Next {
+    pub plan: Plan,
+    /// Units up to here have tallies of it.
+    pub cursor: Option<UnitId>,
+    /// All units have.
+    pub done: bool,
+}
+
+impl Catalogued {
+    /// The plan of one of its versions that are kept.
+    pub fn plan_of(&self, version: u32) -> Option<&Plan> {
+        let next = self.next.as_ref().map(|next| &next.plan);
+        std::iter::once(&self.plan).chain(next).find(|plan| plan.version == version)
+    }
+
+    /// What is being built, if the unit has tallies of it.
+    pub fn next_of(&self, unit: UnitId) -> Option<&Plan> {
+        let reached = |next: &&Next| next.done || next.cursor.is_some_and(|cursor| unit <= cursor);
+        self.next.as_ref().filter(reached).map(|next| &next.plan)
+    }
 }
 
 /// Cumulative sums of a key, and whether it has a row of any day.
@@ -54,6 +82,7 @@ impl PartitionCache {
             units: UnitCache::default(),
             experiments: HashMap::new(),
             moments: HashMap::new(),
+            building: HashMap::new(),
         }
     }
 
@@ -70,7 +99,56 @@ impl PartitionCache {
 
     /// `None`: it does not exist (any more), or is not remembered.
     pub fn experiment(&self, id: ExperimentId) -> Option<&Catalogued> {
-        self.experiments.get(&id).and_then(|e| e.as_deref())
+        self.experiments.get(&id).and_then(Option::as_ref)
+    }
+
+    pub fn experiment_mut(&mut self, id: ExperimentId) -> Option<&mut Catalogued> {
+        self.experiments.get_mut(&id).and_then(Option::as_mut)
+    }
+
+    /// The plan of an enrollment; `None`: its experiment does not exist, or its version is not kept any more.
+    pub fn plan(&self, of: &Enrollment) -> Option<&Plan> {
+        self.experiment(of.experiment)?.plan_of(of.plan_version)
+    }
+
+    /// Leaves out what is left of plan versions that are not kept any more.
+    pub fn prune(&self, unit: &mut Unit) {
+        let known = |e: &Enrollment| self.experiment(e.experiment);
+        unit.enrollments.retain(|e| known(e).is_none_or(|known| known.plan_of(e.plan_version).is_some()));
+    }
+
+    /// Whether the rows of a key are what changed on each day, not what it came to.
+    pub fn is_building(&self, key: &MomentsKey) -> bool {
+        let next = self.experiment(key.experiment).and_then(|e| e.next.as_ref());
+        next.is_some_and(|next| !next.done && next.plan.version == key.plan_version)
+    }
+
+    /// What a change on `day` is added to.
+    pub fn sums(&self, key: &MomentsKey, day: Day) -> Moments {
+        let sums = if self.is_building(key) {
+            self.building.get(key).and_then(|days| days.get(&day))
+        } else {
+            self.moments.get(key).map(|kept| &kept.moments)
+        };
+        sums.cloned().unwrap_or_default()
+    }
+
+    /// Whether the key has no row of any day.
+    pub fn is_new(&self, key: &MomentsKey) -> bool {
+        if self.is_building(key) {
+            !self.building.contains_key(key)
+        } else {
+            !self.moments.get(key).is_some_and(|kept| kept.stored)
+        }
+    }
+
+    /// After the commit: the row of `day`.
+    pub fn remember(&mut self, key: MomentsKey, day: Day, moments: Moments) {
+        if self.is_building(&key) {
+            self.building.entry(key).or_default().insert(day, moments);
+        } else {
+            self.moments.insert(key, Kept { moments, stored: true });
+        }
     }
 
     /// Forgets all experiments when too many are remembered. Between transactions only: a chunk relies on what it has
@@ -79,6 +157,7 @@ impl PartitionCache {
         if self.experiments.len() > EXPERIMENTS {
             self.experiments.clear();
             self.moments.clear();
+            self.building.clear();
         }
     }
 
@@ -86,18 +165,27 @@ impl PartitionCache {
     pub fn learn(&mut self, asked: &[ExperimentId], known: Known) {
         self.experiments.extend(asked.iter().map(|id| (*id, None)));
         for e in known.experiments {
-            self.experiments.insert(e.id, Some(Arc::new(Catalogued::from(e))));
+            let row = known.rebuilds.iter().find(|row| row.experiment == e.id);
+            self.experiments.insert(e.id, Some(catalogued(e, row)));
         }
         for row in known.moments {
-            self.moments.insert(row.key, Kept { moments: row.moments, stored: true });
+            if !self.is_building(&row.key) {
+                self.moments.insert(row.key, Kept { moments: row.moments, stored: true });
+            }
+        }
+        for row in known.days {
+            self.building.entry(row.key).or_default().insert(row.day, row.moments);
         }
     }
 }
 
-impl From<Experiment> for Catalogued {
-    fn from(e: Experiment) -> Catalogued {
-        Catalogued { plan: e.plan(), tenant: e.tenant }
-    }
+fn catalogued(e: Experiment, row: Option<&RebuildRow>) -> Catalogued {
+    let plan = e.next_plan();
+    let next = plan.map(|plan| {
+        let row = row.filter(|row| row.version == plan.version);
+        Next { plan, cursor: row.and_then(|row| row.cursor), done: row.is_some_and(|row| row.done) }
+    });
+    Catalogued { plan: e.plan(), phase: e.phase(), next, tenant: e.tenant }
 }
 
 /// Units last touched, in two generations: when the younger is full, the older is forgotten.

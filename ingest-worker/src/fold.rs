@@ -1,6 +1,6 @@
 //! The fold over a chunk: every unit touched, as it was and as it becomes.
 
-use crate::cache::{Kept, PartitionCache, UnitCache};
+use crate::cache::{PartitionCache, UnitCache};
 use crate::chunk::{Chunk, Event, Kind};
 use crate::sort::{Fate, Sorted, distinct, is_new};
 use crate::tally::{Tally, conflicts};
@@ -8,13 +8,11 @@ use domain::attributes::{Attribute, COVARIATES_MAX, Told};
 use domain::codec::encode_unit;
 use domain::event::{Conversion, Exposure, Key};
 use domain::fold::{self, Exposed, Fact, Seen};
+use domain::ladder::{self, Dated};
 use domain::{Day, Enrollment, ExperimentId, Moments, Overflow, Partition, Unit, UnitId};
 use foldhash::{HashMap, HashMapExt};
 use store::MomentsKey;
 use store::apply::{Changes, HistoryOf, MomentsRow, NewUnit, Outcome, Past};
-
-/// Weights that never changed; changes of them begin further phases.
-const FIRST_PHASE: u16 = 0;
 
 pub struct Folding<'c, 'a> {
     chunk: &'c Chunk<'a>,
@@ -34,7 +32,7 @@ struct Work<'a> {
     fresh: Vec<usize>,
 }
 
-/// Moments touched by a chunk, cumulative.
+/// The rows of the day that a chunk changes.
 pub type Touched = HashMap<MomentsKey, Moments>;
 
 impl<'c, 'a> Folding<'c, 'a> {
@@ -78,6 +76,11 @@ impl<'c, 'a> Folding<'c, 'a> {
         self.units.values().flat_map(|w| w.unit.enrollments.iter().map(|e| e.experiment))
     }
 
+    /// Leaves out what is left of plan versions that are not kept any more.
+    pub fn prune(&mut self, cache: &PartitionCache) {
+        self.units.values_mut().for_each(|work| cache.prune(&mut work.unit));
+    }
+
     /// What must be read of users whom this chunk enrolls somewhere and who have conversions stored.
     pub fn history_needed<'p>(&self, cache: &'p PartitionCache, fates: &[Fate]) -> HistoryOf<'p> {
         let enrolls = |event: &&Event<'_>| {
@@ -87,8 +90,10 @@ impl<'c, 'a> Folding<'c, 'a> {
         let exposures = self.chunk.events.iter().zip(fates).filter(|(_, fate)| **fate == Fate::Exposure);
         let enrolled: Vec<&Event<'_>> = exposures.map(|(event, _)| event).filter(enrolls).collect();
         let experiments = distinct(enrolled.iter().map(|e| e.experiment));
-        let plans = experiments.iter().filter_map(|id| cache.experiment(*id));
-        let metrics = distinct(plans.flat_map(|e| e.plan.events.iter().map(String::as_str)));
+        let known = experiments.iter().filter_map(|id| cache.experiment(*id));
+        let plans =
+            known.flat_map(|e| std::iter::once(&e.plan).chain(e.next.as_ref().map(|next| &next.plan)));
+        let metrics = distinct(plans.flat_map(|plan| plan.events.iter().map(String::as_str)));
         HistoryOf { units: distinct(enrolled.iter().map(|e| e.unit)), experiments, metrics }
     }
 
@@ -142,31 +147,22 @@ impl<'c, 'a> Folding<'c, 'a> {
         Ok(())
     }
 
-    /// The cumulative sums of every key that the changed units touch. On overflow names the unit.
+    /// The sums of every key that the changed units touch. On overflow names the unit.
     pub fn moments(&self, cache: &PartitionCache) -> Result<Touched, (UnitId, Overflow)> {
         let mut touched = Touched::new();
         for (id, work) in &self.units {
             let Some(before) = &work.before else { continue };
             for after in &work.unit.enrollments {
-                let earlier = before.enrollment(after.experiment);
-                let Some(known) = cache.experiment(after.experiment) else { continue };
+                let earlier = before.enrollment_of(after.experiment, after.plan_version);
+                let Some(plan) = cache.plan(after) else { continue };
                 if earlier == Some(after) {
                     continue;
                 }
-                let mut shift = |from: Option<&Enrollment>, to: Option<&Enrollment>| {
-                    let Some(of) = to.or(from) else { return Ok(()) };
+                for (from, to) in ladder::shifts(earlier, after) {
+                    let Some(of) = to.or(from) else { continue };
                     let key = key_of(cache.partition, of);
-                    let sums = touched.entry(key).or_insert_with_key(|key| {
-                        cache.moments.get(key).map(|k| k.moments.clone()).unwrap_or_default()
-                    });
-                    sums.shift(&known.plan, from, to).map_err(|o| (*id, o))
-                };
-                match earlier {
-                    Some(earlier) if earlier.stratum() != after.stratum() => {
-                        shift(Some(earlier), None)?;
-                        shift(None, Some(after))?;
-                    }
-                    _ => shift(earlier, Some(after))?,
+                    let sums = touched.entry(key).or_insert_with_key(|key| cache.sums(key, self.day));
+                    sums.shift(plan, from, to).map_err(|o| (*id, o))?;
                 }
             }
         }
@@ -197,12 +193,11 @@ impl<'c, 'a> Folding<'c, 'a> {
         // Key order: index pages are touched once each.
         changes.new_units.sort_unstable_by_key(|u| u.id);
         changes.changed_units.sort_unstable_by_key(|u| u.0);
-        let is_new = |key: &MomentsKey| !cache.moments.get(key).is_some_and(|k: &Kept| k.stored);
         let row = |(key, moments): (&MomentsKey, &'m Moments)| MomentsRow {
             key: key.clone(),
             day: self.day,
             moments,
-            is_new: is_new(key),
+            is_new: cache.is_new(key),
         };
         changes.moments = moments.iter().map(row).collect();
         changes
@@ -240,7 +235,7 @@ impl Work<'_> {
             return Ok(Exposed::Repeated { changed: false });
         }
         self.snapshot();
-        let seen = Seen { variation: exposure.variation, at, day, phase: FIRST_PHASE };
+        let seen = Seen { variation: exposure.variation, at, day, phase: known.phase };
         let stored = past.iter().map(|p| Fact {
             experiment: p.experiment,
             event: &p.metric,
@@ -251,14 +246,22 @@ impl Work<'_> {
             Kind::Conversion(c) => Some(fact(chunk, &chunk.events[i], c)),
             Kind::Exposure(_) | Kind::Told(_) => None,
         });
-        fold::expose(&mut self.unit, &known.plan, seen, stored.chain(fresh))
+        let history: Vec<Fact<'_>> = stored.chain(fresh).collect();
+        let exposed = fold::expose(&mut self.unit, &known.plan, seen, history.iter().cloned())?;
+        if exposed == Exposed::Enrolled
+            && let Some(next) = known.next_of(event.unit)
+        {
+            let dated: Vec<Dated<'_>> = history.into_iter().map(|fact| Dated { day, fact }).collect();
+            ladder::rebuild(&mut self.unit, next, &dated)?;
+        }
+        Ok(exposed)
     }
 
     fn convert(&mut self, cache: &PartitionCache, fact: &Fact<'_>) -> Result<(), Overflow> {
         if !self.unit.has_conversions || !self.unit.enrollments.is_empty() {
             self.snapshot();
         }
-        fold::convert(&mut self.unit, fact, |id| cache.experiment(id).map(|e| &e.plan))?;
+        fold::convert(&mut self.unit, fact, |e| cache.plan(e))?;
         Ok(())
     }
 
@@ -278,7 +281,7 @@ impl Work<'_> {
     }
 }
 
-fn key_of(partition: Partition, of: &Enrollment) -> MomentsKey {
+pub fn key_of(partition: Partition, of: &Enrollment) -> MomentsKey {
     MomentsKey {
         experiment: of.experiment,
         plan_version: of.plan_version,

@@ -3,6 +3,8 @@
 //! While a transaction is with the database, more entries arrive; so under load chunks grow by themselves and at
 //! rest an event waits for nothing. Several lanes overlap the database's work with ours.
 
+mod rebuilding;
+
 use crate::apply::{self, Applied, ApplyError};
 use crate::cache::PartitionCache;
 use crate::chunk::one_transaction;
@@ -11,7 +13,7 @@ use crate::metrics::{Progress, WorkerMetrics};
 use crate::report::{Report, Reporter};
 use crate::shares::Share;
 use crate::source::{self, Found, Source, What};
-use domain::Partition;
+use domain::{ExperimentId, Partition};
 use foldhash::{HashMap, HashMapExt};
 use queue::Queue;
 use queue::reader::{Entry, EntryId};
@@ -102,6 +104,8 @@ struct Session<'l> {
     held: HashMap<Partition, Held>,
     found: mpsc::Sender<Found>,
     reporter: Reporter,
+    /// Plan versions to be built, of partitions held.
+    rebuilds: VecDeque<(Partition, ExperimentId)>,
 }
 
 impl Lane {
@@ -144,7 +148,8 @@ impl Lane {
         let (found, mut inbox) =
             mpsc::channel(usize::from(self.config.partitions.max(1)) * source::READS_AHEAD);
         let mut share = self.share.clone();
-        let mut session = Session { lane: self, store, held: HashMap::new(), found, reporter };
+        let mut session =
+            Session { lane: self, store, held: HashMap::new(), found, reporter, rebuilds: VecDeque::new() };
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -159,7 +164,9 @@ impl Lane {
                         session.file(more);
                     }
                     session.apply_pending(stop).await?;
+                    session.rebuild().await?;
                 }
+                () = std::future::ready(()), if !session.rebuilds.is_empty() => session.rebuild().await?,
             }
         }
         session.reporter.finish().await;
@@ -195,6 +202,7 @@ impl Session<'_> {
                 break;
             }
         }
+        self.look_for_rebuilds().await?;
         self.lane.metrics.held(lane, self.held.values().map(|h| h.cache.units.size()));
         Ok(())
     }

@@ -3,7 +3,8 @@
 //! The part of one event's journey told here: a [`source`] task reads its partition's stream ahead of the position;
 //! a [`lane`] takes what has come, reads it into a [`chunk`], and [`apply`]s it: position moved, units loaded, events
 //! [`sort`]ed out, conversions stored, history read, everything [`fold`]ed, moments and receipts written, committed. After the
-//! commit the [`report`]er tells the queue: totals applied, receipts, what may be trimmed.
+//! commit the [`report`]er tells the queue: totals applied, receipts, what may be trimmed. Between transactions the lane takes
+//! the next step of plan versions that are to be built ([`rebuild`]).
 //!
 //! Crashes need no thought: what was not committed is read again, from the position that the database holds. An
 //! unknown outcome of a commit is found out by the next compare-and-set of the position.
@@ -18,6 +19,7 @@ mod letters;
 mod members;
 mod metrics;
 mod poison;
+pub mod rebuild;
 mod report;
 pub mod shares;
 mod sort;

@@ -103,7 +103,7 @@ fn belongs<'a>(cache: &PartitionCache, chunk: &Chunk<'a>, event: &Event<'a>, tal
         }
         return true;
     }
-    let Some(Catalogued { tenant, plan }) = cache.experiment(event.experiment) else {
+    let Some(Catalogued { tenant, plan, .. }) = cache.experiment(event.experiment) else {
         tally.discarded(chunk, event, Discard::DeletedExperiment);
         return false;
     };

@@ -7,10 +7,10 @@ use queue::reader::Entry;
 use store::apply::ApplyStore;
 
 /// Small deterministic generator (xorshift), so that a failure can be repeated.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
+    pub fn roll(&mut self, below: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -18,7 +18,7 @@ impl Dice {
     }
 }
 
-async fn stream(rig: &mut Rig, dice: &mut Dice, entries: usize) -> (Vec<Entry>, Vec<store::Experiment>) {
+pub async fn stream(rig: &mut Rig, dice: &mut Dice, entries: usize) -> (Vec<Entry>, Vec<store::Experiment>) {
     let mut experiments = Vec::new();
     for key in ["one", "two", "three"] {
         experiments.push(
@@ -56,7 +56,7 @@ async fn stream(rig: &mut Rig, dice: &mut Dice, entries: usize) -> (Vec<Entry>, 
 }
 
 /// Entries behind the position that the database holds.
-fn unapplied<'e>(stream: &'e [Entry], position: &str) -> &'e [Entry] {
+pub fn unapplied<'e>(stream: &'e [Entry], position: &str) -> &'e [Entry] {
     let at = stream.iter().position(|e| e.id.to_string() == position).map_or(0, |i| i + 1);
     &stream[at..]
 }
@@ -102,7 +102,7 @@ async fn lost_connections_lose_and_double_nothing(mut rig: Rig) {
 }
 
 /// Polls a future so often at most, then drops it.
-async fn drop_after<F: Future>(future: F, polls: u64) -> Option<F::Output> {
+pub async fn drop_after<F: Future>(future: F, polls: u64) -> Option<F::Output> {
     let mut future = std::pin::pin!(future);
     let mut left = polls;
     std::future::poll_fn(|cx| {

@@ -44,32 +44,37 @@ pub fn expose<'h>(
     seen: Seen,
     history: impl IntoIterator<Item = Fact<'h>>,
 ) -> Result<Exposed, Overflow> {
-    match unit.position(plan.experiment) {
-        Ok(at) => Ok(Exposed::Repeated { changed: repeat(&mut unit.enrollments[at], seen) }),
-        Err(at) => {
-            let mut enrollment = Enrollment::new(plan, seen.variation, seen.phase, seen.at, seen.day);
-            for fact in history {
-                count(&mut enrollment, plan, &fact)?;
-            }
-            if let Ok(waiting) = unit.waiting_at(plan.experiment) {
-                enrollment.attributes = unit.waiting.remove(waiting).1;
-            }
-            unit.enrollments.insert(at, enrollment);
-            Ok(Exposed::Enrolled)
+    let enrolled = unit.enrollments_mut(plan.experiment);
+    if !enrolled.is_empty() {
+        let mut changed = false;
+        for enrollment in enrolled {
+            changed |= repeat(enrollment, seen);
         }
+        return Ok(Exposed::Repeated { changed });
     }
+    let mut enrollment = Enrollment::new(plan, seen.variation, seen.phase, seen.at, seen.day);
+    for fact in history {
+        count(&mut enrollment, plan, &fact)?;
+    }
+    if let Ok(waiting) = unit.waiting_at(plan.experiment) {
+        enrollment.attributes = unit.waiting.remove(waiting).1;
+    }
+    if let Err(at) = unit.position(plan.experiment, plan.version) {
+        unit.enrollments.insert(at, enrollment);
+    }
+    Ok(Exposed::Enrolled)
 }
 
-/// Folds a conversion not seen before. Returns whether any enrollment changed. On overflow nothing changes.
+/// Folds a conversion not seen before, under the plans of the enrollments' experiments and versions. Returns whether any enrollment changed. On overflow nothing changes.
 pub fn convert<'p>(
     unit: &mut Unit,
     fact: &Fact<'_>,
-    plans: impl Fn(ExperimentId) -> Option<&'p Plan>,
+    plans: impl Fn(&Enrollment) -> Option<&'p Plan>,
 ) -> Result<bool, Overflow> {
     let mut next = Vec::new();
     for (i, enrollment) in unit.enrollments.iter().enumerate() {
-        // No plan: the experiment was deleted, and what it says no longer matters.
-        let Some(plan) = plans(enrollment.experiment) else { continue };
+        // No plan: the experiment was deleted or the version is not kept, and what it says no longer matters.
+        let Some(plan) = plans(enrollment) else { continue };
         if let Some(event) = counted_event(plan, fact) {
             let mut changed = enrollment.clone();
             changed.add(plan, event, fact.value, fact.at)?;
@@ -86,8 +91,12 @@ pub fn convert<'p>(
 
 /// Folds what is told of a user in an experiment: into the enrollment, or to wait for it.
 pub fn tell(unit: &mut Unit, experiment: ExperimentId, attribute: Attribute<'_>, day: Day) -> Told {
-    if let Some(enrollment) = unit.enrollment_mut(experiment) {
-        return enrollment.attributes.tell(attribute, day, true);
+    let mut told = None;
+    for enrollment in unit.enrollments_mut(experiment) {
+        told = Some(enrollment.attributes.tell(attribute, day, true));
+    }
+    if let Some(told) = told {
+        return told;
     }
     match unit.waiting_at(experiment) {
         Ok(i) => unit.waiting[i].1.tell(attribute, day, false),

@@ -3,7 +3,7 @@
 //! Verify and rebuild add these steps up and must find every moments row, digit for digit.
 
 use crate::fold::{self, Fact};
-use crate::{Day, Enrollment, Moments, Overflow, Plan};
+use crate::{Day, Enrollment, Moments, Overflow, Plan, Unit};
 
 /// A stored conversion with the day it was applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,43 @@ pub fn ladder(
         }
     }
     Ok(steps)
+}
+
+/// Gives a unit that is enrolled in the plan's experiment tallies of the plan's version, counted from all its
+/// `conversions`. Returns the ladder of the new enrollment; empty where the unit is not enrolled or has had them.
+pub fn rebuild(
+    unit: &mut Unit,
+    plan: &Plan,
+    conversions: &[Dated<'_>],
+) -> Result<Vec<(Day, Enrollment)>, Overflow> {
+    let Some(enrolled) = unit.enrollment(plan.experiment) else { return Ok(Vec::new()) };
+    let Err(at) = unit.position(plan.experiment, plan.version) else { return Ok(Vec::new()) };
+    let steps = ladder(plan, enrolled, conversions)?;
+    if let Some((_, last)) = steps.last() {
+        unit.enrollments.insert(at, last.clone());
+    }
+    Ok(steps)
+}
+
+/// What the steps of a ladder take out of rows and put into them, day by day.
+pub fn changes(
+    steps: &[(Day, Enrollment)],
+) -> impl Iterator<Item = (Day, Option<&Enrollment>, Option<&Enrollment>)> {
+    steps.iter().enumerate().flat_map(move |(i, (day, after))| {
+        let before = i.checked_sub(1).and_then(|i| steps.get(i)).map(|step| &step.1);
+        shifts(before, after).map(move |(from, to)| (*day, from, to))
+    })
+}
+
+/// From one state of an enrollment to the next: what is taken out of a row and put into it. A stratum told late moves
+/// the user from one row to another.
+pub fn shifts<'e>(
+    before: Option<&'e Enrollment>,
+    after: &'e Enrollment,
+) -> impl Iterator<Item = (Option<&'e Enrollment>, Option<&'e Enrollment>)> + use<'e> {
+    let moved = before.filter(|before| before.stratum() != after.stratum());
+    let out = moved.map(|before| (Some(before), None));
+    out.into_iter().chain([(before.filter(|_| moved.is_none()), Some(after))])
 }
 
 /// The cumulative `rows` of an arm's `stratum` (each with its day) without the unit whose ladder is `steps`: the exact

@@ -8,7 +8,8 @@ use crate::{Day, ExperimentId, Overflow, Plan, Timestamp};
 pub struct Unit {
     /// Whether any conversion of this user is stored: if not, enrolling needs no history.
     pub has_conversions: bool,
-    /// Ascending by experiment, one each.
+    /// Ascending by experiment and plan version. One for each experiment, and one more, with the same facts and other
+    /// tallies, while its sums are rebuilt; what is left of versions that are not served any more is not looked at.
     pub enrollments: Vec<Enrollment>,
     /// What was told of the user in experiments without an enrollment yet; ascending by experiment, one each, none
     /// empty. It takes effect on the enrollment's day.
@@ -50,12 +51,19 @@ pub struct Tally {
 }
 
 impl Unit {
+    /// The facts are the same in every plan version, tallies are not.
     pub fn enrollment(&self, experiment: ExperimentId) -> Option<&Enrollment> {
-        self.position(experiment).ok().and_then(|i| self.enrollments.get(i))
+        self.enrollments.get(self.range(experiment)).and_then(<[_]>::first)
     }
 
-    pub fn enrollment_mut(&mut self, experiment: ExperimentId) -> Option<&mut Enrollment> {
-        self.position(experiment).ok().and_then(|i| self.enrollments.get_mut(i))
+    pub fn enrollment_of(&self, experiment: ExperimentId, version: u32) -> Option<&Enrollment> {
+        self.position(experiment, version).ok().and_then(|i| self.enrollments.get(i))
+    }
+
+    /// Of every plan version.
+    pub fn enrollments_mut(&mut self, experiment: ExperimentId) -> &mut [Enrollment] {
+        let range = self.range(experiment);
+        self.enrollments.get_mut(range).unwrap_or_default()
     }
 
     /// What was told of the user in an experiment, enrolled or not.
@@ -69,8 +77,13 @@ impl Unit {
     }
 
     /// Index of the enrollment, or where it would be inserted.
-    pub(crate) fn position(&self, experiment: ExperimentId) -> Result<usize, usize> {
-        self.enrollments.binary_search_by_key(&experiment, |e| e.experiment)
+    pub(crate) fn position(&self, experiment: ExperimentId, version: u32) -> Result<usize, usize> {
+        self.enrollments.binary_search_by_key(&(experiment, version), |e| (e.experiment, e.plan_version))
+    }
+
+    fn range(&self, experiment: ExperimentId) -> std::ops::Range<usize> {
+        let first = self.enrollments.partition_point(|e| e.experiment < experiment);
+        first..self.enrollments.partition_point(|e| e.experiment <= experiment)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The pure half: moments added up from raw rows, and compared with the stored ones.
 
-use domain::ladder::{Dated, ladder};
+use domain::ladder::{Dated, changes, ladder};
 use domain::{Day, Enrollment, Moments, Overflow, Partition, Plan, Unit};
 use std::collections::{BTreeMap, BTreeSet};
 use store::{ArmRow, MomentsKey};
@@ -56,40 +56,29 @@ impl<'p> Recomputation<'p> {
                 &!conversions.is_empty(),
             );
         }
-        let Some(enrollment) = unit.enrollment(self.plan.experiment) else { return Ok(()) };
+        let (id, version) = (self.plan.experiment, self.plan.version);
+        let Some(enrollment) = unit.enrollment(id) else { return Ok(()) };
         self.units += 1;
         self.conversions += conversions.iter().filter(|c| self.concerns(c)).count() as u64;
         let steps = ladder(self.plan, enrollment, conversions)?;
-        match steps.last() {
-            Some((_, last))
-                if last == &Enrollment { plan_version: self.plan.version, ..enrollment.clone() } => {}
-            last => self.differ(format!("unit {name}"), enrollment, &last),
+        let kept = unit.enrollment_of(id, version);
+        if kept != steps.last().map(|(_, last)| last) {
+            self.differ(format!("unit {name}"), &kept, &steps.last());
         }
-        if enrollment.plan_version != self.plan.version {
-            self.differ(format!("unit {name}, plan version"), &enrollment.plan_version, &self.plan.version);
-        }
-        let mut before: Option<&Enrollment> = None;
-        for (day, after) in &steps {
-            // A stratum told late moves the user from one row to another.
-            let moved = before.filter(|before| before.stratum() != after.stratum());
-            if let Some(before) = moved {
-                self.shift(partition, *day, before, Some(before), None)?;
-            }
-            self.shift(partition, *day, after, before.filter(|_| moved.is_none()), Some(after))?;
-            before = Some(after);
+        for (day, before, after) in changes(&steps) {
+            self.shift(partition, day, before, after)?;
         }
         Ok(())
     }
 
-    /// Changes the row of `of`'s key.
     fn shift(
         &mut self,
         partition: Partition,
         day: Day,
-        of: &Enrollment,
         before: Option<&Enrollment>,
         after: Option<&Enrollment>,
     ) -> Result<(), Overflow> {
+        let Some(of) = after.or(before) else { return Ok(()) };
         let key =
             Key { partition, variation: of.variation, stratum: of.stratum().to_owned(), phase: of.phase };
         let days = self.days.entry(key).or_default();

@@ -147,8 +147,10 @@ impl Pipeline {
                 self.counts[counts].conversions += 1;
                 self.counts[counts].keyless += u64::from(item.idempotency_key.is_none());
                 let plans = &self.plans;
-                fold::convert(&mut user.unit, &new.fact(), |id| plans.iter().find(|p| p.experiment == id))
-                    .unwrap();
+                fold::convert(&mut user.unit, &new.fact(), |e| {
+                    plans.iter().find(|p| p.experiment == e.experiment)
+                })
+                .unwrap();
                 user.conversions.insert(key, new);
             }
             other => panic!("type {other}"),

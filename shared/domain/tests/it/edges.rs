@@ -33,7 +33,7 @@ fn refused(edge: impl Fn(&mut Enrollment), fact: &Fact<'_>) {
     assert_eq!(alone, full);
     let before = Unit { enrollments: vec![enrollment(&plans[0]), full], ..Unit::default() };
     let mut unit = before.clone();
-    let find = |id: ExperimentId| plans.iter().find(|p| p.experiment == id);
+    let find = |e: &Enrollment| plans.iter().find(|p| p.experiment == e.experiment);
     fold::convert(&mut unit, fact, find).expect_err("overflows");
     assert_eq!(unit, before);
 }
@@ -155,14 +155,15 @@ fn experiments_that_do_not_count_it_are_left_alone() {
     let plans = [plan(1), plan(2)];
     let before = Unit { enrollments: plans.iter().map(enrollment).collect(), ..Unit::default() };
     let mut unit = before.clone();
-    let only_second = |id: ExperimentId| plans.iter().find(|p| p.experiment == id && id.0 == 2);
+    let only_second =
+        |e: &Enrollment| plans.iter().find(|p| p.experiment == e.experiment && e.experiment.0 == 2);
     assert_eq!(fold::convert(&mut unit, &purchase(7, 0), only_second), Ok(true));
     assert_eq!(unit.enrollments[0], before.enrollments[0]);
     assert_eq!(unit.enrollments[1].tallies[1], Tally { count: 1, sum: 7, ..Tally::default() });
     assert_eq!(fold::convert(&mut unit, &purchase(7, 0), |_| None), Ok(false));
     assert!(unit.has_conversions);
     // Nor does a conversion change an experiment it does not name, or one that does not use its event.
-    let both = |id: ExperimentId| plans.iter().find(|p| p.experiment == id);
+    let both = |e: &Enrollment| plans.iter().find(|p| p.experiment == e.experiment);
     let elsewhere = Fact { experiment: ExperimentId(3), ..purchase(7, 0) };
     assert_eq!(fold::convert(&mut unit, &elsewhere, both), Ok(false));
     assert_eq!(fold::convert(&mut unit, &Fact { event: "unused", ..purchase(7, 0) }, both), Ok(false));

@@ -15,6 +15,7 @@ mod reference;
 mod scenarios;
 mod streams;
 mod time;
+mod versions;
 mod world;
 
 use proptest::test_runner::Config;

@@ -68,8 +68,10 @@ fn fold_all() -> Folded {
         } else if keys.insert((line.user_id, experiment, line.idempotency_key)) {
             stored.push((experiment, line.metric.unwrap(), line.value.unwrap(), at));
             let plans = &f.plans;
-            fold::convert(unit, &fact(stored.last().unwrap()), |e| plans.iter().find(|p| p.experiment == e))
-                .unwrap();
+            fold::convert(unit, &fact(stored.last().unwrap()), |e| {
+                plans.iter().find(|p| p.experiment == e.experiment)
+            })
+            .unwrap();
         } else {
             f.duplicates += 1;
         }

@@ -58,7 +58,7 @@ impl Stream {
     }
 }
 
-fn definition() -> impl Strategy<Value = Definition> {
+pub fn definition() -> impl Strategy<Value = Definition> {
     let all = definition::all_kinds();
     let metrics = proptest::sample::subsequence(all.metrics.clone(), 1..=all.metrics.len());
     let windows = (

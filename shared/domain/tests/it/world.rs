@@ -64,7 +64,7 @@ impl World {
                     let key = (c.user, c.experiment, c.key);
                     if !self.stored.contains_key(&key) {
                         self.stored.insert(key, (self.day, c.clone()));
-                        fold::convert(unit, &fact(c), |id| self.plans.get(&id.0)).unwrap();
+                        fold::convert(unit, &fact(c), |e| self.plans.get(&e.experiment.0)).unwrap();
                     }
                 }
             }

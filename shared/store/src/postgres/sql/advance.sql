@@ -2,7 +2,11 @@
 -- Tells whether a view is open; one that nobody renews ends with the first transaction that keeps nothing for it.
 UPDATE partitions
 SET position = $1, day = $2, accepted = accepted + $3, lost = lost + $4, epoch = epoch + $5,
-    takes = 0, taken_by = NULL, suspect = NULL, suspect_by = NULL, begun = 0,
+    takes = CASE WHEN position = $1 THEN takes ELSE 0 END,
+    taken_by = CASE WHEN position = $1 THEN taken_by END,
+    suspect = CASE WHEN position = $1 THEN suspect END,
+    suspect_by = CASE WHEN position = $1 THEN suspect_by END,
+    begun = CASE WHEN position = $1 THEN begun ELSE 0 END,
     view = CASE WHEN view_until > clock_timestamp() THEN view END
 WHERE partition = $6 AND position = $7 AND epoch = $8
 RETURNING view IS NOT NULL
