@@ -35,6 +35,6 @@ class Pages(unittest.TestCase):
 
     def test_every_metric_that_is_named_exists(self):
         for page in self.pages():
-            for name in re.findall(r"`(abstream[_:][a-z0-9_:]+)`", page.read_text(encoding="utf-8")):
+            for name in re.findall(r"`((?:abstream|ab)[_:][a-z0-9_:]+)(?:\{[^`]*\})?`", page.read_text(encoding="utf-8")):
                 known = name in metrics.registered() or promql.known_labels(name) is not None
                 self.assertTrue(known or name == "abstream_", f"{page}: {name}")

@@ -6,8 +6,8 @@ use e2e::diary::Diary;
 use e2e::{Deployment, Setup, System};
 use testkit::Redis;
 
-const LOST: &str = "ab_applied_events_total{fate=\"lost\"}";
-const REPLACED: &str = "ab_streams_replaced_total";
+const LOST: &str = "abstream_applied_events_total{fate=\"lost\"}";
+const REPLACED: &str = "abstream_streams_replaced_total";
 
 /// Takes something away while events are on their way; ends when the loss is counted and later events are applied.
 async fn lose(system: &mut System, diary: &Diary, take: impl AsyncFnOnce(&System)) {

@@ -28,7 +28,7 @@ async fn a_redis_that_is_away_or_without_catalogue() {
     .await;
 
     let (before, client) =
-        (analyzer(&patient.system, "ab_catalogue_repairs_total").await, patient.system.ingest());
+        (analyzer(&patient.system, "abstream_catalogue_repairs_total").await, patient.system.ingest());
     let ask = async |key: &str| {
         let path = format!("/api/v1/experiments/{key}/exposures");
         client.post(&path, &[("content-type", "application/json")], BODY).await.unwrap()
@@ -50,7 +50,7 @@ async fn a_redis_that_is_away_or_without_catalogue() {
     })
     .await;
     assert_eq!(ask("nobody-knows-it").await.status, 404);
-    assert!(analyzer(&patient.system, "ab_catalogue_repairs_total").await > before);
+    assert!(analyzer(&patient.system, "abstream_catalogue_repairs_total").await > before);
     patient.heals("the catalogue deleted").await;
 
     patient.discharge().await;

@@ -11,7 +11,7 @@ use queue::reader::{EntryId, Read};
 use std::time::Duration;
 use testkit::{FaultProxy, Postgres};
 
-const LOST: &str = "ab_applied_events_total{fate=\"lost\"}";
+const LOST: &str = "abstream_applied_events_total{fate=\"lost\"}";
 
 /// A system in front of which a standby takes over that was cut off while events were applied, as long as `behind`
 /// says not yet.
@@ -37,12 +37,12 @@ async fn fail_over(keep: &str, behind: impl AsyncFn(&System, &Postgres) -> bool)
     diary.fill(3_000).await.unwrap();
     eventually("the standby is far enough behind", LIMIT, async || behind(&system, &standby).await).await;
     let ahead = accepted(&primary).await;
-    let failures = worker(&system, "ab_apply_failures_total").await;
+    let failures = worker(&system, "abstream_apply_failures_total").await;
     system.postgres.kill().await.unwrap();
     standby.promote().await.unwrap();
     assert!(accepted(&copy).await < ahead, "commits are gone");
     system.proxies.as_ref().unwrap().postgres.redirect(standby.addr());
-    shows(&system, "ab_apply_failures_total", failures).await;
+    shows(&system, "abstream_apply_failures_total", failures).await;
     diary.fill(2_000).await.unwrap();
 
     let account = diary.account(&system).await.unwrap();
