@@ -8,7 +8,7 @@ CARGO ?= cargo
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-setup: ## Install what the machine lacks: PostgreSQL, Redis, a C compiler, Python, Node (nothing to do = no output)
+setup: ## Install what the machine lacks: PostgreSQL, Redis, a C compiler, Python, Node, Chromium (nothing to do = no output)
 	@sh ops/setup.sh
 
 build: ## Build all programs, in target/debug; takes a C compiler, no server

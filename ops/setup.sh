@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building and testing need and this machine lacks. Silent, quick and without network when all is
 # there. Servers are installed for tests to start their own: none is left running or started at boot.
-# Usage: sh ops/setup.sh [postgresql] [redis] [c] [python] [node] [checks]; without a word, all but checks, which are the
+# Usage: sh ops/setup.sh [postgresql] [redis] [c] [python] [node] [chromium] [checks]; without a word, all but checks, which are the
 # tools of `make ops-check`. Building takes c only.
 set -eu
 
@@ -63,6 +63,9 @@ has_checks() {
     has_python && python3 -c 'import ensurepip, venv' 2>/dev/null
 }
 
+# With the driver that tests speak to.
+has_chromium() { command -v chromium >/dev/null && command -v chromedriver >/dev/null; }
+
 missing() {
     for what in $wanted; do
         "has_$what" || printf ' %s' "$what"
@@ -76,6 +79,7 @@ by_hand() {
         postgresql) say "  PostgreSQL $OLDEST_POSTGRESQL or newer, the server (Fedora: dnf install postgresql-server; Arch: pacman -S postgresql), or name its programs' directory in AB_TEST_PG_BIN" ;;
         redis) say "  Redis $OLDEST_REDIS or newer, redis-server on PATH (Fedora: dnf install redis; Arch: pacman -S redis)" ;;
         python) say "  Python $OLDEST_PYTHON or newer, as python3 on PATH" ;;
+        chromium) say "  Chromium and its driver, as chromium and chromedriver on PATH (Fedora: dnf install chromium chromedriver; Arch: pacman -S chromium)" ;;
         node) say "  Node.js $OLDEST_NODE or newer, as node on PATH (Fedora: dnf install nodejs; Arch: pacman -S nodejs)" ;;
         checks) say "  kubectl, Prometheus with promtool, nginx, Caddy, and Python with venv, all on PATH" ;;
         c) say "  a C compiler with headers, as cc on PATH (Fedora: dnf install gcc glibc-devel; Arch: pacman -S gcc)" ;;
@@ -143,11 +147,11 @@ install_checks() {
     done
 }
 
-wanted=${*:-postgresql redis c python node}
+wanted=${*:-postgresql redis c python node chromium}
 for what in $wanted; do
     case $what in
-    postgresql | redis | c | python | node | checks) ;;
-    *) fail "$what is none of: postgresql redis c python node checks" ;;
+    postgresql | redis | c | python | node | chromium | checks) ;;
+    *) fail "$what is none of: postgresql redis c python node chromium checks" ;;
     esac
 done
 has_cargo || fail "cargo not found: install Rust as https://rustup.rs says, then try again"
@@ -166,6 +170,7 @@ for what in $lacking; do
     c) apt_install gcc libc6-dev ;;
     python) apt_install python3 ;;
     node) apt_install nodejs ;;
+    chromium) apt_install chromium chromium-driver fonts-dejavu-core ;;
     checks) install_checks ;;
     esac
 done

@@ -16,7 +16,7 @@ use crate::routes::{self, Action, Handler, Routes};
 use crate::stream::{self, Feeds};
 use crate::{
     accounting, assign, batches, calculators, dead_letters, decision, experiments, ingestion, live_stats,
-    timeseries, users,
+    page, timeseries, users,
 };
 
 pub struct Analyzer {
@@ -79,6 +79,7 @@ impl App for Analyzer {
         request: Request,
     ) -> Result<Response, Problem> {
         match action {
+            Action::Page => page::get(&request),
             Action::Create => experiments::create(self, request).await,
             Action::List => experiments::list(self, &request).await,
             Action::Get => experiments::get(self, &request, &id).await,

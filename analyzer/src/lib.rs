@@ -24,6 +24,7 @@ mod ingestion;
 pub mod known;
 pub mod live_stats;
 pub mod metric;
+mod page;
 mod part;
 mod routes;
 pub mod sample_ratio;

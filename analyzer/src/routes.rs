@@ -10,6 +10,7 @@ use store::Status;
 /// What a route does.
 #[derive(Debug, Clone, Copy)]
 pub enum Action {
+    Page,
     Create,
     List,
     Get,
@@ -60,6 +61,10 @@ const fn row(method: Method, path: &'static str, class: &'static str, any_of: Sc
     Row { method, path, class, access: Access::Key { any_of, beacon: false }, action }
 }
 
+const fn public(path: &'static str, class: &'static str, action: Action) -> Row {
+    Row { method: Method::GET, path, class, access: Access::Public, action }
+}
+
 const ADMIN: Scopes = Scopes::ADMIN;
 /// Who may read; whoever may change experiments may see them.
 const READ: Scopes = Scopes::READ.union(ADMIN);
@@ -70,6 +75,7 @@ const ANY: Scopes = READ.union(Scopes::EVENTS).union(Scopes::INGEST);
 
 #[rustfmt::skip]
 pub static ROWS: &[Row] = &[
+    public("/", "page", Action::Page),
     row(Method::GET, "/api/v1/experiments", "experiments", READ, Action::List),
     row(Method::POST, "/api/v1/experiments", "experiments", ADMIN, Action::Create),
     row(Method::GET, "/api/v1/experiments/{id}", "experiments", READ, Action::Get),

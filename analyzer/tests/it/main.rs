@@ -12,6 +12,7 @@ mod experiments;
 mod families;
 mod fates;
 mod live;
+mod page;
 mod peeking;
 mod random;
 mod redriving;

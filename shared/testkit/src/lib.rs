@@ -4,6 +4,7 @@
 //!   directory of its own; started, stopped, killed and restarted at will. [`RedisCluster`]: several that share the keys.
 //! - [`Process`]: one of our binaries (found by [`bin`]) with its output kept in files.
 //! - [`FaultProxy`]: a TCP proxy that cuts, half-closes, delays, stalls, swallows or refuses, to produce unknown outcomes.
+//! - [`Browser`]: Chromium without a window.
 //! - [`http::Client`]: a small HTTP client that sends exactly the bytes it is given.
 //! - [`eventually`]: bounded waiting for a condition, instead of a sleep.
 //!
@@ -16,6 +17,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::unwrap_used)]
 #![allow(clippy::disallowed_methods)]
 
+mod browser;
 mod os;
 mod ports;
 mod postgres;
@@ -27,6 +29,7 @@ mod sandbox;
 
 pub mod http;
 
+pub use browser::Browser;
 pub use os::eventually;
 pub use ports::free_port;
 pub use postgres::Postgres;
