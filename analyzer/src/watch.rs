@@ -25,6 +25,7 @@ pub struct Watch {
     partitions: u16,
     books: IntGaugeVec,
     experiments: IntGaugeVec,
+    rebuilding: IntGauge,
     mismatches: IntGauge,
     failures: IntCounter,
 }
@@ -58,6 +59,10 @@ impl Watch {
                 "abstream_experiments",
                 "Experiments of all tenants by status",
                 &["status"],
+            )?,
+            rebuilding: metrics.gauge(
+                "abstream_experiments_rebuilding",
+                "Experiments whose sums are being rebuilt for another plan; the old ones are served meanwhile",
             )?,
             mismatches: metrics.gauge(
                 "abstream_experiments_sample_ratio_mismatch",
@@ -108,6 +113,8 @@ impl Watch {
             let gauge = self.experiments.with_label_values(&[status.as_str()]);
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
+        let rebuilding = all.iter().filter(|experiment| experiment.rebuild.is_some()).count();
+        self.rebuilding.set(i64::try_from(rebuilding).unwrap_or(i64::MAX));
         let mut mismatches = 0;
         for experiment in all.iter().filter(|experiment| experiment.status == Status::Running) {
             mismatches += i64::from(self.mismatch(experiment).await?);

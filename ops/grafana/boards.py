@@ -63,6 +63,7 @@ BOARDS = {
     "experiments": ("abstream: experiments", [
         ("Experiments", "short", "By status.", [("max by (status) (abstream_experiments)", "{{status}}")]),
         ("With a sample ratio mismatch", "short", "Running experiments whose arms have other shares of users than their weights say: do not read their effects.", [("max(abstream_experiments_sample_ratio_mismatch)", "experiments")]),
+        ("Being rebuilt", "short", "After a change of metrics, caps or windows: the old sums are served until the new ones are complete.", [("max(abstream_experiments_rebuilding)", "experiments")]),
         ("Exposures and conversions accepted", "eps", "", [("sum by (kind) (rate(abstream_ingest_events_total[$__rate_interval]))", "{{kind}}")]),
         ("Seen before", "percentunit", "Share of the applied events that were there already: repeated exposures, retries.", [('sum(rate(abstream_applied_events_total{fate="deduplicated"}[$__rate_interval])) / sum(rate(abstream_applied_events_total[$__rate_interval]))', "deduplicated")]),
         ("Not counted", "eps", "Dead letters wait for somebody; discarded are events of deleted experiments.", [('sum by (fate) (rate(abstream_applied_events_total{fate=~"dead_lettered|discarded|lost"}[$__rate_interval]))', "{{fate}}")]),

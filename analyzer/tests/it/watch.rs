@@ -35,6 +35,7 @@ async fn books_and_experiments_show_as_metrics() {
         "abstream_experiments{status=\"running\"} 1",
         "abstream_experiments{status=\"stopped\"} 1",
         "abstream_experiments{status=\"archived\"} 0",
+        "abstream_experiments_rebuilding 0",
         "abstream_experiments_sample_ratio_mismatch 0",
         "abstream_watch_failures_total 0",
     ] {
