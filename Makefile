@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test e2e demo-services demo sdks chaos bench fred check ops-check-fast ops-check deny clean
+.PHONY: help setup build test e2e demo-services demo sdks chaos backlog bench fred check ops-check-fast ops-check deny clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,11 @@ SEED ?= $(shell date +%s)
 chaos: setup ## Break everything that can break for SECONDS (120), by SEED (another each time): nothing may be lost
 	$(CARGO) build --locked --workspace --bins
 	@$(CARGO) run --locked --quiet --bin chaos -- $(SECONDS) $(SEED)
+
+EVENTS ?= 10000000
+backlog: setup ## Have a worker catch up with EVENTS (10,000,000): its memory must not grow with them
+	$(CARGO) build --locked --release --workspace --bins
+	@$(CARGO) run --locked --release --quiet --bin backlog -- $(EVENTS)
 
 bench: setup ## Measure speed against the machine's own ceilings (release build, takes minutes)
 	$(CARGO) build --locked --release --workspace --bins --features abstream-bench/fred

@@ -10,6 +10,7 @@ use crate::cache::PartitionCache;
 use crate::chunk::one_transaction;
 use crate::members::Sessions;
 use crate::metrics::{Progress, WorkerMetrics};
+use crate::pace::Pace;
 use crate::report::{Report, Reporter};
 use crate::shares::Share;
 use crate::source::{self, Found, Source, What};
@@ -78,6 +79,7 @@ pub struct Lane {
     metrics: Arc<WorkerMetrics>,
     progress: Arc<Progress>,
     runs: u64,
+    pace: Pace,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -118,7 +120,8 @@ impl Lane {
         metrics: Arc<WorkerMetrics>,
         progress: Arc<Progress>,
     ) -> Lane {
-        Lane { connect, queue, config, share, sessions, metrics, progress, runs: 0 }
+        let pace = Pace::new(config.max_events);
+        Lane { connect, queue, config, share, sessions, metrics, progress, runs: 0, pace }
     }
 
     /// Applies until `stop`; ends after the transaction under way.
@@ -129,6 +132,7 @@ impl Lane {
             match self.session(&stop).await {
                 Ok(()) => return,
                 Err(error) => {
+                    self.pace.failed();
                     self.metrics.failed(error_label(&error));
                     self.metrics.held(self.config.lane, std::iter::empty());
                     tracing::error!(%error, "applying failed; everything held is dropped and read again");
@@ -271,14 +275,16 @@ impl Session<'_> {
             ahead.push(found.ahead);
         }
         let mut rest = entries.as_slice();
-        let LaneConfig { mut max_events, max_letters, .. } = self.lane.config;
+        let max_letters = self.lane.config.max_letters;
+        let mut one_by_one = false;
         while !rest.is_empty() {
             if stop.is_cancelled() {
                 return Ok(true);
             }
             self.lane.progress.busy();
-            let (taken, day) =
-                one_transaction(rest, held.cache.day, if held.careful > 0 { 0 } else { max_events });
+            let alone = one_by_one || held.careful > 0;
+            let max_events = if alone { 0 } else { self.lane.pace.events() };
+            let (taken, day) = one_transaction(rest, held.cache.day, max_events);
             let (now, later) = rest.split_at(taken);
             let begun = Instant::now();
             let transaction = async {
@@ -294,6 +300,7 @@ impl Session<'_> {
             match timeout(APPLY_LIMIT, transaction).await? {
                 Ok(applied) => {
                     self.lane.progress.done();
+                    self.lane.pace.committed();
                     held.careful = held.careful.saturating_sub(1);
                     self.lane.metrics.applied(&applied, begun.elapsed());
                     self.reporter.send(Report { partition, applied }).await;
@@ -306,7 +313,7 @@ impl Session<'_> {
                 Err(ApplyError::Refused(error)) => {
                     self.lane.metrics.failed("data");
                     tracing::warn!(%partition, %error, "something is refused: applying entry by entry");
-                    max_events = 0;
+                    one_by_one = true;
                     continue;
                 }
                 Err(ApplyError::Store(error)) => return Err(error.into()),

@@ -18,6 +18,7 @@ mod lanes;
 mod letters;
 mod members;
 mod metrics;
+mod pace;
 mod poison;
 pub mod rebuild;
 mod report;

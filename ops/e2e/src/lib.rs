@@ -4,6 +4,7 @@
 // A failure is shown to whoever runs the demo or the test.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
+pub mod backlog;
 pub mod chaos;
 mod deployment;
 pub mod diary;

@@ -115,6 +115,14 @@ impl Process {
         self.child.id()
     }
 
+    /// Most memory it has had at any time, in bytes.
+    pub fn peak_memory(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+        Ok(kib.with_context(|| format!("{} has no VmHWM", self.spec.name))? << 10)
+    }
+
     /// Waits until a GET of `path` answers 200; an error as soon as the process has ended.
     pub async fn wait_ready(&mut self, addr: SocketAddr, path: &str, limit: Duration) -> Result<()> {
         let client = http::Client::at(addr).timeout(Duration::from_secs(2));

@@ -69,7 +69,7 @@ impl Queue for RedisQueue {
     }
 
     fn reader(&self, partition: Partition, from: EntryId) -> Box<dyn Reader> {
-        Box::new(RedisReader::new(&self.server, partition, from))
+        Box::new(RedisReader::new(&self.server, partition, from, self.config.partitions))
     }
 
     fn reporter(&self) -> Box<dyn Reporter> {

@@ -20,18 +20,23 @@ use crate::redis::server::Server;
 
 /// More than [`BLOCK_MAX`], or a blocking read would fail on our side while the server still waits.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// About so many bytes are read at once; entries are up to 256 KiB, larger ones hold a single frame.
-const READ_BYTES: usize = 8 << 20;
+/// About so many bytes are read at once, for all partitions together: what an owner of them all holds does not depend
+/// on how many there are, nor on what waits in the streams.
+const READ_BYTES: usize = 32 << 20;
+/// Of one partition. Entries are up to 256 KiB, larger ones hold a single frame; and 2 MiB are more events than go
+/// into one transaction.
+const PARTITION_BYTES: std::ops::RangeInclusive<usize> = ENTRY_BYTES..=2 << 20;
+const ENTRY_BYTES: usize = 256 << 10;
 /// Bounds one reply before the size of the entries is known: 128 of 256 KiB are 32 MiB.
 const READ_ENTRIES: usize = 128;
-/// What a new reader asks for, knowing nothing of the stream.
-const FIRST_ENTRIES: usize = 16;
 
 /// Reads the stream of one partition on a connection of its own.
 pub(crate) struct RedisReader {
     link: Link,
     partition: Partition,
     position: EntryId,
+    /// About so many are read at once.
+    read_bytes: usize,
     /// Who wrote the entry at the position, and under which number, if this reader has read it: a stream emptied
     /// within a millisecond gives the same id again.
     anchor: Option<(Uuid, u64)>,
@@ -44,9 +49,19 @@ pub(crate) struct RedisReader {
 
 impl RedisReader {
     /// A reader behind `from`; connects when first used. [`EntryId::ZERO`] = from the beginning, without anchor.
-    pub(crate) fn new(server: &Server, partition: Partition, from: EntryId) -> RedisReader {
-        let link = Link::new(server, RESPONSE_TIMEOUT);
-        RedisReader { link, partition, position: from, anchor: None, entry_bytes: 0, entries: FIRST_ENTRIES }
+    pub(crate) fn new(server: &Server, partition: Partition, from: EntryId, partitions: u16) -> RedisReader {
+        let share = READ_BYTES / usize::from(partitions.max(1));
+        let read_bytes = share.clamp(*PARTITION_BYTES.start(), *PARTITION_BYTES.end());
+        RedisReader {
+            link: Link::new(server, RESPONSE_TIMEOUT),
+            partition,
+            position: from,
+            read_bytes,
+            anchor: None,
+            entry_bytes: 0,
+            // Knowing nothing of the stream yet.
+            entries: read_bytes / ENTRY_BYTES,
+        }
     }
 
     async fn read(&mut self, max: usize) -> Result<Read, QueueError> {
@@ -57,7 +72,7 @@ impl RedisReader {
 
     async fn read_once(&mut self, max: usize) -> Result<Read, QueueError> {
         let anchored = self.position != EntryId::ZERO;
-        let by_size = READ_BYTES.checked_div(self.entry_bytes).unwrap_or(READ_ENTRIES).max(1);
+        let by_size = self.read_bytes.checked_div(self.entry_bytes).unwrap_or(READ_ENTRIES).max(1);
         let count = max.min(self.entries).min(by_size) + usize::from(anchored);
         let range = commands::read_from(self.partition, self.position, count);
         let reply = self.link.run_one(commands::slot(self.partition), &range).await;

@@ -5,6 +5,7 @@ mod losses;
 mod memory;
 mod postgres;
 mod redis;
+mod slow;
 mod standby;
 
 use crate::support::eventually;
@@ -107,6 +108,7 @@ async fn sum(internal: SocketAddr, name: &str) -> f64 {
     let answer = Client::at(internal).get("/metrics").await.unwrap();
     assert_eq!(answer.status, 200);
     let text = answer.text();
-    let lines = text.lines().filter(|line| line.starts_with(name));
-    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with(name)).collect();
+    assert!(!lines.is_empty(), "there is no metric {name}");
+    lines.iter().map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
 }
