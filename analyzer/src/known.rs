@@ -103,6 +103,11 @@ impl<'a> Known<'a> {
         Ok(Known { experiment, methods, as_of, arms: days.arms()?, holdout: days.holdout()?, looks, plan })
     }
 
+    /// Enrolled users of all arms.
+    pub fn users(&self) -> i64 {
+        self.arms.all.iter().map(|arm| arm.heads.enrolled).sum()
+    }
+
     /// The metric that decides.
     pub fn primary(&self) -> Option<usize> {
         self.experiment.definition.metrics.iter().position(|m| m.role == Some(Role::Primary))

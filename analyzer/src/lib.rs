@@ -30,6 +30,7 @@ mod routes;
 pub mod sample_ratio;
 mod start;
 pub mod stats;
+pub mod strata;
 mod stream;
 pub mod timeseries;
 mod users;

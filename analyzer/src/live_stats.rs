@@ -2,9 +2,9 @@
 //!
 //! Reads the last moments rows only. [`LiveStats::of`] is pure: rows in, answer out.
 
-use domain::ExperimentId;
 use domain::contribution::Heads;
 use domain::definition::Mode;
+use domain::{ExperimentId, Moments};
 use serde::Serialize;
 use service::http::{Problem, Request, Response};
 use store::{Asked, Experiment};
@@ -12,10 +12,11 @@ use store::{Asked, Experiment};
 use crate::answer::{self, Parameters, tagged};
 use crate::app::Analyzer;
 use crate::clock;
-use crate::known::{Known, rows_needed};
+use crate::known::{Known, rows_needed, unanswerable};
 use crate::metric::MetricView;
 use crate::metric::holdout::Holdout;
 use crate::sample_ratio::{FilterImbalance, SampleRatio};
+use crate::strata::{self, StratumView};
 
 /// The answer of `GET .../live-stats`. Numbers are finite or null with a reason.
 #[derive(Debug, Serialize)]
@@ -35,6 +36,9 @@ pub struct LiveStats<'a> {
     /// Users kept out of every arm, against all arms together; none: nobody is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub holdout: Option<Holdout<'a>>,
+    /// For `by=stratum`: the users of each stratum alone, the largest strata first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strata: Option<Vec<StratumView<'a>>>,
 }
 
 /// Which experiment an answer is about.
@@ -73,41 +77,42 @@ pub struct DataQuality {
 }
 
 pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<Response, Problem> {
-    let as_of = Parameters::of(request, &["as_of"])?.as_of()?;
+    let parameters = Parameters::of(request, &["as_of", "by"])?;
+    let as_of = parameters.as_of()?;
+    let apart = parameters.parsed("by", "must be `stratum`", |text| (text == "stratum").then_some(()))?;
     let asked = Asked::of(as_of, rows_needed);
     let snapshot = answer::snapshot(&*app.store, request, reference, &asked).await?;
-    let known = Known::from(&snapshot, as_of, clock::now())?;
-    tagged(request, &LiveStats::of(&known))
+    let now = clock::now();
+    let known = Known::from(&snapshot, as_of, now)?;
+    let strata = match apart {
+        Some(()) => {
+            let apart = strata::apart(&snapshot.experiment, &snapshot.moments, as_of, now);
+            Some(apart.map_err(|error| unanswerable(&error))?)
+        }
+        None => None,
+    };
+    let mut answer = LiveStats::of(&known);
+    answer.strata = strata
+        .as_ref()
+        .map(|strata| strata.iter().map(|(name, known)| StratumView::of(name, known)).collect());
+    tagged(request, &answer)
 }
 
 impl<'a> LiveStats<'a> {
     pub fn of(known: &'a Known<'_>) -> LiveStats<'a> {
         let definition = &known.experiment.definition;
-        let arms: Vec<ArmView> = definition
-            .variations
-            .iter()
-            .zip(&known.arms.all)
-            .enumerate()
-            .map(|(variation_index, (variation, moments))| ArmView {
-                variation_index,
-                key: &variation.key,
-                name: &variation.name,
-                weight: variation.weight,
-                users: moments.heads.enrolled,
-                data_quality: DataQuality::of(&moments.heads),
-            })
-            .collect();
         LiveStats {
             experiment: Subject::of(known.experiment),
             as_of: known.as_of.map(|day| day.to_string()),
             mode: known.methods.mode,
             alpha: known.methods.alpha.get(),
-            users: arms.iter().map(|arm| arm.users).sum(),
+            users: known.users(),
             srm: SampleRatio::of(known),
             filter_imbalance: FilterImbalance::of(known),
             metrics: definition.metrics.iter().map(|metric| MetricView::of(known, metric)).collect(),
+            arms: ArmView::all(known.experiment, &known.arms.all),
             holdout: Holdout::of(known),
-            arms,
+            strata: None,
         }
     }
 }
@@ -120,6 +125,22 @@ impl<'a> Subject<'a> {
             status: experiment.status.as_str(),
             plan_version: experiment.plan_version,
         }
+    }
+}
+
+impl<'a> ArmView<'a> {
+    pub fn all(experiment: &'a Experiment, arms: &[Moments]) -> Vec<ArmView<'a>> {
+        let variations = experiment.definition.variations.iter().zip(arms).enumerate();
+        variations
+            .map(|(variation_index, (variation, moments))| ArmView {
+                variation_index,
+                key: &variation.key,
+                name: &variation.name,
+                weight: variation.weight,
+                users: moments.heads.enrolled,
+                data_quality: DataQuality::of(&moments.heads),
+            })
+            .collect()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::answer::{self, Parameters, tagged};
 use crate::app::Analyzer;
 use crate::clock;
 use crate::known::{Known, rows_needed};
-use crate::live_stats::Subject;
+use crate::live_stats::{ArmView, Subject};
 use crate::metric::contrast::Treatment;
 use crate::metric::guardrail::{Guarded, guarded};
 use crate::metric::reading::Reading;
@@ -40,6 +40,7 @@ pub struct Decided<'a> {
     pub mde: Option<f64>,
     pub srm: SampleRatio,
     pub filter_imbalance: FilterImbalance,
+    pub arms: Vec<ArmView<'a>>,
     pub treatments: Vec<Judged<'a>>,
 }
 
@@ -142,6 +143,7 @@ impl<'a> Decided<'a> {
             mde: known.methods.mde,
             srm,
             filter_imbalance,
+            arms: ArmView::all(known.experiment, &known.arms.all),
             treatments,
         }
     }

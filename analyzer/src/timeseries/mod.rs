@@ -15,7 +15,7 @@ use store::{Asked, Experiment, Rows, Snapshot};
 use crate::answer::{self, Parameters, tagged};
 use crate::app::Analyzer;
 use crate::known::{Arms, Days, Unanswerable, unanswerable};
-use crate::live_stats::Subject;
+use crate::live_stats::{ArmView, Subject};
 use crate::metric::methods::Methods;
 use points::{MetricSeries, SrmPoint};
 
@@ -40,6 +40,8 @@ pub struct Timeseries<'a> {
     /// Days between points; the last one is at the end of the range.
     pub step: u16,
     pub days: Vec<String>,
+    /// At the end of the last day that is known.
+    pub arms: Vec<ArmView<'a>>,
     pub srm: Vec<SrmPoint>,
     pub metrics: Vec<MetricSeries<'a>>,
 }
@@ -106,6 +108,7 @@ pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<R
             day_basis: basis,
             step: wanted.step,
             days: points.iter().map(ToString::to_string).collect(),
+            arms: ArmView::all(&experiment, history.last().map_or(&[], |(_, arms)| &arms.all)),
             srm,
             metrics: series.metrics(&points),
         },

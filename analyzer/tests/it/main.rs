@@ -23,6 +23,7 @@ mod shown;
 mod small_counts;
 mod starting;
 mod stats_properties;
+mod strata;
 mod stream;
 mod vectors;
 mod watch;

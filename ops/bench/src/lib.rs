@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 #![allow(clippy::cast_precision_loss)] // figures for people
 
+mod answers;
 mod bare;
 mod one_process;
 mod pipeline;
@@ -46,6 +47,8 @@ enum Part {
     OneProcess,
     /// The writers of streams alone, with each client of Redis that was built in.
     Writers,
+    /// live-stats by number of users.
+    Answers,
 }
 
 /// Settings of the PostgreSQL servers; fsync and everything else as it comes.
@@ -82,6 +85,9 @@ async fn run(options: &Options) -> Result<()> {
         }
         if matches!(options.part, Part::All | Part::Writers) {
             writers::side_by_side(options.events, &mut table).await?;
+        }
+        if matches!(options.part, Part::All | Part::Answers) {
+            answers::answers(u64::from(run), &mut table).await?;
         }
     }
     println!(

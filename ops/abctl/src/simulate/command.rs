@@ -1,5 +1,6 @@
 //! `abctl simulate`.
 
+use super::calibration::calibrate;
 use super::check::Checker;
 use super::lane::Plot;
 use super::script::Habits;
@@ -50,6 +51,13 @@ pub struct Simulate {
     /// Compare the database with what must be recorded, once everything is applied.
     #[arg(long)]
     check: bool,
+    /// Send nothing: simulate experiments in this process and count how often each method finds an effect where there
+    /// is none, and holds one that is there. Exit 1 if a method breaks its promise.
+    #[arg(long)]
+    aa: bool,
+    /// Experiments of --aa, of either kind.
+    #[arg(long, default_value_t = 1_000, requires = "aa", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    runs: u32,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -63,6 +71,13 @@ enum Load {
 impl Simulate {
     /// Whether everything is as the oracle says.
     pub async fn run(&self, settings: &Settings, json: bool) -> Result<bool> {
+        if self.aa {
+            let progress = Progress::new(2 * u64::from(self.runs));
+            let calibration = calibrate(self.runs, self.seed, || progress.add(1))?;
+            progress.finish();
+            calibration.print(json)?;
+            return Ok(calibration.holds());
+        }
         let simulation = self.simulation()?;
         let token = |first: &Option<settings::Secret>, second: &Option<settings::Secret>| {
             first.as_ref().or(second.as_ref()).map(|s| s.expose().to_owned())

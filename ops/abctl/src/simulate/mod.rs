@@ -2,6 +2,7 @@
 //! come out.
 
 pub mod answers;
+pub mod calibration;
 pub mod check;
 mod command;
 pub mod expect;

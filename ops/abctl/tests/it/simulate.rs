@@ -1,10 +1,12 @@
 //! The oracle against `domain`: two statements of the same rules that share no code.
 
+use crate::deployment::abctl;
 use crate::pipeline::{Body, play, plot};
 use abctl::simulate::expect;
 use abctl::simulate::lane::Lane;
 use abctl::simulate::script::Habits;
 use abctl::simulate::world::World;
+use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 
 #[test]
@@ -92,4 +94,28 @@ fn a_user_belongs_to_one_lane_and_a_plain_run_is_the_mixed_load() {
     let share = |part: u32, whole: u32| f64::from(part) / f64::from(whole);
     assert!((share(conversions, 60_000) - 0.3).abs() < 0.02, "{conversions}");
     assert!((share(repeats, exposures) - 0.2).abs() < 0.02, "{repeats} of {exposures}");
+}
+
+/// Experiments in this process keep the promises of every method; the same seed says the same.
+#[test]
+fn methods_keep_their_promises_on_experiments_without_an_effect() {
+    let asked = ["--json", "simulate", "--aa", "--runs", "150", "--seed", "7"];
+    let shown = abctl(&asked, &[], None).ok();
+    let calibration: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((&calibration["runs"], &calibration["looks"]), (&json!(150), &json!(10)));
+    let share = |list: &str, method: &str| {
+        let lines = calibration[list].as_array().unwrap();
+        lines.iter().find(|line| line["method"] == method).unwrap()["share"].as_f64().unwrap()
+    };
+    // Looking every day costs the fixed test its level, and adjusting finds more.
+    let peeking = calibration["false_positives"].as_array().unwrap();
+    let peeking = peeking.iter().find(|line| line["method"] == "fixed, at any look").unwrap();
+    assert!(peeking["promised"].is_null() && peeking["interval"][0].as_f64().unwrap() > 0.05, "{peeking}");
+    assert!(share("power", "fixed, cuped, once") > share("power", "fixed, once"));
+    assert_eq!(abctl(&asked, &[], None).ok(), shown);
+    let table = abctl(&["simulate", "--aa", "--runs", "20"], &[], None).ok();
+    assert!(
+        table.contains("sequential, at any look") && table.contains("<= 5%") && !table.contains("broken"),
+        "{table}"
+    );
 }

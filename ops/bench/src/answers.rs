@@ -1,0 +1,88 @@
+//! What an answer costs at ten thousand, a million and ten million users (T7).
+//!
+//! Ten thousand users come over HTTP. The larger experiments have the same arms, metrics and partitions, and their
+//! moments are not applied but loaded: those of the ten thousand times a factor, on each of thirty days.
+
+use crate::pipeline::{client, latency, load, setup};
+use crate::table::{Goal, Table};
+use anyhow::{Context, Result, ensure};
+use domain::codec::encode_moments;
+use domain::{Day, Moments};
+use e2e::run::{self, silent};
+use e2e::{Deployment, System};
+use ethnum::I256;
+use store::{ArmRow, Experiment};
+use tokio_postgres::Client;
+
+/// Of the plain load, about 10,000 are first exposures.
+const EVENTS: u64 = 18_000;
+/// Rows that the last one is found among.
+const DAYS: i32 = 30;
+const SMALL: &str = "T7 live-stats p99, 10 thousand users, sent over HTTP";
+
+pub async fn answers(seed: u64, table: &mut Table) -> Result<()> {
+    let system = System::start(setup(true)).await?;
+    let database = client(&system).await?;
+    run::send(&system, &load(EVENTS, seed * 100 + 12, 3, 1_000), silent()).await?;
+    run::settled(&system).await?;
+    let small = experiment(&system, "sim-load").await?;
+    let rows = system.store.answer(&small, None).await?;
+    let users: i64 = rows.iter().map(|row| row.moments.heads.enrolled).sum();
+    ensure!((9_000..=11_000).contains(&users), "{users} users instead of about ten thousand");
+    let least = latency(&system, "sim-load").await?;
+    table.add(SMALL, "ms", least, Goal::AtMost(5.0), None);
+    let mut largest = least;
+    for (key, name, wanted) in [
+        ("million", "T7 live-stats p99, 1 million users, moments loaded", 1_000_000),
+        ("ten-million", "T7 live-stats p99, 10 million users, moments loaded", 10_000_000),
+    ] {
+        let mut definition = serde_json::to_value(&small.definition)?;
+        definition["key"] = key.into();
+        system.experiment(definition).await?;
+        let larger = experiment(&system, key).await?;
+        write(&database, &larger, &rows, wanted / users).await?;
+        largest = latency(&system, key).await?;
+        table.add(name, "ms", largest, Goal::AtMost(5.0), None);
+    }
+    table.add("T7 ten million users against ten thousand", "times", largest / least, Goal::AtMost(1.5), None);
+    system.stop().await
+}
+
+async fn experiment(system: &System, key: &str) -> Result<Experiment> {
+    system.store.experiment("default", key).await?.with_context(|| format!("no experiment {key}"))
+}
+
+async fn write(database: &Client, to: &Experiment, rows: &[ArmRow], times: i64) -> Result<()> {
+    for row in rows {
+        let vector = encode_moments(&multiplied(&row.moments, times));
+        let (version, partition) = (i32::try_from(to.plan_version)?, i16::try_from(row.key.partition.0)?);
+        let phase = i32::from(row.key.phase);
+        database
+            .execute(
+                "INSERT INTO moments_keys (experiment, plan_version, partition, variation, stratum, phase)
+                 VALUES ($1, $2, $3, $4, $5, $6)",
+                &[&to.id.0, &version, &partition, &row.key.variation, &row.key.stratum, &phase],
+            )
+            .await?;
+        for back in 0..DAYS {
+            let day = Day(row.day.0 - back).to_string();
+            database
+                .execute(
+                    "INSERT INTO moments (experiment, plan_version, partition, variation, stratum, phase, day, vector)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7::text::date, $8)",
+                    &[&to.id.0, &version, &partition, &row.key.variation, &row.key.stratum, &phase, &day, &vector],
+                )
+                .await?;
+        }
+    }
+    database.batch_execute("ANALYZE moments; ANALYZE moments_keys").await?;
+    Ok(())
+}
+
+/// The sums of so many times the same users.
+fn multiplied(moments: &Moments, times: i64) -> Moments {
+    let mut many = moments.clone();
+    many.heads = domain::contribution::Heads::from_array(many.heads.to_array().map(|n| n * times));
+    many.products.iter_mut().for_each(|sum| *sum *= I256::from(times));
+    many
+}
