@@ -31,6 +31,8 @@ struct Ingestion<'a> {
     /// Part of `deduplicated`: keys seen before with another payload.
     conflicts: i64,
     keyless: i64,
+    /// Users whose stratum was one more than is kept apart.
+    strata_merged: i64,
     clock_corrected: i64,
     arms: Vec<ArmCounts<'a>>,
 }
@@ -93,6 +95,7 @@ impl<'a> Ingestion<'a> {
             discarded: total(counters, "discarded"),
             conflicts: total(counters, "conflicts"),
             keyless: total(counters, "keyless"),
+            strata_merged: total(counters, "strata_merged"),
             clock_corrected: total(counters, "clock_corrected"),
             arms: variations
                 .map(|(variation_index, (variation, moments))| ArmCounts {

@@ -3,6 +3,7 @@
 use crate::cache::{PartitionCache, UnitCache};
 use crate::chunk::{Chunk, Event, Kind};
 use crate::sort::{Fate, Sorted, distinct, is_new};
+use crate::strata::Strata;
 use crate::tally::{Tally, conflicts};
 use domain::attributes::{Attribute, COVARIATES_MAX, Told};
 use domain::codec::encode_unit;
@@ -18,6 +19,7 @@ pub struct Folding<'c, 'a> {
     chunk: &'c Chunk<'a>,
     day: Day,
     units: HashMap<UnitId, Work<'a>>,
+    strata: Strata,
 }
 
 struct Work<'a> {
@@ -48,7 +50,7 @@ impl<'c, 'a> Folding<'c, 'a> {
                 fresh: Vec::new(),
             });
         }
-        Folding { chunk, day, units }
+        Folding { chunk, day, units, strata: Strata::default() }
     }
 
     /// Takes what the cache has; returns the units it has not.
@@ -113,7 +115,12 @@ impl<'c, 'a> Folding<'c, 'a> {
                 (Kind::Exposure(e), Fate::Exposure) => {
                     let past = past.get(&event.unit).map_or(&[][..], Vec::as_slice);
                     match work.expose(chunk, cache, event, e, self.day, past).map_err(|o| (i, o))? {
-                        Exposed::Enrolled => tally.recorded(chunk, event),
+                        Exposed::Enrolled => {
+                            tally.recorded(chunk, event);
+                            if self.strata.bound(cache, &mut work.unit, event.experiment) {
+                                tally.merged(chunk, event);
+                            }
+                        }
                         Exposed::Repeated { .. } => tally.deduplicated(chunk, event, false),
                     }
                 }
@@ -132,7 +139,12 @@ impl<'c, 'a> Folding<'c, 'a> {
                 }
                 (Kind::Told(told), Fate::Told) => {
                     match work.tell(event.experiment, told.attribute, self.day) {
-                        Told::Changed => tally.recorded(chunk, event),
+                        Told::Changed => {
+                            tally.recorded(chunk, event);
+                            if self.strata.bound(cache, &mut work.unit, event.experiment) {
+                                tally.merged(chunk, event);
+                            }
+                        }
                         Told::Same => tally.deduplicated(chunk, event, false),
                         Told::Conflict => tally.deduplicated(chunk, event, true),
                         Told::TooMany => {

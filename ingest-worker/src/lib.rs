@@ -26,6 +26,7 @@ pub mod shares;
 mod sort;
 mod source;
 mod start;
+mod strata;
 pub mod tally;
 pub mod told;
 

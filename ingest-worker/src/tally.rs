@@ -22,6 +22,7 @@ pub mod name {
     pub const DISCARDED: &str = "discarded";
     pub const CONFLICTS: &str = "conflicts";
     pub const KEYLESS: &str = "keyless";
+    pub const STRATA_MERGED: &str = "strata_merged";
     pub const CLOCK_CORRECTED: &str = "clock_corrected";
 }
 
@@ -133,6 +134,11 @@ impl<'a> Tally<'a> {
 
     pub fn keyless(&mut self, chunk: &Chunk<'a>, event: &Event<'a>) {
         self.count(chunk.frame(event).tenant, event.experiment, NO_VARIATION, name::KEYLESS, 1);
+    }
+
+    /// A user's stratum was one more than there is room for.
+    pub fn merged(&mut self, chunk: &Chunk<'a>, event: &Event<'a>) {
+        self.count(chunk.frame(event).tenant, event.experiment, NO_VARIATION, name::STRATA_MERGED, 1);
     }
 
     pub fn deduplicated(&mut self, chunk: &Chunk<'a>, event: &Event<'a>, conflict: bool) {

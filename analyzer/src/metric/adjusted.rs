@@ -41,7 +41,7 @@ pub struct Covariate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unavailable {
-    /// The definition has no window before the exposure.
+    /// The definition has no window before the exposure, and no pre-period values were told.
     Off,
     /// Ratios keep no covariates.
     Ratio,
@@ -59,18 +59,20 @@ impl From<Undefined> for Unavailable {
 
 impl Contrast<'_> {
     pub fn adjusted(&self) -> Result<Adjusted, Unavailable> {
-        if self.plan.lookback == 0 {
-            return Err(Unavailable::Off);
-        }
+        let off = self.plan.lookback == 0;
         if self.features.covariates.is_empty() {
-            return Err(Unavailable::Ratio);
+            return Err(if off { Unavailable::Off } else { Unavailable::Ratio });
         }
-        let pair = self.pair()?;
         let of = |arm| columns(&self.features, self.plan, arm);
         let (control, treatment) = (of(self.control)?, of(self.treatment)?);
         // The squares of every covariate: zero for all of them if nobody did anything.
         let idle = |arm: &Columns| (1..arm.sums.len()).all(|i| arm.products[i][i] == 0);
-        if idle(&control) && idle(&treatment) {
+        let idle = idle(&control) && idle(&treatment);
+        if idle && off {
+            return Err(Unavailable::Off);
+        }
+        let pair = self.pair()?;
+        if idle {
             return Err(Unavailable::NoHistory);
         }
         let divisor = match self.metric.kind {

@@ -14,6 +14,7 @@ on_both!(
     what_is_told_late_moves_the_user_and_yesterday_stays,
     a_user_nobody_has_seen_waits,
     what_cannot_be_told_is_a_dead_letter,
+    strata_past_the_bound_are_merged,
 );
 
 fn told<'a>(experiment: ExperimentId, controls: Vec<Control<'a>>) -> Group<'a> {
@@ -151,5 +152,34 @@ async fn what_cannot_be_told_is_a_dead_letter(mut rig: Rig) {
     assert_eq!((totals.recorded, totals.dead_lettered, totals.discarded), (20, 2, 1));
     let reasons: Vec<String> = rig.letters().await.into_iter().map(|letter| letter.reason).collect();
     assert_eq!(reasons, ["no_experiment", "too_many_covariates"]);
+    rig.assert_books(&[&e]).await;
+}
+
+/// Whether told before the exposure or behind it, in one transaction or in several.
+async fn strata_past_the_bound_are_merged(mut rig: Rig) {
+    let e = rig.experiment("one", REVENUE).await;
+    let users: Vec<String> = (0..110).map(|i| format!("u{i}")).collect();
+    let strata: Vec<String> = (0..110).map(|i| format!("s{i}")).collect();
+    let of = |range: std::ops::Range<usize>| -> Vec<Control<'_>> {
+        range.map(|i| country(&users[i], &strata[i])).collect()
+    };
+    let seen = |range: std::ops::Range<usize>| -> Vec<(&str, i16, i64)> {
+        range.map(|i| (users[i].as_str(), 0, 0)).collect()
+    };
+    for groups in [
+        vec![told(e.id, of(0..90)), exposures(&e, &seen(0..90))],
+        vec![exposures(&e, &seen(90..105)), told(e.id, of(90..105))],
+        vec![told(e.id, of(105..110))],
+        vec![exposures(&e, &seen(105..110)), told(e.id, vec![country(&users[0], "s0")])],
+        vec![told(e.id, vec![country(&users[109], "s109")])],
+    ] {
+        let entry = rig.entry(&[frame(batch(), groups)]);
+        rig.apply(&[entry]).await.unwrap();
+    }
+    let arms = arms(&rig, &e).await;
+    let others: Vec<_> = arms.iter().filter(|arm| arm.1 == "(other)").collect();
+    assert_eq!(others, [&arm(0, "(other)", [10, 0, 10, 0])]);
+    assert_eq!(arms.iter().filter(|arm| arm.1.starts_with('s') && arm.2 == 1).count(), 100);
+    assert_eq!((rig.counter("strata_merged").await, rig.counter("conflicts").await), (10, 0));
     rig.assert_books(&[&e]).await;
 }

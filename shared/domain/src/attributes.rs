@@ -8,6 +8,9 @@ pub const COVARIATES_MAX: usize = 20;
 /// Exclusions of one user in one experiment; past it those are forgotten that changed nothing at the end of their day.
 pub const EXCLUSIONS_MAX: usize = 16;
 
+/// Where users are whose stratum was one more than whoever folds keeps apart; their own name is not kept.
+pub const OTHER_STRATUM: &str = "(other)";
+
 /// Of one user in one experiment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Attributes {
@@ -78,7 +81,7 @@ impl Attributes {
     pub fn tell(&mut self, attribute: Attribute<'_>, day: Day, enrolled: bool) -> Told {
         match attribute {
             Attribute::Stratum { value, at } => match &self.stratum {
-                Some(said) => said.again(said.value == value),
+                Some(said) => said.again(said.value == value || said.value == OTHER_STRATUM),
                 None => {
                     self.stratum = Some(Said { value: value.to_owned(), at, day, after_exposure: enrolled });
                     Told::Changed

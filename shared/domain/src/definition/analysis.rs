@@ -158,7 +158,6 @@ fn check_cuped(cuped: &Cuped) -> Result<(), Invalid> {
     ensure(&at("gap_minutes"), window, "leaves nothing of the window before the exposure")?;
     let covariates = &cuped.covariates;
     ensure(&at("covariates"), covariates.len() <= 5, "must have at most 5 entries")?;
-    ensure(&at("covariates"), !off || covariates.is_empty(), "need a window: lookback_days is 0")?;
     for (i, name) in covariates.iter().enumerate() {
         let at = at(&format!("covariates/{i}"));
         check_name(&at, name)?;
