@@ -78,6 +78,7 @@ codes! {
     ExperimentNotStarted = "experiment_not_started", 409,
         "The experiment was never started and takes no exposures yet.";
 
+    RateLimited = "rate_limited", 429, "The tenant has sent as much as it may; try again later.";
     QueueFull = "queue_full", 503, "The queue holds as much as it may; try again later.";
     QueueUnavailable = "queue_unavailable", 503,
         "The queue did not confirm every event; sending the same batch again is safe with keys.";

@@ -19,6 +19,7 @@ use crate::clock::{self, Clock};
 use crate::codes::Code;
 use crate::frames::{self, Common};
 use crate::judge::Judge;
+use crate::limits::Limits;
 use crate::lookup::{Lookup, within};
 use crate::options::{Options, Quorum, Reply};
 use crate::routes::{self, Events, Handler};
@@ -42,6 +43,7 @@ pub struct Gateway {
     pub(crate) catalogue: Box<dyn Catalogue>,
     /// What the queue acknowledges is committed, and its receipts have been told.
     pub(crate) settles_on_commit: bool,
+    pub(crate) limits: Limits,
     pub(crate) stats: Stats,
     /// Cancelled when the process begins to end: nobody waits for a commit any longer.
     pub(crate) draining: CancellationToken,
@@ -67,6 +69,7 @@ impl App for Gateway {
             match &rejection {
                 Rejection::Whole(refusal) => self.stats.rejected(refusal.code),
                 Rejection::Items { faults, .. } => self.stats.rejected_items(faults),
+                Rejection::Limited(_) => self.stats.rejected(Code::RateLimited),
                 Rejection::Kit(_) => {}
             }
             rejection.into_problem()
@@ -83,6 +86,7 @@ enum Rejection {
         list: &'static str,
         sent: usize,
     },
+    Limited(Problem),
     /// The kit's own: 408, 413, 415.
     Kit(Problem),
 }
@@ -92,7 +96,7 @@ impl Rejection {
         match self {
             Rejection::Whole(refusal) => refusal.into(),
             Rejection::Items { faults, list, sent } => nothing_accepted(item_errors(&faults, list), sent),
-            Rejection::Kit(problem) => problem,
+            Rejection::Limited(problem) | Rejection::Kit(problem) => problem,
         }
     }
 }
@@ -131,7 +135,7 @@ struct Prepared {
 
 impl Gateway {
     async fn ingest(&self, route: &Events, mut request: Request) -> Result<Response, Rejection> {
-        self.admit()?;
+        self.admit(&request).await?;
         let mut options = Options::read(&request, route.shape, self.rules.default_wait)?;
         if self.settles_on_commit {
             options.reply = options.reply.after_commit();
@@ -152,7 +156,7 @@ impl Gateway {
 
     /// The same for an SDK that is not ours.
     async fn ingest_of_sdk(&self, sdk: Sdk, mut request: Request) -> Result<Response, Rejection> {
-        self.admit()?;
+        self.admit(&request).await?;
         let options = Options::of_sdk(&request)?;
         let body = request.read_body().await?;
         let (deadline, received_at) = (Instant::now() + BUDGET, clock::now());
@@ -206,6 +210,7 @@ impl Gateway {
     ) -> Result<Prepared, Rejection> {
         let Sent { mut parsed, shape, list, named } = sent;
         let tenant = request.principal().tenant.as_ref();
+        self.limits.events(tenant, parsed.total()).await.map_err(Rejection::Limited)?;
         let experiment = named.as_ref().map_or(ExperimentId::NONE, |entry| entry.id);
         let (sent, mut faults) = (parsed.total(), std::mem::take(&mut parsed.faults));
         let items = &parsed.items;
@@ -244,8 +249,13 @@ impl Gateway {
         Ok(Prepared { batch, frames, received_at, tally, faults })
     }
 
-    /// Whether there is room for anything at all.
-    fn admit(&self) -> Result<(), Refusal> {
+    /// Whether there is room for anything at all, and for one request more of this tenant.
+    async fn admit(&self, request: &Request) -> Result<(), Rejection> {
+        self.room()?;
+        self.limits.request(&request.principal().tenant).await.map_err(Rejection::Limited)
+    }
+
+    fn room(&self) -> Result<(), Refusal> {
         let backlog = self.producer.backlog();
         if !backlog.reachable {
             return Err(Refusal::new(Code::QueueUnavailable, "the queue cannot be reached"));

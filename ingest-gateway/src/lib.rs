@@ -19,6 +19,7 @@ pub mod codes;
 pub mod frames;
 pub mod gateway;
 pub mod judge;
+mod limits;
 mod lookup;
 pub mod options;
 mod part;

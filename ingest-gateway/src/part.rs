@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::gateway::Gateway;
+use crate::limits::Limits;
 use crate::startup;
 use crate::stats::Stats;
 
@@ -76,6 +77,7 @@ fn build(boot: &Boot, queue: &dyn Queue) -> Result<Gateway, BootError> {
         receipts: queue.receipts(),
         catalogue: queue.catalogue(settings.ingest.max_loaded),
         settles_on_commit: queue.settles_on_commit(),
+        limits: Limits { rates: settings.ingest.rates.clone(), limiter: queue.limiter() },
         stats: Stats::new(&boot.metrics).map_err(|error| BootError::failed("register metrics", error))?,
         draining: boot.shutdown.token(),
     })

@@ -92,6 +92,10 @@ impl Queue for Scripted {
         self.queue.projection()
     }
 
+    fn limiter(&self) -> Box<dyn queue::limiter::Limiter> {
+        self.queue.limiter()
+    }
+
     async fn sent_totals(&self) -> Result<Vec<WriterTotals>, QueueError> {
         self.queue.sent_totals().await
     }

@@ -91,6 +91,10 @@ impl Queue for Watched {
         self.queue.projection()
     }
 
+    fn limiter(&self) -> Box<dyn queue::limiter::Limiter> {
+        self.queue.limiter()
+    }
+
     async fn sent_totals(&self) -> Result<Vec<WriterTotals>, QueueError> {
         self.queue.sent_totals().await
     }

@@ -238,7 +238,7 @@ pub fn error_code(response: &Response) -> String {
     assert_eq!(problem["status"], response.status);
     assert_eq!(problem["status_code"], response.status);
     assert_eq!(problem["request_id"], response.header("x-request-id").unwrap());
-    assert_eq!(problem["retryable"], response.status >= 500 || response.status == 408);
-    assert_eq!(response.header("retry-after").is_some(), response.status == 503, "{problem}");
+    assert_eq!(problem["retryable"], response.status >= 500 || matches!(response.status, 408 | 429));
+    assert_eq!(response.header("retry-after").is_some(), matches!(response.status, 429 | 503), "{problem}");
     problem["error_code"].as_str().unwrap().to_owned()
 }

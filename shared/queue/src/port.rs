@@ -8,6 +8,7 @@ use domain::Partition;
 
 use crate::QueueError;
 use crate::catalogue::{Catalogue, Projection};
+use crate::limiter::Limiter;
 use crate::producer::{Producer, WriterTotals};
 use crate::reader::{EntryId, Reader};
 use crate::receipts::Receipts;
@@ -32,6 +33,9 @@ pub trait Queue: Send + Sync {
     fn catalogue(&self, max_loaded: usize) -> Box<dyn Catalogue>;
 
     fn projection(&self) -> Box<dyn Projection>;
+
+    /// What all limiters of a queue give out is one and the same.
+    fn limiter(&self) -> Box<dyn Limiter>;
 
     /// The totals of every writer that the queue knows.
     async fn sent_totals(&self) -> Result<Vec<WriterTotals>, QueueError>;

@@ -5,6 +5,7 @@
 //! reads it again from the position that the database holds.
 
 mod catalogue;
+mod limiter;
 mod producer;
 mod reader;
 mod receipts;
@@ -18,6 +19,7 @@ use async_trait::async_trait;
 use domain::{Partition, Timestamp};
 
 use crate::catalogue::{Catalogue, Projection};
+use crate::limiter::Limiter;
 use crate::numbering::RENEW_AFTER;
 use crate::producer::{Producer, WriterTotals};
 use crate::reader::{EntryId, Reader};
@@ -25,6 +27,7 @@ use crate::receipts::Receipts;
 use crate::reporter::Reporter;
 use crate::{Queue, QueueError, Weakness};
 use catalogue::LocalCatalogue;
+use limiter::LocalLimiter;
 use producer::LocalProducer;
 use reader::LocalReader;
 use receipts::{Addresses, LocalReceipts};
@@ -67,6 +70,7 @@ pub struct LocalQueue {
     streams: Arc<Streams>,
     addresses: Arc<Addresses>,
     catalogue: LocalCatalogue,
+    limiter: LocalLimiter,
 }
 
 impl LocalQueue {
@@ -76,7 +80,8 @@ impl LocalQueue {
 
     pub fn with(config: LocalConfig) -> LocalQueue {
         let streams = Arc::new(Streams::new(&config));
-        LocalQueue { config, streams, addresses: Arc::default(), catalogue: LocalCatalogue::default() }
+        let (addresses, catalogue) = (Arc::default(), LocalCatalogue::default());
+        LocalQueue { config, streams, addresses, catalogue, limiter: LocalLimiter::new() }
     }
 }
 
@@ -105,6 +110,10 @@ impl Queue for LocalQueue {
 
     fn projection(&self) -> Box<dyn Projection> {
         Box::new(self.catalogue.clone())
+    }
+
+    fn limiter(&self) -> Box<dyn Limiter> {
+        Box::new(self.limiter.clone())
     }
 
     async fn sent_totals(&self) -> Result<Vec<WriterTotals>, QueueError> {

@@ -9,6 +9,7 @@ use domain::Partition;
 use redis::{Arg, Cmd, Pipeline, Value};
 use uuid::Uuid;
 
+use crate::limiter::Allowance;
 use crate::numbering::Stamp;
 use crate::reader::EntryId;
 use crate::redis::slots::Slot;
@@ -185,6 +186,21 @@ pub(crate) fn catalogue_script(script: &str, arguments: &[&[u8]]) -> Pipeline {
         pipeline.arg(*argument);
     }
     pipeline
+}
+
+/// The script of a limit, and the slot it belongs to.
+pub(crate) fn limit(
+    script: &str,
+    allowance: Allowance<'_>,
+    back: u64,
+    least: u64,
+    most: u64,
+) -> (Slot, Pipeline) {
+    let Allowance { tenant, what, per_second } = allowance;
+    let key = format!("ab:{{limit:{tenant}}}:{what}");
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("EVAL").arg(script).arg(1).arg(&key).arg(per_second).arg(back).arg(least).arg(most);
+    (Slot::of(&key), pipeline)
 }
 
 /// `used_memory / maxmemory` of an INFO reply; 0 without a limit.

@@ -12,6 +12,7 @@ mod checks;
 mod commands;
 mod connection;
 mod error;
+mod limiter;
 mod producer;
 mod reader;
 mod receipts;
@@ -26,12 +27,14 @@ use async_trait::async_trait;
 use domain::Partition;
 
 use crate::catalogue::{Catalogue, Projection};
+use crate::limiter::Limiter;
 use crate::producer::{Producer, WriterTotals};
 use crate::reader::{EntryId, Reader};
 use crate::receipts::Receipts;
 use crate::reporter::Reporter;
 use crate::{Queue, QueueError, Weakness};
 use catalogue::RedisProjection;
+use limiter::RedisLimiter;
 use producer::RedisProducer;
 use reader::RedisReader;
 use receipts::RedisReceipts;
@@ -86,6 +89,10 @@ impl Queue for RedisQueue {
 
     fn projection(&self) -> Box<dyn Projection> {
         Box::new(RedisProjection::new(&self.server, self.config.partitions))
+    }
+
+    fn limiter(&self) -> Box<dyn Limiter> {
+        Box::new(RedisLimiter::new(&self.server))
     }
 
     async fn sent_totals(&self) -> Result<Vec<WriterTotals>, QueueError> {

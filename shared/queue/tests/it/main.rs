@@ -7,6 +7,7 @@ mod cluster;
 mod contract;
 mod frames;
 mod golden;
+mod limiter;
 mod local;
 mod local_model;
 mod numbering;

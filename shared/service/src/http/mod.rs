@@ -28,7 +28,7 @@ pub use depth::{MAX_DEPTH, check_depth};
 pub use key::KeyPlaces;
 pub use kit::{Kit, Limits};
 pub use networks::{Networks, check_networks};
-pub use problem::{ItemError, ItemErrors, Problem};
+pub use problem::{ItemError, ItemErrors, Problem, RateLimit};
 pub use request::{Payload, Request};
 pub use response::Response;
 pub use server::{Drained, serve};

@@ -1,9 +1,10 @@
 use super::ident::RequestId;
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 /// Item errors told in detail; the indexes are always complete.
 const MAX_DETAILED: usize = 100;
@@ -21,8 +22,24 @@ struct Inner {
     retryable: bool,
     /// Seconds.
     retry_after: Option<u32>,
+    rate_limit: Option<RateLimit>,
     allow: Option<Cow<'static, str>>,
     items: Option<ItemErrors>,
+}
+
+/// What was used up: so many a second, and when it would have been enough.
+#[derive(Debug, Clone, Copy)]
+pub struct RateLimit {
+    pub what: &'static str,
+    pub per_second: u64,
+    pub wait: Duration,
+}
+
+impl RateLimit {
+    /// Whole seconds, at least one.
+    fn seconds(&self) -> u32 {
+        u32::try_from(self.wait.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX).max(1)
+    }
 }
 
 impl Problem {
@@ -30,7 +47,8 @@ impl Problem {
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         let retryable = matches!(status.as_u16(), 408 | 429 | 502 | 503 | 504);
         let detail = detail.into();
-        Self(Box::new(Inner { status, code, detail, retryable, retry_after: None, allow: None, items: None }))
+        let (retry_after, rate_limit, allow, items) = (None, None, None, None);
+        Self(Box::new(Inner { status, code, detail, retryable, retry_after, rate_limit, allow, items }))
     }
 
     pub fn bad_request(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
@@ -88,6 +106,12 @@ impl Problem {
         self
     }
 
+    /// Sends `Retry-After`, `RateLimit` and `RateLimit-Policy`.
+    pub fn rate_limit(mut self, limit: RateLimit) -> Self {
+        self.0.rate_limit = Some(limit);
+        self.retry_after(limit.seconds())
+    }
+
     /// Tells which items of the request were refused.
     pub fn items(mut self, errors: ItemErrors) -> Self {
         self.0.items = Some(errors);
@@ -112,6 +136,16 @@ impl Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = inner.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(limit) = &inner.rate_limit {
+            let RateLimit { what, per_second, .. } = limit;
+            let policy = HeaderValue::try_from(format!("\"{what}\";q={per_second};w=1"));
+            let state = HeaderValue::try_from(format!("\"{what}\";r=0;t={}", limit.seconds()));
+            for (name, value) in [("ratelimit-policy", policy), ("ratelimit", state)] {
+                if let Ok(value) = value {
+                    headers.insert(HeaderName::from_static(name), value);
+                }
+            }
         }
         if let Some(allow) = &inner.allow {
             headers.insert(header::ALLOW, allow_header(allow));

@@ -1,6 +1,7 @@
 //! Settings grouped by concern. None of these can be made outside this crate, so whoever holds one holds checked values.
 
 use super::error::Refusal;
+use super::rates::{Rate, Rates};
 use super::sdk_values::SdkValues;
 use super::secret::{Secret, ServiceUrl};
 use super::sources::Merged;
@@ -77,6 +78,7 @@ pub struct Ingest {
     pub max_event_age: Option<Duration>,
     pub skew_threshold: Duration,
     pub sdk_values: SdkValues,
+    pub rates: Rates,
 }
 
 #[derive(Debug, Clone)]
@@ -250,6 +252,10 @@ impl Queue {
 
 impl Ingest {
     pub(super) fn build(values: &Values) -> Result<Self, Refusal> {
+        let rate = Rate {
+            events: values.optional_number("AB_RATE_LIMIT_EVENTS")?,
+            requests: values.optional_number("AB_RATE_LIMIT_REQUESTS")?,
+        };
         Ok(Self {
             max_batch_events: values.number("AB_MAX_BATCH_EVENTS")?,
             max_loaded: values.number("AB_MAX_LOADED")?,
@@ -260,6 +266,8 @@ impl Ingest {
             skew_threshold: values.duration("AB_SKEW_THRESHOLD")?,
             sdk_values: SdkValues::parse(values.text("AB_SDK_VALUES").unwrap_or_default())
                 .map_err(|reason| Refusal::new("AB_SDK_VALUES", reason))?,
+            rates: Rates::parse(rate, values.text("AB_RATE_LIMIT_TENANTS").unwrap_or_default())
+                .map_err(|reason| Refusal::new("AB_RATE_LIMIT_TENANTS", reason))?,
         })
     }
 }

@@ -7,6 +7,7 @@
 mod error;
 mod groups;
 mod production;
+mod rates;
 mod sdk_values;
 mod secret;
 mod sources;
@@ -16,6 +17,7 @@ mod value;
 
 pub use error::{Refusal, SettingsError};
 pub use groups::{Auth, Client, Database, Http, Ingest, Lifecycle, LogFormat, Queue, Telemetry, Worker};
+pub use rates::{Rate, Rates};
 pub use sdk_values::{SdkValue, SdkValues};
 pub use secret::{Secret, ServiceUrl, mask_url};
 pub use sources::{Source, flags};

@@ -329,6 +329,30 @@ pub static SPECS: &[Spec] = &[
         Unset,
         "where events of SDKs say their value, tenant:event=property.property;... (event *: all others)"
     ),
+    setting!(
+        "AB_RATE_LIMIT_EVENTS",
+        "rate-limit-events",
+        GATEWAY,
+        Kind::Number(1..=1_000_000_000),
+        Unset,
+        "events a tenant may send a second, all gateways together; unset: unlimited"
+    ),
+    setting!(
+        "AB_RATE_LIMIT_REQUESTS",
+        "rate-limit-requests",
+        GATEWAY,
+        Kind::Number(1..=1_000_000_000),
+        Unset,
+        "requests with events a tenant may send a second; unset: unlimited"
+    ),
+    setting!(
+        "AB_RATE_LIMIT_TENANTS",
+        "rate-limit-tenants",
+        GATEWAY,
+        Kind::Text(super::rates::check_rates),
+        Unset,
+        "other limits of some tenants, tenant:events=N,requests=N;... (unlimited: none)"
+    ),
     // Worker
     setting!(
         "AB_APPLY_MAX_EVENTS",

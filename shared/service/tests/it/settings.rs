@@ -143,7 +143,7 @@ fn numbers_in_the_file_keep_their_text() {
 fn unknown_names_refuse_to_start() {
     assert_eq!(refused(gateway(&[("AB_PARTITONS", "8")], &[])), "AB_PARTITONS: is not a known setting");
     // Not supported yet, so not accepted in silence.
-    assert!(refused(gateway(&[("AB_RATE_LIMIT_EVENTS", "8")], &[])).starts_with("AB_RATE_LIMIT_EVENTS: "));
+    assert!(refused(gateway(&[("AB_SLA_TIMEOUTS", "8")], &[])).starts_with("AB_SLA_TIMEOUTS: "));
     for text in ["partitons: 8", "AB_PARTITIONS: 8", "Partitions: 8", "config: other.yaml"] {
         let file = TempFile::new(text);
         let line = refused(gateway(&[("AB_CONFIG", file.path())], &[]));

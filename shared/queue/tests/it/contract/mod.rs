@@ -2,6 +2,7 @@
 
 mod books;
 mod catalogue;
+mod limiting;
 mod producing;
 mod reading;
 mod receipts;
