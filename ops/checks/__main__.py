@@ -1,7 +1,7 @@
 """Checks of what operates abstream: manifests, images, metrics, rules, boards, proxies, pages.
 
 Usage: run.sh [fast|full|bless]. Fast reads files only; full also runs the programs built by `make build`. The last
-line is `ops-check: N passed, M failed`. Bless writes anew what is made from the code and from boards.py.
+line is `ops-check: N passed, M failed`. Bless writes anew what is made from the code, the rules and boards.py.
 """
 
 import importlib
@@ -11,6 +11,7 @@ import unittest
 
 import boards
 import metrics
+import promql
 
 MODULES = {
     "fast": ["kubernetes", "network", "routes", "images", "prometheus", "logs", "pages"],
@@ -50,6 +51,7 @@ def main():
     if wanted == "bless":
         metrics.bless()
         boards.bless()
+        promql.bless()
         return 0
     parts = {"fast": ["fast"], "full": ["fast", "full"]}[wanted]
     suite = unittest.TestSuite()

@@ -10,7 +10,7 @@ from tree import container, named, of_kind, ours, overlay, pod, workloads
 
 # The oldest release the manifests are written for (preStop sleep) and the newest whose schemas we have.
 RELEASES = ("1.30", "1.37")
-CUSTOM = {"ServiceMonitor", "ScaledObject", "HTTPRoute"}
+CUSTOM = {"ServiceMonitor", "PrometheusRule", "ScaledObject", "HTTPRoute"}
 EXTRAS = ("k8s/worker-hpa", "k8s/http-route", "k8s/nightly-replay")
 # For the kubelet, and for a process to end once its drain is over.
 MARGIN = 2

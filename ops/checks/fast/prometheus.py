@@ -89,6 +89,11 @@ class Rules(unittest.TestCase):
         for name in promql.alerts():
             self.assertIn(name, index)
 
+    def test_the_operator_gets_the_same_rules(self):
+        self.assertEqual(yaml.safe_load(tree.text(promql.RULES)), promql.for_operator(), "sh ops/checks/run.sh bless")
+        found = tree.named(tree.overlay("prod"), "PrometheusRule", "abstream")
+        self.assertEqual(found["spec"], promql.for_operator()["spec"])
+
     def test_autoscalers_ask_for_what_is_recorded(self):
         for trigger in tree.named(tree.overlay("prod"), "ScaledObject", "ingest-worker")["spec"]["triggers"]:
             self.assertIn(trigger["metadata"]["query"], promql.recorded())
