@@ -11,6 +11,7 @@ mod decision;
 mod experiments;
 mod families;
 mod fates;
+mod instants;
 mod live;
 mod page;
 mod peeking;
@@ -27,6 +28,7 @@ mod strata;
 mod stream;
 mod vectors;
 mod watch;
+mod whole;
 
 use proptest::test_runner::Config;
 

@@ -5,6 +5,7 @@
 mod support;
 
 mod abctl;
+mod assigning;
 mod backlog;
 mod bad_input;
 mod chaos;
