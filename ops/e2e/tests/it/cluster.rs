@@ -4,6 +4,7 @@ use crate::support::{counted, eventually, two_arms};
 use e2e::{Deployment, Load, Setup, System, run};
 use serde_json::{Value, json};
 use std::time::Duration;
+use testkit::http::Client;
 use testkit::{Process, RedisCluster};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -29,6 +30,13 @@ async fn flows(system: &System<RedisCluster>) {
     .await;
 }
 
+/// Attempts of the gateway's writers that found no connection.
+async fn unreachable(system: &System<RedisCluster>) -> f64 {
+    let metrics = Client::at(system.internal[0]).get("/metrics").await.unwrap().text();
+    let counts = metrics.lines().filter_map(|line| line.strip_prefix("abstream_queue_unreachable_total "));
+    counts.map(|count| count.parse::<f64>().unwrap()).sum()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_slots_move_and_masters_die() {
     let system = system(1).await;
@@ -43,7 +51,9 @@ async fn nothing_is_lost_when_slots_move_and_masters_die() {
     flows(&system).await;
     // The master of a stream, and then that of the catalogue, which may be another.
     for key in [keys[0].as_str(), "ab:{catalogue}"] {
+        let before = unreachable(&system).await;
         let dead = system.redis.fail_over(key).await.unwrap();
+        eventually("the gateway says so", LIMIT, async || unreachable(&system).await > before).await;
         // Back as a replica: without one, nothing is acknowledged.
         dead.restart().await.unwrap();
         flows(&system).await;
@@ -107,6 +117,8 @@ async fn without_replicas_what_a_dead_master_took_along_is_counted_to_the_event(
     assert!(lost > 0, "a third of a thousand or so");
     assert_eq!((books.total.lost, books.total.recorded), (lost, 3_000 - lost), "{}", books.total);
     assert!(books.partitions.iter().all(|(_, book)| book.closes()));
+    let named: u64 = books.losses.iter().map(|loss| loss.events).sum();
+    assert_eq!(i64::try_from(named).unwrap(), lost, "every loss is named: {:?}", books.losses);
     println!("{}", books.total);
 
     let mut accounting = Process::of("abctl")
