@@ -16,7 +16,7 @@ use findings::{Found, Holding};
 use serde::Serialize;
 
 /// Relative, on the mean, of the experiments with an effect.
-pub const LIFT: f64 = 0.2;
+pub const LIFT: f64 = 0.1;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CalibrationError {
