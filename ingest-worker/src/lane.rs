@@ -9,8 +9,9 @@ use crate::apply::{self, Applied, ApplyError};
 use crate::cache::PartitionCache;
 use crate::chunk::one_transaction;
 use crate::members::Sessions;
-use crate::metrics::{Progress, WorkerMetrics};
+use crate::metrics::WorkerMetrics;
 use crate::pace::Pace;
+use crate::progress::Progress;
 use crate::report::{Report, Reporter};
 use crate::shares::Share;
 use crate::source::{self, Found, Source, What};
@@ -35,7 +36,7 @@ const EXPIRE_LIMIT: i64 = 1_000;
 const EXPIRE_ROUNDS: u32 = 5;
 /// A database that takes connections and answers nothing is given up after this.
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
-/// The same for a transaction; longer than any `statement_timeout` of ours.
+/// The same for a transaction, and for housekeeping; longer than any `statement_timeout` of ours.
 const APPLY_LIMIT: Duration = Duration::from_secs(90);
 
 /// Processes that may have died over the same entry. After so many the entries at hand are applied one by one, and
@@ -160,8 +161,8 @@ impl Lane {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                _ = tick.tick() => session.housekeep().await?,
-                Ok(()) = share.changed() => session.housekeep().await?,
+                _ = tick.tick() => timeout(APPLY_LIMIT, session.housekeep()).await??,
+                Ok(()) = share.changed() => timeout(APPLY_LIMIT, session.housekeep()).await??,
                 Some(first) = inbox.recv() => {
                     session.file(first);
                     while let Ok(more) = inbox.try_recv() {
@@ -201,6 +202,7 @@ impl Session<'_> {
                 tracing::info!(%partition, "partition taken");
             }
         }
+        self.lane.progress.keeps(|partition| self.held.contains_key(&partition));
         for _ in 0..EXPIRE_ROUNDS {
             if self.store.expire_receipts(EXPIRE_LIMIT).await? < EXPIRE_LIMIT.cast_unsigned() {
                 break;
@@ -218,7 +220,7 @@ impl Session<'_> {
         let died = self.lane.config.ownership == Ownership::Lock && (takes > PATIENCE || begun > 0);
         let careful = if died { CAREFUL_ENTRIES } else { 0 };
         let cache = PartitionCache::new(partition, state);
-        self.lane.progress.done();
+        self.lane.progress.holds(partition, source::position(&cache.position));
         // The queue may not have been told of the last commits: whoever made them may have died with them.
         let applied = Applied::totals_of(cache.writers.values());
         self.reporter.send(Report { partition, applied }).await;
@@ -231,7 +233,8 @@ impl Session<'_> {
         let reader = self.lane.queue.reader(partition, from);
         self.lane.runs += 1;
         let entries = usize::try_from(self.lane.config.max_events).unwrap_or(usize::MAX);
-        Source::start(reader, partition, self.lane.runs, entries, self.found.clone())
+        let progress = self.lane.progress.clone();
+        Source::start(reader, partition, self.lane.runs, entries, self.found.clone(), progress)
     }
 
     fn file(&mut self, found: Found) {
@@ -281,7 +284,6 @@ impl Session<'_> {
             if stop.is_cancelled() {
                 return Ok(true);
             }
-            self.lane.progress.busy();
             let alone = one_by_one || held.careful > 0;
             let max_events = if alone { 0 } else { self.lane.pace.events() };
             let (taken, day) = one_transaction(rest, held.cache.day, max_events);
@@ -299,14 +301,16 @@ impl Session<'_> {
             };
             match timeout(APPLY_LIMIT, transaction).await? {
                 Ok(applied) => {
-                    self.lane.progress.done();
+                    self.lane.progress.applied(partition, applied.position, Instant::now());
                     self.lane.pace.committed();
                     held.careful = held.careful.saturating_sub(1);
-                    self.lane.metrics.applied(&applied, begun.elapsed());
+                    let bytes: usize = now.iter().map(|entry| entry.payload.len()).sum();
+                    self.lane.metrics.applied(&applied, bytes as u64, begun.elapsed());
                     self.reporter.send(Report { partition, applied }).await;
                 }
                 Err(ApplyError::Moved(_)) => {
                     self.lane.metrics.failed("moved");
+                    self.lane.progress.idle(partition);
                     tracing::warn!(%partition, "the position was moved by somebody else; reading from where it is");
                     return Ok(false);
                 }

@@ -1,8 +1,10 @@
 //! The worker as a part of a process: its lanes, the whole of it in this tier, one of three in `abctl up`.
 
+use crate::behind;
 use crate::lane::{Lane, LaneConfig, Ownership};
 use crate::members::{self, Sessions};
-use crate::metrics::{Progress, WorkerMetrics};
+use crate::metrics::WorkerMetrics;
+use crate::progress::{Progress, STUCK_AFTER};
 use crate::shares::Share;
 use queue::Queue;
 use service::boot::{Boot, BootError};
@@ -13,6 +15,7 @@ use std::time::Duration;
 use store::Store;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -64,12 +67,13 @@ impl Lanes {
                 max_letters: settings.worker.dead_letter_max,
                 keep: settings.queue.keep,
             };
-            let its = Arc::<Progress>::default();
+            let its = Arc::new(Progress::new(STUCK_AFTER));
             progress.push(its.clone());
             let (store, queue, shares) = (store.clone(), queue.clone(), shares.clone());
             let lane = Lane::new(store, queue, config, shares, sessions.clone(), metrics.clone(), its);
             lanes.spawn(lane.run(stop.clone()));
         }
+        lanes.spawn(behind::run(queue.clone(), progress.clone(), metrics, stop.clone()));
         let limit = settings.lifecycle.drain_timeout;
         let ended = tokio::spawn(join(lanes, boot.shutdown.clone(), stop, limit));
         Ok(Lanes { ended, progress })
@@ -78,7 +82,7 @@ impl Lanes {
     /// Liveness: whether every lane gets on with its work.
     pub fn checks(&self, health: Health) -> Health {
         let progress = self.progress.clone();
-        health.alive_when(move || progress.iter().try_for_each(|lane| lane.alive()))
+        health.alive_when(move || progress.iter().try_for_each(|lane| lane.alive(Instant::now())))
     }
 
     pub async fn ended(self) -> Result<(), BootError> {

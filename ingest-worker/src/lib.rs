@@ -6,10 +6,13 @@
 //! commit the [`report`]er tells the queue: totals applied, receipts, what may be trimmed. Between transactions the lane takes
 //! the next step of plan versions that are to be built ([`rebuild`]).
 //!
+//! Beside the lanes [`behind`] tells how far they are behind, and [`progress`] whether they get on.
+//!
 //! Crashes need no thought: what was not committed is read again, from the position that the database holds. An
 //! unknown outcome of a commit is found out by the next compare-and-set of the position.
 
 pub mod apply;
+mod behind;
 pub mod cache;
 pub mod chunk;
 mod fold;
@@ -20,6 +23,7 @@ mod members;
 mod metrics;
 mod pace;
 mod poison;
+mod progress;
 pub mod rebuild;
 mod report;
 pub mod shares;
@@ -33,7 +37,8 @@ pub mod told;
 pub use lane::{Lane, LaneConfig, Ownership};
 pub use lanes::Lanes;
 pub use members::Sessions;
-pub use metrics::{Progress, WorkerMetrics};
+pub use metrics::WorkerMetrics;
+pub use progress::Progress;
 pub use start::{run, serve};
 
 /// The program: settings from environment, flags and file, then [`run`].

@@ -1,15 +1,11 @@
-//! The worker's metrics, and the progress its liveness is judged by.
+//! The worker's metrics.
 
 use crate::apply::Applied;
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGaugeVec};
+use crate::behind::Behind;
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use service::metrics::Metrics;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
-use tokio::time::Instant;
 
-/// With work at hand and nothing committed for this long, the worker is stuck.
-const STUCK_AFTER: Duration = Duration::from_secs(60);
-const IDLE: i64 = -1;
 /// Why a transaction is given up; shown from the start, so that a first failure is an increase.
 const CAUSES: [&str; 5] = ["moved", "silent", "transient", "data", "fatal"];
 
@@ -29,13 +25,11 @@ pub struct WorkerMetrics {
     chunk: Histogram,
     cached_units: IntGaugeVec,
     partitions: IntGaugeVec,
-}
-
-/// Whether a lane gets on with its work.
-pub struct Progress {
-    started: Instant,
-    /// Milliseconds after `started` since which there is work and no commit; [`IDLE`] = none.
-    busy_since: AtomicI64,
+    bytes: IntCounter,
+    backlog_events: IntGauge,
+    backlog_bytes: IntGauge,
+    oldest_unapplied: IntGauge,
+    kept: IntGauge,
 }
 
 impl WorkerMetrics {
@@ -88,10 +82,29 @@ impl WorkerMetrics {
                 &["lane"],
             )?,
             partitions: m.gauge_vec("abstream_partitions_held", "Partitions held by a lane.", &["lane"])?,
+            bytes: m.counter("abstream_applied_bytes_total", "Bytes of frames in the entries applied.")?,
+            backlog_events: m.gauge(
+                "abstream_backlog_events",
+                "Events written to the partitions held and not yet applied.",
+            )?,
+            backlog_bytes: m.gauge(
+                "abstream_backlog_bytes",
+                "Bytes of these events, taking them for as large as those applied so far.",
+            )?,
+            oldest_unapplied: m.gauge(
+                "abstream_oldest_unapplied_seconds",
+                "Age of the oldest entry of the partitions held that is not applied.",
+            )?,
+            kept: m.gauge(
+                "abstream_kept_seconds",
+                "How far back the stream of a partition held reaches, of the one that reaches least.",
+            )?,
         })
     }
 
-    pub fn applied(&self, a: &Applied, took: Duration) {
+    /// `bytes`: of the entries' frames.
+    pub fn applied(&self, a: &Applied, bytes: u64, took: Duration) {
+        self.bytes.inc_by(bytes);
         self.recorded.inc_by(a.totals.recorded);
         self.deduplicated.inc_by(a.totals.deduplicated);
         self.dead_lettered.inc_by(a.totals.dead_lettered);
@@ -118,6 +131,21 @@ impl WorkerMetrics {
         self.anchors_lost.inc();
     }
 
+    pub fn behind(&self, behind: &Behind) {
+        let seconds = |age: Duration| i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
+        self.backlog_events.set(i64::try_from(behind.events).unwrap_or(i64::MAX));
+        self.backlog_bytes.set(i64::try_from(self.bytes_of(behind.events)).unwrap_or(i64::MAX));
+        self.oldest_unapplied.set(seconds(behind.waiting));
+        self.kept.set(seconds(behind.kept));
+    }
+
+    fn bytes_of(&self, events: u64) -> u64 {
+        let fates = [&self.recorded, &self.deduplicated, &self.dead_lettered, &self.discarded];
+        let applied: u64 = fates.iter().map(|fate| fate.get()).sum();
+        let bytes = u128::from(events) * u128::from(self.bytes.get()) / u128::from(applied.max(1));
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+
     /// What a lane holds.
     pub fn held(&self, lane: u16, units: impl Iterator<Item = usize>) {
         let (mut partitions, mut cached) = (0, 0);
@@ -128,37 +156,5 @@ impl WorkerMetrics {
         let lane = lane.to_string();
         self.partitions.with_label_values(&[&lane]).set(partitions);
         self.cached_units.with_label_values(&[&lane]).set(cached);
-    }
-}
-
-impl Default for Progress {
-    fn default() -> Progress {
-        Progress { started: Instant::now(), busy_since: AtomicI64::new(IDLE) }
-    }
-}
-
-impl Progress {
-    /// There is work at hand.
-    pub fn busy(&self) {
-        let _ = self.busy_since.compare_exchange(IDLE, self.now(), Ordering::Relaxed, Ordering::Relaxed);
-    }
-
-    /// It was done, or there is none any more.
-    pub fn done(&self) {
-        self.busy_since.store(IDLE, Ordering::Relaxed);
-    }
-
-    /// Liveness: fails only when there is work and nothing was committed for 60 s.
-    pub fn alive(&self) -> Result<(), String> {
-        let since = self.busy_since.load(Ordering::Relaxed);
-        let limit = i64::try_from(STUCK_AFTER.as_millis()).unwrap_or(i64::MAX);
-        if since != IDLE && self.now() - since > limit {
-            return Err("no transaction committed for 60 s with work at hand".into());
-        }
-        Ok(())
-    }
-
-    fn now(&self) -> i64 {
-        i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 }

@@ -1,5 +1,6 @@
 //! Reading ahead: one task per partition, a bounded number of reads in advance of the lane.
 
+use crate::progress::Progress;
 use domain::Partition;
 use queue::Backoff;
 use queue::reader::{Entry, EntryId, Read, Reader};
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Reads held per partition: one being applied, and one to follow it.
@@ -40,6 +42,7 @@ impl Source {
         run: u64,
         max_entries: usize,
         to: mpsc::Sender<Found>,
+        progress: Arc<Progress>,
     ) -> Source {
         let ahead = Arc::new(Semaphore::new(READS_AHEAD));
         let task = tokio::spawn(async move {
@@ -47,9 +50,18 @@ impl Source {
             // Closed semaphore or channel: the lane is gone.
             while let Ok(permit) = ahead.clone().acquire_owned().await {
                 let what = match next(&mut *reader, max_entries, &mut backoff).await {
-                    Read::Entries(entries) => What::Entries(entries),
+                    Read::Entries(entries) => {
+                        progress.found(partition, Instant::now());
+                        What::Entries(entries)
+                    }
                     Read::AnchorLost => What::AnchorLost,
-                    Read::Idle => continue,
+                    // With nothing at hand either, which would hold a permit, all is applied.
+                    Read::Idle => {
+                        if ahead.available_permits() == READS_AHEAD - 1 {
+                            progress.idle(partition);
+                        }
+                        continue;
+                    }
                 };
                 let lost = matches!(what, What::AnchorLost);
                 if to.send(Found { partition, run, what, ahead: permit }).await.is_err() || lost {

@@ -11,7 +11,7 @@ use queue::catalogue::{Catalogue, Projection};
 use queue::frame::encode;
 use queue::local::LocalQueue;
 use queue::producer::{Backlog, Counters, Outgoing, Producer, SendError, WriterTotals};
-use queue::reader::{EntryId, Reader};
+use queue::reader::{Ages, EntryId, Reader};
 use queue::receipts::Receipts;
 use queue::reporter::Reporter;
 use queue::{Queue, QueueError, Weakness};
@@ -98,6 +98,10 @@ impl Queue for Scripted {
 
     async fn sent_totals(&self) -> Result<Vec<WriterTotals>, QueueError> {
         self.queue.sent_totals().await
+    }
+
+    async fn ages(&self, of: &[(Partition, EntryId)]) -> Result<Vec<Ages>, QueueError> {
+        self.queue.ages(of).await
     }
 
     async fn weaknesses(&self, patience: Duration) -> Result<Vec<Weakness>, QueueError> {

@@ -10,7 +10,7 @@ use domain::Partition;
 use queue::catalogue::{Catalogue, Entry, Projection, Unavailable};
 use queue::local::LocalQueue;
 use queue::producer::{Producer, WriterTotals};
-use queue::reader::{BLOCK_MAX, EntryId, Read, Reader};
+use queue::reader::{Ages, BLOCK_MAX, EntryId, Read, Reader};
 use queue::receipts::Receipts;
 use queue::reporter::Reporter;
 use queue::{Queue, QueueError, Weakness};
@@ -97,6 +97,10 @@ impl Queue for Watched {
 
     async fn sent_totals(&self) -> Result<Vec<WriterTotals>, QueueError> {
         self.queue.sent_totals().await
+    }
+
+    async fn ages(&self, of: &[(Partition, EntryId)]) -> Result<Vec<Ages>, QueueError> {
+        self.queue.ages(of).await
     }
 
     async fn weaknesses(&self, patience: Duration) -> Result<Vec<Weakness>, QueueError> {

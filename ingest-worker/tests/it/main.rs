@@ -10,6 +10,7 @@ mod letters;
 mod losses;
 mod memory;
 mod poison;
+mod progress;
 mod rebuild;
 mod shares;
 mod tables;

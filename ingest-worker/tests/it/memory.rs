@@ -66,7 +66,7 @@ impl Running {
             tokio::sync::watch::channel(Share::ALL).1,
             Sessions::default(),
             Arc::new(WorkerMetrics::new(&Metrics::new()).unwrap()),
-            Arc::<Progress>::default(),
+            Arc::new(Progress::new(Duration::from_secs(60))),
         );
         let lane = tokio::spawn(lane.run(stop.clone()));
         Running { commits, producer: queue.producer(), receipts: queue.receipts(), stop, lane }

@@ -10,7 +10,7 @@ use crate::QueueError;
 use crate::catalogue::{Catalogue, Projection};
 use crate::limiter::Limiter;
 use crate::producer::{Producer, WriterTotals};
-use crate::reader::{EntryId, Reader};
+use crate::reader::{Ages, EntryId, Reader};
 use crate::receipts::Receipts;
 use crate::reporter::Reporter;
 
@@ -39,6 +39,9 @@ pub trait Queue: Send + Sync {
 
     /// The totals of every writer that the queue knows.
     async fn sent_totals(&self) -> Result<Vec<WriterTotals>, QueueError>;
+
+    /// Of each partition's stream, and of what is behind a position in it.
+    async fn ages(&self, of: &[(Partition, EntryId)]) -> Result<Vec<Ages>, QueueError>;
 
     /// What makes the queue unfit for production, waiting up to `patience` for one that is not there yet.
     async fn weaknesses(&self, patience: Duration) -> Result<Vec<Weakness>, QueueError>;

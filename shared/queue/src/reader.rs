@@ -81,6 +81,15 @@ impl FromStr for EntryId {
     }
 }
 
+/// How old entries of a stream are, by the queue's clock; `None`: there is no such entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ages {
+    /// Of the oldest entry there is.
+    pub kept: Option<Duration>,
+    /// Of the first entry behind a position.
+    pub waiting: Option<Duration>,
+}
+
 /// One entry of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {

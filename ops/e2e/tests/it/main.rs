@@ -16,6 +16,7 @@ mod faults;
 mod healing;
 mod killer;
 mod losses;
+mod metrics;
 mod moving;
 mod one_process;
 mod readme;

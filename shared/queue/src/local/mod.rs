@@ -22,7 +22,7 @@ use crate::catalogue::{Catalogue, Projection};
 use crate::limiter::Limiter;
 use crate::numbering::RENEW_AFTER;
 use crate::producer::{Producer, WriterTotals};
-use crate::reader::{EntryId, Reader};
+use crate::reader::{Ages, EntryId, Reader};
 use crate::receipts::Receipts;
 use crate::reporter::Reporter;
 use crate::{Queue, QueueError, Weakness};
@@ -118,6 +118,10 @@ impl Queue for LocalQueue {
 
     async fn sent_totals(&self) -> Result<Vec<WriterTotals>, QueueError> {
         Ok(self.streams.totals())
+    }
+
+    async fn ages(&self, of: &[(Partition, EntryId)]) -> Result<Vec<Ages>, QueueError> {
+        Ok(of.iter().map(|(partition, position)| self.streams.ages(*partition, *position)).collect())
     }
 
     async fn weaknesses(&self, _patience: Duration) -> Result<Vec<Weakness>, QueueError> {

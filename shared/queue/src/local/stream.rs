@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use domain::{Partition, Timestamp};
 use tokio::sync::Notify;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 use super::LocalConfig;
 use crate::numbering::Stamp;
 use crate::producer::{Backlog, Counters, Outgoing, SendError, WriterTotals};
-use crate::reader::{Entry, EntryId};
+use crate::reader::{Ages, Entry, EntryId};
 use crate::ticket::Ticket;
 
 /// About so many bytes are read at once, but at least one entry.
@@ -122,6 +123,20 @@ impl Streams {
         self.of(partition, |stream| stream.read(position, max, now)).unwrap_or_default()
     }
 
+    /// What nobody has read yet has no id, and no age.
+    pub(super) fn ages(&self, partition: Partition, position: EntryId) -> Ages {
+        let now = u64::try_from((self.clock)().0 / 1000).unwrap_or(0);
+        let age = |open: &Open| match open.entry.id {
+            EntryId::ZERO => Duration::ZERO,
+            id => Duration::from_millis(now.saturating_sub(id.ms)),
+        };
+        let ages = |stream: &mut Stream| Ages {
+            kept: stream.entries.front().map(age),
+            waiting: stream.entries.get(stream.first_behind(position)).map(age),
+        };
+        self.of(partition, ages).unwrap_or_default()
+    }
+
     /// An owner stands at `position`: entries get ids above it from now on.
     pub(super) fn stand_at(&self, partition: Partition, position: EntryId) {
         self.of(partition, |stream| stream.last = stream.last.max(position));
@@ -199,9 +214,13 @@ impl Stream {
         self.arrived.notify_waiters();
     }
 
-    fn read(&mut self, position: EntryId, max: usize, now_ms: u64) -> Vec<Entry> {
+    fn first_behind(&self, position: EntryId) -> usize {
         let passed = |open: &Open| open.entry.id != EntryId::ZERO && open.entry.id <= position;
-        let first = self.entries.partition_point(passed);
+        self.entries.partition_point(passed)
+    }
+
+    fn read(&mut self, position: EntryId, max: usize, now_ms: u64) -> Vec<Entry> {
+        let first = self.first_behind(position);
         let (mut read, mut bytes) = (Vec::new(), 0);
         for Open { entry, .. } in self.entries.range_mut(first..).take(max) {
             bytes += entry.payload.len();

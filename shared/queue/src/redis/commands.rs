@@ -82,6 +82,16 @@ pub(crate) fn totals(partition: Partition) -> Pipeline {
     pipeline
 }
 
+/// The server's clock, the first entry of all, and the first after `position`.
+pub(crate) fn first_entries(partition: Partition, position: EntryId) -> Pipeline {
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("TIME");
+    for from in ["-".to_owned(), format!("({position}")] {
+        pipeline.cmd("XRANGE").arg(stream(partition)).arg(from).arg("+").arg("COUNT").arg(1);
+    }
+    pipeline
+}
+
 pub(crate) fn memory() -> Pipeline {
     let mut pipeline = redis::pipe();
     add_memory(&mut pipeline);

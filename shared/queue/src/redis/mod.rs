@@ -7,6 +7,7 @@
 //! read behind an anchor ([`reader`]) and report by pub/sub and trimming ([`reporter`], [`receipts`]). The
 //! [`catalogue`] is a hash in the same Redis. [`checks`] says whether the server keeps what it is given.
 
+mod ages;
 mod catalogue;
 mod checks;
 mod commands;
@@ -29,7 +30,7 @@ use domain::Partition;
 use crate::catalogue::{Catalogue, Projection};
 use crate::limiter::Limiter;
 use crate::producer::{Producer, WriterTotals};
-use crate::reader::{EntryId, Reader};
+use crate::reader::{Ages, EntryId, Reader};
 use crate::receipts::Receipts;
 use crate::reporter::Reporter;
 use crate::{Queue, QueueError, Weakness};
@@ -97,6 +98,10 @@ impl Queue for RedisQueue {
 
     async fn sent_totals(&self) -> Result<Vec<WriterTotals>, QueueError> {
         producer::sent_totals(&self.server, self.config.partitions).await
+    }
+
+    async fn ages(&self, of: &[(Partition, EntryId)]) -> Result<Vec<Ages>, QueueError> {
+        ages::ages(&self.server, of).await
     }
 
     async fn weaknesses(&self, patience: Duration) -> Result<Vec<Weakness>, QueueError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::Partition;
 use queue::Queue;
 use queue::producer::Backlog;
-use queue::reader::EntryId;
+use queue::reader::{Ages, EntryId};
 use uuid::Uuid;
 
 use super::of_each;
@@ -17,6 +17,7 @@ of_each! {
     totals_alone_settle_what_they_cover,
     writers_are_forgotten_when_told,
     producers_are_told_apart,
+    ages_are_those_of_the_first_entries,
 }
 
 const P2: Partition = Partition(2);
@@ -103,4 +104,34 @@ async fn producers_are_told_apart(kind: Kind) {
     let mut owner = rig.owner(P0, EntryId::ZERO);
     owner.apply(1).await;
     assert_eq!(sent(&*rig.queue).await, [(P0, 2, 2), (P0, 3, 0)]);
+}
+
+async fn ages_are_those_of_the_first_entries(kind: Kind) {
+    let rig = kind.rig_with(Setup { partitions: 3, ..Setup::default() }).await;
+    let ages = async |partition, position| {
+        let ages = rig.queue.ages(&[(partition, position), (Partition(1), EntryId::ZERO)]).await.unwrap();
+        assert_eq!((ages.len(), ages[1]), (2, Ages::default()), "nothing is in partition 1");
+        ages[0]
+    };
+    assert_eq!(rig.queue.ages(&[]).await.unwrap(), []);
+    assert_eq!(ages(P2, EntryId::ZERO).await, Ages::default());
+    rig.put_in(P2, "a", 1).await;
+    let a = rig.all(P2).await[0].id;
+    let old = Duration::from_millis(20);
+    eventually("it grows old", || async { ages(P2, EntryId::ZERO).await.waiting > Some(old) }).await;
+    rig.put_in(P2, "b", 1).await;
+    let b = rig.all(P2).await[1].id;
+    // By the queue's clock: what is behind is younger by what lies between them.
+    let Ages { kept: Some(first), waiting: Some(second) } = ages(P2, a).await else { panic!("both") };
+    assert_eq!(first - second, Duration::from_millis(b.ms - a.ms));
+    let Ages { kept: Some(first), waiting: Some(same) } = ages(P2, EntryId::ZERO).await else {
+        panic!("both")
+    };
+    assert_eq!(first, same);
+    assert_eq!(ages(P2, b).await.waiting, None);
+    // What is applied is kept by the one, and not by the other.
+    let mut owner = rig.owner(P2, EntryId::ZERO);
+    owner.apply(10).await;
+    let Ages { kept, waiting } = ages(P2, b).await;
+    assert_eq!((kept.is_none(), waiting), (rig.queue.settles_on_commit(), None));
 }
