@@ -41,7 +41,11 @@ def registered():
         for file in sorted((tree.ROOT / place).rglob("*.rs")):
             for call in CALL.finditer(file.read_text(encoding="utf-8")):
                 labels = tuple(re.findall(r'"(\w+)"', call["labels"] or ""))
-                names = [call["name"]] if call["name"] else [f"abstream_{port}_{call['suffix']}" for port in LISTENERS]
+                names = (
+                    [call["name"]]
+                    if call["name"]
+                    else [f"abstream_{port}_{call['suffix']}" for port in LISTENERS]
+                )
                 for name in names:
                     assert name not in found, f"{name} is registered twice"
                     help_ = re.sub(r"\\\n\s*", "", call["help"]).rstrip(".")
@@ -66,15 +70,22 @@ def samples():
     found = {}
     for name, (kind, labels, *_) in registered().items():
         for sample in exposed(name):
-            found[sample] = {*labels, *(("le",) if sample.endswith("_bucket") and kind == "histogram" else ())}
+            found[sample] = {
+                *labels,
+                *(("le",) if sample.endswith("_bucket") and kind == "histogram" else ()),
+            }
     return found
 
 
 def table():
     lines = ["| Metric | Type | Labels | Unit | Tier | Meaning |", "|---|---|---|---|---|---|"]
     order = {"gateway": 0, "worker": 1, "analyzer": 2, "all": 3}
-    for name, (kind, labels, unit_, help_, tier) in sorted(registered().items(), key=lambda m: (order[m[1][4]], m[0])):
-        lines.append(f"| `{name}` | {kind} | {', '.join(f'`{l}`' for l in labels)} | {unit_} | {tier} | {help_} |")
+    for name, (kind, labels, unit_, help_, tier) in sorted(
+        registered().items(), key=lambda m: (order[m[1][4]], m[0])
+    ):
+        lines.append(
+            f"| `{name}` | {kind} | {', '.join(f'`{l}`' for l in labels)} | {unit_} | {tier} | {help_} |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -4,7 +4,11 @@ GATEWAY = [
     "/api/v1/events",
     "/api/v1/conversions",
     "/api/v1/cloudevents",
-    *(f"/api/v1/experiments/{e}/{kind}" for e in ("checkout", "17") for kind in ("exposures", "conversions", "pre-period", "strata", "exclusions", "holdout")),
+    *(
+        f"/api/v1/experiments/{e}/{kind}"
+        for e in ("checkout", "17")
+        for kind in ("exposures", "conversions", "pre-period", "strata", "exclusions", "holdout")
+    ),
     *(f"/v1/{call}" for call in ("batch", "track", "identify", "page", "screen", "group", "alias", "batch/")),
     "/batch/",
     "/batch",

@@ -8,7 +8,21 @@ import yaml
 import metrics
 import tree
 
-WORDS = {"and", "or", "unless", "on", "ignoring", "group_left", "group_right", "by", "without", "bool", "offset", "inf", "nan"}
+WORDS = {
+    "and",
+    "or",
+    "unless",
+    "on",
+    "ignoring",
+    "group_left",
+    "group_right",
+    "by",
+    "without",
+    "bool",
+    "offset",
+    "inf",
+    "nan",
+}
 # What Prometheus, node_exporter and KEDA's own world name.
 FOREIGN = {
     "up": {"job", "instance"},

@@ -27,7 +27,13 @@ def program(name):
 
 class Stand:
     def __init__(self):
-        self.process = subprocess.Popen([program("stand")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [program("stand")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         _children.append(self.process)
         line = self.process.stdout.readline()
         if not line:
@@ -71,7 +77,9 @@ def start(arguments, port, log, path="/", **more):
     _children.append(process)
     wait_for(lambda: process.poll() is not None or answers(port), f"{arguments[0]} answers")
     if process.poll() is not None:
-        raise RuntimeError(f"{arguments[0]} ended: {pathlib.Path(log).read_text(encoding='utf-8', errors='replace')[-2000:]}")
+        raise RuntimeError(
+            f"{arguments[0]} ended: {pathlib.Path(log).read_text(encoding='utf-8', errors='replace')[-2000:]}"
+        )
     return process
 
 

@@ -12,7 +12,21 @@ import tree
 DOCKERFILE = "ops/docker/Dockerfile"
 COMPOSE = "ops/docker/compose.yaml"
 # What the Compose specification knows, as far as this file goes.
-SERVICE_KEYS = {"image", "build", "environment", "ports", "restart", "read_only", "cap_drop", "security_opt", "stop_grace_period", "depends_on", "command", "volumes", "healthcheck"}
+SERVICE_KEYS = {
+    "image",
+    "build",
+    "environment",
+    "ports",
+    "restart",
+    "read_only",
+    "cap_drop",
+    "security_opt",
+    "stop_grace_period",
+    "depends_on",
+    "command",
+    "volumes",
+    "healthcheck",
+}
 
 
 def stages():
@@ -87,14 +101,19 @@ class Images(unittest.TestCase):
 
     def test_nothing_built_reads_a_file_that_is_not_sent(self):
         """`include_str!` and the like, in src/ only: tests are not built."""
-        kept = [line[1:] for line in tree.text(DOCKERFILE + ".dockerignore").splitlines() if line.startswith("!")]
+        kept = [
+            line[1:] for line in tree.text(DOCKERFILE + ".dockerignore").splitlines() if line.startswith("!")
+        ]
         looked_at = 0
         for file in tree.ROOT.glob("*/**/src/**/*.rs"):
             if "target" in file.parts:
                 continue
             for name in re.findall(r'include_(?:str|bytes)!\(\s*"([^"]+)"', file.read_text(encoding="utf-8")):
                 path = (file.parent / name).resolve().relative_to(tree.ROOT)
-                self.assertTrue(any(path.as_posix() == k or path.as_posix().startswith(k + "/") for k in kept), f"{file}: {path}")
+                self.assertTrue(
+                    any(path.as_posix() == k or path.as_posix().startswith(k + "/") for k in kept),
+                    f"{file}: {path}",
+                )
                 looked_at += 1
         self.assertGreater(looked_at, 0)
 
@@ -125,7 +144,9 @@ class Compose(unittest.TestCase):
             self.assertLessEqual(set(environment), set(tree.settings()))
             for name in ("AB_REDIS_URL", "AB_DATABASE_URL"):
                 if name in environment:
-                    self.assertIn(re.search(r"//(?:[^@]*@)?([\w-]+):", environment[name]).group(1), self.services)
+                    self.assertIn(
+                        re.search(r"//(?:[^@]*@)?([\w-]+):", environment[name]).group(1), self.services
+                    )
         self.assertNotIn("AB_DATABASE_URL", self.services["ingest-gateway"]["environment"])
 
     def test_a_tier_gets_the_time_its_drain_takes(self):
@@ -152,7 +173,12 @@ class Compose(unittest.TestCase):
 
     def test_redis_loses_nothing(self):
         found = self.services["redis"]["command"]
-        for setting, value in (("appendonly", "yes"), ("appendfsync", "always"), ("no-appendfsync-on-rewrite", "no"), ("maxmemory-policy", "noeviction")):
+        for setting, value in (
+            ("appendonly", "yes"),
+            ("appendfsync", "always"),
+            ("no-appendfsync-on-rewrite", "no"),
+            ("maxmemory-policy", "noeviction"),
+        ):
             self.assertEqual(found[found.index(f"--{setting}") + 1], value)
 
     def test_health_commands_are_of_their_images(self):

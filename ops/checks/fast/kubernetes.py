@@ -83,11 +83,19 @@ class Programs(unittest.TestCase):
 
     def test_probes_ask_paths_that_the_code_answers(self):
         source = tree.text("shared/service/src/health.rs")
-        answered = set(re.search(r"fn is_path.*?matches!\(path, (.*?)\)", source, re.S).group(1).replace('"', "").split(" | "))
+        answered = set(
+            re.search(r"fn is_path.*?matches!\(path, (.*?)\)", source, re.S)
+            .group(1)
+            .replace('"', "")
+            .split(" | ")
+        )
         for name in tree.OVERLAYS:
             for tier in tree.TIERS:
                 it = container(named(overlay(name), "Deployment", tier))
-                asked = {probe: it[probe]["httpGet"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")}
+                asked = {
+                    probe: it[probe]["httpGet"]
+                    for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+                }
                 self.assertEqual({get["port"] for get in asked.values()}, {"http"})
                 self.assertEqual(asked["livenessProbe"]["path"], "/health")
                 self.assertEqual(asked["readinessProbe"]["path"], "/readyz")
@@ -100,15 +108,24 @@ class Programs(unittest.TestCase):
                 doc = named(docs, "Deployment", tier)
                 probe = container(doc)["startupProbe"]
                 patience = tree.seconds(setting(docs, doc, "AB_STARTUP_TIMEOUT"))
-                self.assertGreater(probe["periodSeconds"] * probe["failureThreshold"], patience + MARGIN, tier)
+                self.assertGreater(
+                    probe["periodSeconds"] * probe["failureThreshold"], patience + MARGIN, tier
+                )
 
     def test_the_grace_period_covers_the_wait_the_drain_and_the_end(self):
-        ends = int(re.search(r"WRITERS_END: Duration = Duration::from_secs\((\d+)\)", tree.text("ingest-gateway/src/part.rs")).group(1))
+        ends = int(
+            re.search(
+                r"WRITERS_END: Duration = Duration::from_secs\((\d+)\)",
+                tree.text("ingest-gateway/src/part.rs"),
+            ).group(1)
+        )
         for name in tree.OVERLAYS:
             docs = overlay(name)
             for tier in tree.TIERS:
                 doc = named(docs, "Deployment", tier)
-                before = container(doc).get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+                before = (
+                    container(doc).get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+                )
                 drain = tree.seconds(setting(docs, doc, "AB_DRAIN_TIMEOUT"))
                 grace = pod(doc)["spec"]["terminationGracePeriodSeconds"]
                 self.assertGreaterEqual(grace, before + drain + ends + MARGIN, f"{name}: {tier}")
@@ -176,7 +193,12 @@ class Safety(unittest.TestCase):
     def test_the_development_redis_loses_nothing(self):
         arguments = container(named(overlay("dev"), "StatefulSet", "redis"))["args"]
         found = dict(zip(arguments[::2], arguments[1::2]))
-        for setting_, value in (("appendonly", "yes"), ("appendfsync", "always"), ("no-appendfsync-on-rewrite", "no"), ("maxmemory-policy", "noeviction")):
+        for setting_, value in (
+            ("appendonly", "yes"),
+            ("appendfsync", "always"),
+            ("no-appendfsync-on-rewrite", "no"),
+            ("maxmemory-policy", "noeviction"),
+        ):
             self.assertEqual(found[f"--{setting_}"], value)
         self.assertIn("--maxmemory", found)
 
@@ -192,7 +214,10 @@ class Scaling(unittest.TestCase):
                 self.assertEqual(budget["maxUnavailable"], 1)
                 spread = pod(named(docs, "Deployment", tier))["spec"]["topologySpreadConstraints"]
                 self.assertTrue(all(selects(rule["labelSelector"], labels) for rule in spread))
-                self.assertEqual({rule["topologyKey"] for rule in spread}, {"topology.kubernetes.io/zone", "kubernetes.io/hostname"})
+                self.assertEqual(
+                    {rule["topologyKey"] for rule in spread},
+                    {"topology.kubernetes.io/zone", "kubernetes.io/hostname"},
+                )
 
     def test_workloads_and_services_select_their_own_pods_only(self):
         for name in tree.OVERLAYS:
@@ -202,7 +227,11 @@ class Scaling(unittest.TestCase):
                 chosen = [n for n, found in labels.items() if selects(doc["spec"]["selector"], found)]
                 self.assertEqual(chosen, [doc["metadata"]["name"]])
             for service in of_kind(docs, "Service"):
-                chosen = [n for n, found in labels.items() if selects({"matchLabels": service["spec"]["selector"]}, found)]
+                chosen = [
+                    n
+                    for n, found in labels.items()
+                    if selects({"matchLabels": service["spec"]["selector"]}, found)
+                ]
                 self.assertEqual(chosen, [service["metadata"]["name"]])
                 (it,) = [container(doc) for doc in workloads(docs) if doc["metadata"]["name"] in chosen]
                 offered = {port["name"] for port in it["ports"]}
@@ -210,7 +239,10 @@ class Scaling(unittest.TestCase):
 
     def test_nothing_but_the_autoscaler_sets_replicas_in_production(self):
         docs = overlay("prod")
-        scaled = [doc["spec"]["scaleTargetRef"]["name"] for doc in of_kind(docs, "HorizontalPodAutoscaler", "ScaledObject")]
+        scaled = [
+            doc["spec"]["scaleTargetRef"]["name"]
+            for doc in of_kind(docs, "HorizontalPodAutoscaler", "ScaledObject")
+        ]
         self.assertEqual(sorted(scaled), sorted(tree.TIERS))
         for tier in tree.TIERS:
             self.assertNotIn("replicas", named(docs, "Deployment", tier)["spec"])
@@ -220,13 +252,25 @@ class Scaling(unittest.TestCase):
         partitions = int(setting(docs, named(docs, "Deployment", "ingest-worker"), "AB_PARTITIONS"))
         keda = named(docs, "ScaledObject", "ingest-worker")["spec"]
         plain = named(tree.render("k8s/worker-hpa"), "HorizontalPodAutoscaler", "ingest-worker")["spec"]
-        for lowest, highest in ((keda["minReplicaCount"], keda["maxReplicaCount"]), (plain["minReplicas"], plain["maxReplicas"])):
+        for lowest, highest in (
+            (keda["minReplicaCount"], keda["maxReplicaCount"]),
+            (plain["minReplicas"], plain["maxReplicas"]),
+        ):
             self.assertGreaterEqual(lowest, 1)
             self.assertLessEqual(highest, partitions)
 
     def test_the_scaled_object_says_what_keda_reads(self):
         spec = named(overlay("prod"), "ScaledObject", "ingest-worker")["spec"]
-        known = {"scaleTargetRef", "minReplicaCount", "maxReplicaCount", "pollingInterval", "cooldownPeriod", "fallback", "advanced", "triggers"}
+        known = {
+            "scaleTargetRef",
+            "minReplicaCount",
+            "maxReplicaCount",
+            "pollingInterval",
+            "cooldownPeriod",
+            "fallback",
+            "advanced",
+            "triggers",
+        }
         self.assertLessEqual(set(spec), known)
         behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
         self.assertGreaterEqual(behavior["scaleDown"]["stabilizationWindowSeconds"], 300)

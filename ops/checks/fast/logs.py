@@ -24,7 +24,7 @@ def calls():
 def arguments(source, at):
     """The arguments of a call, each without its strings; `"` stands for the message."""
     found, current, depth = [], "", 0
-    text = re.sub(r'"(?:[^"\\]|\\.)*"', '"', source[at:at + 2000], flags=re.S)
+    text = re.sub(r'"(?:[^"\\]|\\.)*"', '"', source[at : at + 2000], flags=re.S)
     for letter in text:
         if depth == 0 and letter in ",)":
             found.append(current.strip())
@@ -59,4 +59,7 @@ class Logs(unittest.TestCase):
 
     def test_every_line_says_a_fact_in_words(self):
         for file, given in calls():
-            self.assertTrue(given and given[-1] == '"', f"{file}: {given}: the message stands alone, last, without values in it")
+            self.assertTrue(
+                given and given[-1] == '"',
+                f"{file}: {given}: the message stands alone, last, without values in it",
+            )

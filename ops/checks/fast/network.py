@@ -25,13 +25,20 @@ class Edges(unittest.TestCase):
         docs = overlay("dev")
         pods = {doc["metadata"]["name"]: doc for doc in workloads(docs)}
         own = ({"kubernetes.io/metadata.name": "abstream-dev"}, None)
-        sources = {**OUTSIDE, **{name: (own[0], pod(doc)["metadata"]["labels"]) for name, doc in pods.items()}}
+        sources = {
+            **OUTSIDE,
+            **{name: (own[0], pod(doc)["metadata"]["labels"]) for name, doc in pods.items()},
+        }
         found = set()
         for source, (namespace, labels) in sources.items():
             for target, doc in pods.items():
                 for port in container(doc).get("ports", []):
-                    goes_out = source in OUTSIDE or allowed(docs, "Egress", labels, (own[0], pod(doc)["metadata"]["labels"]), port)
-                    if goes_out and allowed(docs, "Ingress", pod(doc)["metadata"]["labels"], (namespace, labels), port):
+                    goes_out = source in OUTSIDE or allowed(
+                        docs, "Egress", labels, (own[0], pod(doc)["metadata"]["labels"]), port
+                    )
+                    if goes_out and allowed(
+                        docs, "Ingress", pod(doc)["metadata"]["labels"], (namespace, labels), port
+                    ):
                         found.add((source, target, port["name"]))
         self.assertEqual(found, PUBLIC | INTERNAL | STORES)
 
@@ -43,8 +50,12 @@ class Edges(unittest.TestCase):
             (doc["metadata"]["name"], port["name"])
             for doc in workloads(docs)
             for port in container(doc).get("ports", [])
-            if allowed(docs, "Egress", labels["nightly-replay"], (namespace, pod(doc)["metadata"]["labels"]), port)
-            and allowed(docs, "Ingress", pod(doc)["metadata"]["labels"], (namespace, labels["nightly-replay"]), port)
+            if allowed(
+                docs, "Egress", labels["nightly-replay"], (namespace, pod(doc)["metadata"]["labels"]), port
+            )
+            and allowed(
+                docs, "Ingress", pod(doc)["metadata"]["labels"], (namespace, labels["nightly-replay"]), port
+            )
         }
         self.assertEqual(found, {("ingest-gateway", "http")})
 
@@ -56,7 +67,11 @@ class Edges(unittest.TestCase):
                 directions = {d for p in policies(docs, labels) for d in p["policyTypes"]}
                 self.assertEqual(directions, {"Ingress", "Egress"})
                 dns = ({"kubernetes.io/metadata.name": "kube-system"}, {"k8s-app": "kube-dns"})
-                self.assertTrue(allowed(docs, "Egress", labels, dns, {"name": "dns", "containerPort": 53, "protocol": "UDP"}))
+                self.assertTrue(
+                    allowed(
+                        docs, "Egress", labels, dns, {"name": "dns", "containerPort": 53, "protocol": "UDP"}
+                    )
+                )
 
     def test_in_production_only_the_store_ports_lead_out(self):
         docs = overlay("prod")
@@ -83,19 +98,29 @@ def allowed(docs, direction, labels, peer, port):
         return True
     side, key = ("ingress", "from") if direction == "Ingress" else ("egress", "to")
     rules = [rule for policy in chosen for rule in policy.get(side, [])]
-    return any(any(is_peer(p, peer) for p in rule[key]) and any(is_port(p, port) for p in rule["ports"]) for rule in rules)
+    return any(
+        any(is_peer(p, peer) for p in rule[key]) and any(is_port(p, port) for p in rule["ports"])
+        for rule in rules
+    )
 
 
 def is_peer(rule, peer):
     namespace, labels = peer
     if "ipBlock" in rule:
         return False
-    inside = matches(rule["namespaceSelector"], namespace) if "namespaceSelector" in rule else namespace["kubernetes.io/metadata.name"].startswith("abstream")
+    inside = (
+        matches(rule["namespaceSelector"], namespace)
+        if "namespaceSelector" in rule
+        else namespace["kubernetes.io/metadata.name"].startswith("abstream")
+    )
     return inside and matches(rule.get("podSelector", {}), labels)
 
 
 def is_port(rule, port):
-    return rule["protocol"] == port.get("protocol", "TCP") and rule["port"] in (port["name"], port["containerPort"])
+    return rule["protocol"] == port.get("protocol", "TCP") and rule["port"] in (
+        port["name"],
+        port["containerPort"],
+    )
 
 
 def matches(selector, labels):

@@ -46,7 +46,9 @@ class Metrics(unittest.TestCase):
 class Rules(unittest.TestCase):
     def test_promtool_takes_configuration_and_rules(self):
         self.promtool("check", "config", "--syntax-only", "ops/prometheus/prometheus.yml")
-        self.promtool("check", "rules", *sorted(str(file) for file in tree.ROOT.glob("ops/prometheus/rules/*.yml")))
+        self.promtool(
+            "check", "rules", *sorted(str(file) for file in tree.ROOT.glob("ops/prometheus/rules/*.yml"))
+        )
 
     def test_alerts_fire_when_they_must_and_not_otherwise(self):
         self.promtool("test", "rules", TESTS)
@@ -90,7 +92,9 @@ class Rules(unittest.TestCase):
             self.assertIn(name, index)
 
     def test_the_operator_gets_the_same_rules(self):
-        self.assertEqual(yaml.safe_load(tree.text(promql.RULES)), promql.for_operator(), "sh ops/checks/run.sh bless")
+        self.assertEqual(
+            yaml.safe_load(tree.text(promql.RULES)), promql.for_operator(), "sh ops/checks/run.sh bless"
+        )
         found = tree.named(tree.overlay("prod"), "PrometheusRule", "abstream")
         self.assertEqual(found["spec"], promql.for_operator()["spec"])
 
@@ -99,11 +103,16 @@ class Rules(unittest.TestCase):
             self.assertIn(trigger["metadata"]["query"], promql.recorded())
 
     def test_jobs_are_named_as_the_tiers(self):
-        jobs = [job["job_name"] for job in yaml.safe_load(tree.text("ops/prometheus/prometheus.yml"))["scrape_configs"]]
+        jobs = [
+            job["job_name"]
+            for job in yaml.safe_load(tree.text("ops/prometheus/prometheus.yml"))["scrape_configs"]
+        ]
         self.assertEqual(jobs, [*tree.TIERS, "node"])
         for job in yaml.safe_load(tree.text("ops/prometheus/prometheus.yml"))["scrape_configs"][:3]:
             (found,) = job["dns_sd_configs"]
-            self.assertEqual((found["names"], found["port"]), ([job["job_name"]], tree.ports()[job["job_name"]][1]))
+            self.assertEqual(
+                (found["names"], found["port"]), ([job["job_name"]], tree.ports()[job["job_name"]][1])
+            )
 
     def promtool(self, *arguments):
         done = subprocess.run(["promtool", *arguments], cwd=tree.ROOT, capture_output=True, text=True)
@@ -133,13 +142,24 @@ class Boards(unittest.TestCase):
         expressions = [expression for _, _, expression in boards.queries()]
         expressions += [*promql.recorded().values(), *(rule["expr"] for rule in promql.alerts().values())]
         asked = {name for expression in expressions for name, _ in promql.selectors(expression)}
-        forgotten = {n for n in metrics.registered() if not metrics.exposed(n) & asked and "internal_http" not in n}
+        forgotten = {
+            n for n in metrics.registered() if not metrics.exposed(n) & asked and "internal_http" not in n
+        }
         self.assertEqual(forgotten, set())
 
     def test_provisioning_leads_to_the_boards(self):
-        source = yaml.safe_load(tree.text("ops/grafana/provisioning/datasources/prometheus.yml"))["datasources"][0]
-        used = {target["datasource"]["uid"] for b in boards.read().values() for p in b["panels"] for target in p["targets"]}
+        source = yaml.safe_load(tree.text("ops/grafana/provisioning/datasources/prometheus.yml"))[
+            "datasources"
+        ][0]
+        used = {
+            target["datasource"]["uid"]
+            for b in boards.read().values()
+            for p in b["panels"]
+            for target in p["targets"]
+        }
         self.assertEqual(used, {source["uid"]})
-        path = yaml.safe_load(tree.text("ops/grafana/provisioning/dashboards/abstream.yml"))["providers"][0]["options"]["path"]
+        path = yaml.safe_load(tree.text("ops/grafana/provisioning/dashboards/abstream.yml"))["providers"][0][
+            "options"
+        ]["path"]
         volumes = yaml.safe_load(tree.text("ops/docker/compose.yaml"))["services"]["grafana"]["volumes"]
         self.assertIn(f"../grafana/boards:{path}:ro", volumes)

@@ -14,7 +14,10 @@ class Routes(unittest.TestCase):
             spec = named(overlay(name), "Ingress", "abstream")["spec"]
             (rule,) = spec["rules"]
             # As ingress-nginx has it: from the start of the path, the longest expression first.
-            table = sorted(((p["path"], p["backend"]["service"]["name"]) for p in rule["http"]["paths"]), key=lambda entry: -len(entry[0]))
+            table = sorted(
+                ((p["path"], p["backend"]["service"]["name"]) for p in rule["http"]["paths"]),
+                key=lambda entry: -len(entry[0]),
+            )
             self.expect(lambda path: next(tier for pattern, tier in table if re.match(pattern, path)))
 
     def test_the_http_route_sends_each_path_to_its_tier(self):
@@ -24,7 +27,9 @@ class Routes(unittest.TestCase):
             # A whole match of an expression comes before any prefix.
             for kind, fits in (("RegularExpression", re.fullmatch), ("PathPrefix", re.match)):
                 for rule in spec["rules"]:
-                    if any(m["path"]["type"] == kind and fits(m["path"]["value"], path) for m in rule["matches"]):
+                    if any(
+                        m["path"]["type"] == kind and fits(m["path"]["value"], path) for m in rule["matches"]
+                    ):
                         (backend,) = rule["backendRefs"]
                         self.assertEqual(backend["port"], tree.ports()[backend["name"]][0])
                         return backend["name"]
@@ -36,7 +41,10 @@ class Routes(unittest.TestCase):
         largest = int(tree.settings()["AB_MAX_REQUEST_BODY_BYTES"])
         for name in tree.OVERLAYS:
             annotations = named(overlay(name), "Ingress", "abstream")["metadata"]["annotations"]
-            self.assertGreaterEqual(int(annotations["nginx.ingress.kubernetes.io/proxy-body-size"].removesuffix("m")) << 20, largest)
+            self.assertGreaterEqual(
+                int(annotations["nginx.ingress.kubernetes.io/proxy-body-size"].removesuffix("m")) << 20,
+                largest,
+            )
             self.assertEqual(annotations["nginx.ingress.kubernetes.io/proxy-buffering"], "off")
             # `Prefer: wait` may take 30 s.
             self.assertGreater(int(annotations["nginx.ingress.kubernetes.io/proxy-read-timeout"]), 30)

@@ -24,10 +24,14 @@ TYPES = {"counter", "gauge", "histogram"}
 def server():
     """Prometheus' port: the configuration of the tree, with the addresses of what runs here, and a shorter pulse."""
     here, port, node = stand.directory(), stand.free_port(), stand.free_port()
-    stand.start(["prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{node}"], node, here / "node.log")
+    stand.start(
+        ["prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{node}"], node, here / "node.log"
+    )
     configuration = yaml.safe_load(tree.text("ops/prometheus/prometheus.yml"))
     configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    configuration["rule_files"] = [str(tree.ROOT / "ops/prometheus" / pattern) for pattern in configuration["rule_files"]]
+    configuration["rule_files"] = [
+        str(tree.ROOT / "ops/prometheus" / pattern) for pattern in configuration["rule_files"]
+    ]
     for job in configuration["scrape_configs"]:
         name = job["job_name"]
         target = f"127.0.0.1:{node}" if name == "node" else stand.running().internal(name)
@@ -35,11 +39,19 @@ def server():
         job["static_configs"] = [{"targets": [target]}]
     file = here / "prometheus.yml"
     file.write_text(yaml.safe_dump(configuration), encoding="utf-8")
-    arguments = ["prometheus", f"--config.file={file}", f"--storage.tsdb.path={here / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
+    arguments = [
+        "prometheus",
+        f"--config.file={file}",
+        f"--storage.tsdb.path={here / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
     stand.start(arguments, port, here / "prometheus.log")
     clients()
     # The slowest: recorded from a rate, so from two scrapes and two evaluations.
-    stand.wait_for(lambda: series("abstream:apply_busy:ratio5m", port) and series("abstream:accept_seconds:p99", port), "rules are recorded")
+    stand.wait_for(
+        lambda: series("abstream:apply_busy:ratio5m", port) and series("abstream:accept_seconds:p99", port),
+        "rules are recorded",
+    )
     return port
 
 
@@ -89,7 +101,9 @@ class Exposed(unittest.TestCase):
             # One with labels may wait for its first value.
             missing = {name for name, (_, labels, *_) in mine.items() if not labels and name not in types}
             self.assertEqual(missing, set(), tier)
-            print(f"       {tier}: {len(types)} metrics, {sum(1 for l in text.splitlines() if l[:1] != '#')} samples")
+            print(
+                f"       {tier}: {len(types)} metrics, {sum(1 for l in text.splitlines() if l[:1] != '#')} samples"
+            )
 
 
 class Rules(unittest.TestCase):
@@ -109,7 +123,9 @@ class Rules(unittest.TestCase):
     def test_every_selector_of_every_rule_has_series(self):
         """One that asks for a trouble by a label's value may match none now: then its name has to."""
         expressions = [*promql.recorded().values(), *(rule["expr"] for rule in promql.alerts().values())]
-        chosen = {selector(name, matchers): name for e in expressions for name, matchers in promql.selectors(e)}
+        chosen = {
+            selector(name, matchers): name for e in expressions for name, matchers in promql.selectors(e)
+        }
         self.assertGreater(len(chosen), 20)
         for text, name in sorted(chosen.items()):
             exactly, by_name = len(series(text)), len(series(name))
@@ -139,5 +155,3 @@ class Boards(unittest.TestCase):
 def selector(name, matchers):
     inside = ",".join(f'{label}{operator}"{value}"' for label, operator, value in matchers)
     return f"{name}{{{inside}}}" if inside else name
-
-

@@ -35,7 +35,9 @@ class Upstream:
                 length = int(self.headers.get("Content-Length") or 0)
                 self.rfile.read(length)
                 status = 503 if self.path.startswith("/full") else 200
-                body = json.dumps({"tier": tier, "path": self.path, "headers": dict(self.headers.items())}).encode()
+                body = json.dumps(
+                    {"tier": tier, "path": self.path, "headers": dict(self.headers.items())}
+                ).encode()
                 self.send_response(status)
                 if status == 503:
                     self.send_header("Retry-After", "7")
@@ -69,8 +71,28 @@ class Upstream:
 @functools.cache
 def certificate():
     here = stand.directory()
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", here / "key", "-out", here / "crt"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]
+    command += [
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        "subjectAltName=DNS:localhost",
+        "-keyout",
+        here / "key",
+        "-out",
+        here / "crt",
+    ]
     subprocess.run(command, check=True, capture_output=True)
     return here / "crt", here / "key"
 
@@ -101,34 +123,52 @@ class Proxy:
 
 class Nginx(Proxy):
     def start(self, gateway, analyzer):
-        site = changed("ops/proxy/nginx.conf", {
-            "listen 443 ssl http2": f"listen 127.0.0.1:{self.port} ssl http2",
-            "abstream.example.com": "localhost",
-            "/etc/nginx/abstream.crt": self.crt,
-            "/etc/nginx/abstream.key": self.key,
-            "/var/log/nginx/abstream.log": self.log,
-            "/var/log/nginx/abstream-error.log": self.here / "site-error.log",
-            "127.0.0.1:8008": gateway,
-            "127.0.0.1:8009": analyzer,
-        })
+        site = changed(
+            "ops/proxy/nginx.conf",
+            {
+                "listen 443 ssl http2": f"listen 127.0.0.1:{self.port} ssl http2",
+                "abstream.example.com": "localhost",
+                "/etc/nginx/abstream.crt": self.crt,
+                "/etc/nginx/abstream.key": self.key,
+                "/var/log/nginx/abstream.log": self.log,
+                "/var/log/nginx/abstream-error.log": self.here / "site-error.log",
+                "127.0.0.1:8008": gateway,
+                "127.0.0.1:8009": analyzer,
+            },
+        )
         (self.here / "site.conf").write_text(site, encoding="utf-8")
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         places = "".join(f"{kind}_temp_path {self.here}/{kind};" for kind in kinds)
         # Its children read what only we may: certificates and logs in a directory of ours.
-        main = f"user root; pid {self.here}/pid; events {{}} http {{ {places} include {self.here}/site.conf; }}"
+        main = (
+            f"user root; pid {self.here}/pid; events {{}} http {{ {places} include {self.here}/site.conf; }}"
+        )
         (self.here / "nginx.conf").write_text(main, encoding="utf-8")
-        arguments = ["nginx", "-p", self.here, "-c", self.here / "nginx.conf", "-e", self.here / "error.log", "-g", "daemon off;"]
+        arguments = [
+            "nginx",
+            "-p",
+            self.here,
+            "-c",
+            self.here / "nginx.conf",
+            "-e",
+            self.here / "error.log",
+            "-g",
+            "daemon off;",
+        ]
         stand.start(arguments, self.port, self.here / "log")
 
 
 class Caddy(Proxy):
     def start(self, gateway, analyzer):
-        site = changed("ops/proxy/Caddyfile", {
-            "abstream.example.com {": f"https://localhost:{self.port} {{\n\tbind 127.0.0.1\n\ttls {self.crt} {self.key}",
-            "/var/log/caddy/abstream.log": self.log,
-            "127.0.0.1:8008": gateway,
-            "127.0.0.1:8009": analyzer,
-        })
+        site = changed(
+            "ops/proxy/Caddyfile",
+            {
+                "abstream.example.com {": f"https://localhost:{self.port} {{\n\tbind 127.0.0.1\n\ttls {self.crt} {self.key}",
+                "/var/log/caddy/abstream.log": self.log,
+                "127.0.0.1:8008": gateway,
+                "127.0.0.1:8009": analyzer,
+            },
+        )
         options = "{\n\tadmin off\n\tauto_https disable_redirects\n}\n"
         (self.here / "Caddyfile").write_text(options + site, encoding="utf-8")
         environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.here), "XDG_DATA_HOME": str(self.here)}
@@ -168,7 +208,9 @@ class Passing:
     def test_a_request_id_is_kept_or_made(self):
         proxy = before_upstreams(self.kind)
         given = proxy.ask("GET", "/", headers={"X-Request-ID": "mine-1"})
-        self.assertEqual(given.json()["headers"]["X-Request-Id" if self.kind is Caddy else "X-Request-ID"], "mine-1")
+        self.assertEqual(
+            given.json()["headers"]["X-Request-Id" if self.kind is Caddy else "X-Request-ID"], "mine-1"
+        )
         self.assertEqual(given.headers["X-Request-ID"], "mine-1")
         made = [proxy.ask("GET", "/").headers["X-Request-ID"] for _ in range(2)]
         self.assertEqual(len({*made, "", None}), 4, made)
@@ -207,7 +249,12 @@ class Passing:
     def test_a_key_in_the_query_stays_out_of_the_logs(self):
         proxy = before_upstreams(self.kind)
         marked = "/api/v1/events?" + urllib.parse.urlencode({"key": SECRET, "partial": "true"})
-        told = proxy.ask("POST", marked, "{}", {"X-API-Key": SECRET, "Authorization": f"Bearer {SECRET}", "X-Request-ID": "logged-1"}).json()
+        told = proxy.ask(
+            "POST",
+            marked,
+            "{}",
+            {"X-API-Key": SECRET, "Authorization": f"Bearer {SECRET}", "X-Request-ID": "logged-1"},
+        ).json()
         self.assertIn(SECRET, told["path"])
         stand.wait_for(lambda: "logged-1" in proxy.log.read_text(encoding="utf-8"), "the request is logged")
         for file in proxy.here.rglob("*"):
@@ -221,11 +268,22 @@ class Passing:
         key = proxy.ask("GET", "/api/v1/experiments", headers=reader).json()["items"][0]["key"]
         # A metric that nothing uses and a user of our own: the oracle of the load knows nothing of them, nor of the experiment.
         name = f"proxy-{self.kind.__name__.lower()}"
-        experiment = {"key": name, "variations": [{"key": "a"}, {"key": "b"}], "metrics": [{"key": name, "type": "proportion"}]}
-        made = proxy.ask("POST", "/api/v1/experiments", json.dumps(experiment), {**reader, "Content-Type": "application/json"})
+        experiment = {
+            "key": name,
+            "variations": [{"key": "a"}, {"key": "b"}],
+            "metrics": [{"key": name, "type": "proportion"}],
+        }
+        made = proxy.ask(
+            "POST",
+            "/api/v1/experiments",
+            json.dumps(experiment),
+            {**reader, "Content-Type": "application/json"},
+        )
         self.assertEqual(made.status, 201, made.body)
         self.assertEqual(proxy.ask("POST", f"/api/v1/experiments/{name}/start", "", reader).status, 200)
-        self.assertEqual(proxy.ask("GET", f"/api/v1/experiments/{key}/live-stats", headers=reader).status, 200)
+        self.assertEqual(
+            proxy.ask("GET", f"/api/v1/experiments/{key}/live-stats", headers=reader).status, 200
+        )
         answer = proxy.ask("POST", f"/api/v1/experiments/{name}/exposures", "{}", sender)
         self.assertEqual((answer.status, answer.headers["Content-Type"]), (422, "application/problem+json"))
 

@@ -44,7 +44,9 @@ class Settings(unittest.TestCase):
         for name, value in environment.items():
             if name.endswith("_FILE"):
                 environment[name] = str(here / pathlib.PurePath(value).name)
-        done = subprocess.run([stand.program(tier), "--check-config"], env=environment, capture_output=True, text=True)
+        done = subprocess.run(
+            [stand.program(tier), "--check-config"], env=environment, capture_output=True, text=True
+        )
         return done.returncode, done.stdout, done.stderr
 
 
@@ -55,7 +57,9 @@ class Jobs(unittest.TestCase):
         self.assertEqual(len(jobs), 2)
         for job in jobs:
             command, *arguments = tree.container(job)["args"]
-            shown = subprocess.run([stand.program("abctl"), command, "--help"], capture_output=True, text=True)
+            shown = subprocess.run(
+                [stand.program("abctl"), command, "--help"], capture_output=True, text=True
+            )
             self.assertEqual(shown.returncode, 0, shown.stderr)
             for flag in (argument for argument in arguments if argument.startswith("-")):
                 self.assertRegex(shown.stdout, rf"(?m)^ +(-\w, )?{flag}\b", command)
@@ -72,5 +76,12 @@ class Health(unittest.TestCase):
 
     def check(self, tier, port):
         places = stand.running().places
-        environment = {"AB_HOST": "0.0.0.0", "AB_PORT": str(port), "AB_REDIS_URL": places["redis_url"], "AB_DATABASE_URL": places["database_url"]}
-        return subprocess.run([stand.program(tier), "--check-health"], env=environment, capture_output=True).returncode
+        environment = {
+            "AB_HOST": "0.0.0.0",
+            "AB_PORT": str(port),
+            "AB_REDIS_URL": places["redis_url"],
+            "AB_DATABASE_URL": places["database_url"],
+        }
+        return subprocess.run(
+            [stand.program(tier), "--check-health"], env=environment, capture_output=True
+        ).returncode
