@@ -43,6 +43,8 @@ pub fn apart<'a>(
     let of =
         |(name, rows): (&str, Vec<ArmRow>)| Ok((name.to_owned(), Known::of(experiment, &rows, as_of, now)?));
     let mut strata = apart.into_iter().map(of).collect::<Result<Vec<_>, Unanswerable>>()?;
+    // Rows of one that everybody has left, for the stratum they were told to be in.
+    strata.retain(|(_, known)| known.users() > 0);
     strata.sort_by_key(|(_, known)| std::cmp::Reverse(known.users()));
     strata.truncate(MOST);
     Ok(strata)

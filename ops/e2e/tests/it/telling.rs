@@ -95,6 +95,7 @@ async fn each_kind_has_its_effect_on_the_answer(system: &dyn Deployment) {
     let answer = live(system).await;
     check(&answer);
     strata_have_rows_of_their_own(system).await;
+    strata_are_answered_apart(system).await;
     assert_verified(system, &["told"]).await;
 
     // Every request once more; then what was told, by requests that nobody has seen.
@@ -176,6 +177,22 @@ async fn strata_have_rows_of_their_own(system: &dyn Deployment) {
     users.retain(|_, n| *n != 0);
     let expected = [(-1, "", 20), (0, "DE", 50), (0, "FR", 50), (1, "DE", 50), (1, "FR", 50)];
     assert_eq!(users, expected.into_iter().map(|(v, s, n)| ((v, s.to_owned()), n)).collect());
+}
+
+async fn strata_are_answered_apart(system: &dyn Deployment) {
+    let path = "/api/v1/experiments/told/live-stats?by=stratum";
+    let answer = system.admin().get(path).await.unwrap().json().unwrap();
+    let shown = answer["strata"].as_array().unwrap();
+    let users: BTreeMap<&str, u64> =
+        shown.iter().map(|s| (s["stratum"].as_str().unwrap(), s["users"].as_u64().unwrap())).collect();
+    assert_eq!(users, BTreeMap::from([("DE", 100), ("FR", 100)]));
+    for of in shown {
+        let name = of["stratum"].as_str().unwrap();
+        let contributes = |i: &u32| LIFTED.contains(i) || !EXCLUDED.contains(i);
+        let mine = (0..USERS).filter(|i| stratum(*i) == name && variation(*i) == 1);
+        let sum: u32 = mine.filter(contributes).map(spent).sum();
+        assert_eq!(of["metrics"][0]["arms"][1]["sum"], sum.to_string(), "{name}");
+    }
 }
 
 on_both!(each_kind_has_its_effect_on_the_answer);

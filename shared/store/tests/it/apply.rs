@@ -6,7 +6,7 @@ use domain::codec::encode_unit;
 use domain::{Day, ExperimentId, Partition};
 use std::time::Duration;
 use store::apply::{Advance, Changes, Count, DeadLetter, HistoryOf, NewReceipt, NewUnit, Outcome};
-use store::{ErrorKind, StoreError, WriterRow};
+use store::{ErrorKind, RECORDED, StoreError, WriterRow};
 use uuid::Uuid;
 
 on_both!(
@@ -354,20 +354,19 @@ async fn the_books_add_up(db: Db) {
             let count =
                 |experiment, variation, name, n| Count { tenant: TENANT, experiment, variation, name, n };
             let none = ExperimentId::NONE;
-            let changes = Changes {
-                counters: vec![
-                    count(e.id, 0, "exposures", 5),
-                    count(e.id, 1, "exposures", 6),
-                    count(none, -1, "conversions", 7),
-                    count(none, -1, "deduplicated", 8),
-                    count(none, -1, "dead_lettered", 9),
-                    count(e.id, -1, "discarded", 10),
-                    // No fate of its own.
-                    count(e.id, 0, "keyless", 1000),
-                ],
-                ..Changes::default()
-            };
-            let advance = Advance { lost: 11, day, ..owner.advance(&format!("{n}-0"), 56) };
+            let recorded = RECORDED.iter().map(|name| count(e.id, -1, name, 1));
+            let others = [
+                count(e.id, 0, "exposures", 5),
+                count(e.id, 1, "exposures", 6),
+                count(none, -1, "conversions", 7),
+                count(none, -1, "deduplicated", 8),
+                count(none, -1, "dead_lettered", 9),
+                count(e.id, -1, "discarded", 10),
+                // No fate of its own.
+                count(e.id, 0, "keyless", 1000),
+            ];
+            let changes = Changes { counters: recorded.chain(others).collect(), ..Changes::default() };
+            let advance = Advance { lost: 11, day, ..owner.advance(&format!("{n}-0"), 62) };
             owner.apply.begin(&advance, &[]).await.unwrap().unwrap();
             owner.finish(advance, &changes).await.unwrap();
         }
@@ -376,8 +375,8 @@ async fn the_books_add_up(db: Db) {
     let partitions: Vec<u16> = accounts.iter().map(|a| a.partition.0).collect();
     assert_eq!(partitions, [0, 2, 3]);
     for a in accounts {
-        assert_eq!((a.position.as_str(), a.accepted, a.lost), ("2-0", 112, 22));
-        assert_eq!((a.recorded, a.deduplicated, a.dead_lettered, a.discarded), (36, 16, 18, 20));
+        assert_eq!((a.position.as_str(), a.accepted, a.lost), ("2-0", 124, 22));
+        assert_eq!((a.recorded, a.deduplicated, a.dead_lettered, a.discarded), (48, 16, 18, 20));
     }
 }
 
