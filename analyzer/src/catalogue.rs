@@ -1,7 +1,8 @@
 //! Keeping the gateways' projection equal to the experiments in the database.
 //!
 //! A change is committed first, then projected. When projecting fails, the change stands, its caller is told to retry
-//! (every change but a deletion is idempotent), and the reconciler repairs: at once, and every 30 s anyway.
+//! (every change but a deletion is idempotent), and the reconciler repairs: at once, and every 30 s anyway. That the
+//! whole catalogue is gone, with Redis emptied, is seen within a second: gateways answer 503 until it is back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +15,12 @@ use service::logs::causes;
 use service::metrics::Metrics;
 use store::{Experiment, Store, StoreError};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 const RECONCILE_EVERY: Duration = Duration::from_secs(30);
 const RETRY_AFTER: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub struct Catalogue {
     store: Arc<dyn Store>,
@@ -98,25 +101,37 @@ impl Catalogue {
 
     /// Until `stop`.
     pub async fn keep_reconciled(self: Arc<Self>, stop: CancellationToken) {
-        let mut pause = RECONCILE_EVERY;
+        let mut due = Instant::now() + RECONCILE_EVERY;
         loop {
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep_until(due) => {}
                 () = self.wake.notified() => {}
+                () = self.gone() => {}
                 () = stop.cancelled() => return,
             }
-            pause = match self.reconcile().await {
-                Ok(true) => RECONCILE_EVERY,
-                Ok(false) => RETRY_AFTER,
-                Err(error) => {
-                    tracing::warn!(
-                        error = causes(&error),
-                        "the catalogue could not be reconciled; trying again"
-                    );
-                    self.failed.inc();
-                    RETRY_AFTER
-                }
-            };
+            due = Instant::now()
+                + match self.reconcile().await {
+                    Ok(true) => RECONCILE_EVERY,
+                    Ok(false) => RETRY_AFTER,
+                    Err(error) => {
+                        tracing::warn!(
+                            error = causes(&error),
+                            "the catalogue could not be reconciled; trying again"
+                        );
+                        self.failed.inc();
+                        RETRY_AFTER
+                    }
+                };
+        }
+    }
+
+    /// Returns when the catalogue is found incomplete. While nobody can say it is not.
+    async fn gone(&self) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if self.projection.is_complete().await.is_ok_and(|complete| !complete) {
+                return;
+            }
         }
     }
 }

@@ -65,6 +65,9 @@ pub trait Projection: Send + Sync {
     /// accept meanwhile.
     async fn remove(&self, tenant: &str, id: ExperimentId, key: &str) -> Result<(), QueueError>;
 
+    /// Whether it was reconciled and is there still.
+    async fn is_complete(&self) -> Result<bool, QueueError>;
+
     /// Must come before the database is read for [`Projection::reconcile`].
     async fn begin(&self) -> Result<Ticket, QueueError>;
 

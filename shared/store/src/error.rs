@@ -66,8 +66,8 @@ impl StoreError {
             },
             StoreError::Pool(_) => ErrorKind::Transient,
             StoreError::Sqlite(e) => faults::kind(e),
-            StoreError::Migration(_)
-            | StoreError::Url(_)
+            StoreError::Migration(e) => migration_kind(e),
+            StoreError::Url(_)
             | StoreError::NoFile(_)
             | StoreError::NoLog
             | StoreError::OpenedForReading
@@ -81,6 +81,17 @@ impl StoreError {
             | StoreError::Viewed(_)
             | StoreError::KeyUsed(_) => ErrorKind::Fatal,
         }
+    }
+}
+
+/// A server that cannot be written to now, or whose connection broke, may do better later; one that does not
+/// understand a migration, or holds rows that it refuses, will not.
+fn migration_kind(error: &refinery::Error) -> ErrorKind {
+    let refinery::error::Kind::Connection(_, cause) = error.kind() else { return ErrorKind::Fatal };
+    match cause.downcast_ref::<tokio_postgres::Error>().map(tokio_postgres::Error::code) {
+        Some(Some(code)) if is_data(code) || code.code().starts_with("42") => ErrorKind::Fatal,
+        Some(_) => ErrorKind::Transient,
+        None => ErrorKind::Fatal,
     }
 }
 

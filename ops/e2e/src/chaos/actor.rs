@@ -2,11 +2,12 @@
 //! returns.
 
 use super::schedule::{Fault, Kind};
+use super::trouble::Trouble;
 use anyhow::{Context, Result, bail};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use testkit::{Direction, FaultProxy, Postgres, Process, Redis};
+use testkit::{Direction, FaultProxy, Process, Redis};
 use tokio::time::sleep;
 
 /// An orderly end may take the drain deadline the programs are given, and some.
@@ -16,7 +17,7 @@ const BOTH: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
 
 pub enum Actor {
     Program { process: Process, addr: SocketAddr },
-    Postgres(Arc<Postgres>),
+    Postgres(Trouble),
     Redis(Arc<Redis>),
     Link(FaultProxy),
 }
@@ -27,7 +28,7 @@ impl Actor {
         let Fault { target, kind, lasts, .. } = *fault;
         let what = || format!("{target} {}", kind.name());
         let mut came = self.is_there().with_context(what)?;
-        self.begin(kind).await.with_context(what)?;
+        came &= self.begin(kind).await.with_context(what)?;
         sleep(lasts).await;
         if let (Actor::Link(proxy), Kind::CutAfter(..)) = (&*self, kind) {
             came = !proxy.cut_is_due();
@@ -50,17 +51,25 @@ impl Actor {
         }
     }
 
-    async fn begin(&mut self, kind: Kind) -> Result<()> {
+    /// Whether there was anything to do it to.
+    async fn begin(&mut self, kind: Kind) -> Result<bool> {
         match (self, kind) {
             (Actor::Program { process, .. }, Kind::Kill) => process.kill()?,
             (Actor::Program { process, .. }, Kind::Freeze) => process.pause()?,
             (Actor::Program { process, .. }, Kind::Restart) => process.terminate(END).await.map(drop)?,
-            (Actor::Postgres(server), Kind::Kill) => server.kill().await?,
-            (Actor::Postgres(server), Kind::Freeze) => server.pause()?,
-            (Actor::Postgres(server), Kind::Restart) => server.stop().await?,
+            (Actor::Postgres(trouble), kind) => return trouble.begin(kind).await,
             (Actor::Redis(server), Kind::Kill) => server.kill().await?,
             (Actor::Redis(server), Kind::Freeze) => server.pause()?,
             (Actor::Redis(server), Kind::Restart) => server.stop().await?,
+            (Actor::Redis(server), Kind::Forget) => {
+                server.command(&["DEL", "ab:{catalogue}"]).await?;
+            }
+            (Actor::Redis(server), Kind::Squeeze) => squeeze(server, "1mb").await?,
+            (Actor::Redis(server), Kind::Kick) => {
+                for kind in ["normal", "pubsub"] {
+                    server.command(&["CLIENT", "KILL", "TYPE", kind]).await?;
+                }
+            }
             (Actor::Link(proxy), Kind::Cut) => proxy.cut(),
             (Actor::Link(proxy), Kind::CutAfter(direction, bytes)) => proxy.cut_after(direction, bytes),
             (Actor::Link(proxy), Kind::HalfClose(direction)) => proxy.half_close(direction),
@@ -73,16 +82,17 @@ impl Actor {
             }
             (_, kind) => bail!("{kind:?} is for targets of another class"),
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn end(&mut self, kind: Kind) -> Result<()> {
         match (self, kind) {
             (Actor::Program { process, .. }, Kind::Freeze) => process.resume(),
             (Actor::Program { process, .. }, _) => process.respawn(),
-            (Actor::Postgres(server), Kind::Freeze) => server.resume(),
-            (Actor::Postgres(server), _) => server.restart().await,
+            (Actor::Postgres(trouble), kind) => trouble.end(kind).await,
             (Actor::Redis(server), Kind::Freeze) => server.resume(),
+            (Actor::Redis(server), Kind::Squeeze) => squeeze(server, "2gb").await,
+            (Actor::Redis(_), Kind::Forget | Kind::Kick) => Ok(()),
             (Actor::Redis(server), _) => server.restart().await,
             (Actor::Link(proxy), kind) => {
                 if kind == Kind::Mute {
@@ -120,4 +130,8 @@ impl Actor {
         let lines = said.iter().flat_map(|text| text.lines());
         lines.filter(|line| line.contains("panicked at")).map(str::to_owned).collect()
     }
+}
+
+async fn squeeze(server: &Redis, memory: &str) -> Result<()> {
+    server.command(&["CONFIG", "SET", "maxmemory", memory]).await.map(drop)
 }

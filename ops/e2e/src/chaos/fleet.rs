@@ -3,6 +3,7 @@
 
 use super::actor::Actor;
 use super::schedule::{Fault, Kind, PROGRAMS, Program, Server, Target};
+use super::trouble::Trouble;
 use crate::system::{Setup, Tier, tier};
 use anyhow::{Context, Result, anyhow};
 use queue::redis::RedisQueue;
@@ -56,7 +57,9 @@ impl Fleet {
             fleet.actors.insert(Target::Link(*program, Server::Redis), Actor::Link(to_redis));
             fleet.actors.insert(Target::Link(*program, Server::Postgres), Actor::Link(to_postgres));
         }
-        fleet.actors.insert(Target::Server(Server::Postgres), Actor::Postgres(postgres));
+        fleet
+            .actors
+            .insert(Target::Server(Server::Postgres), Actor::Postgres(Trouble::of(postgres, database)));
         fleet.actors.insert(Target::Server(Server::Redis), Actor::Redis(redis));
         Ok(fleet)
     }

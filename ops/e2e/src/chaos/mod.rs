@@ -14,6 +14,7 @@ pub mod hasty;
 pub mod judge;
 pub mod ledger;
 pub mod schedule;
+mod trouble;
 
 use crate::run::{self, SETTLE};
 use crate::system::Setup;
@@ -80,7 +81,9 @@ pub async fn run(seed: u64, length: Duration) -> Result<Report> {
     let keys = format!("{HASTY_TOKEN}:{}:events,ingest,read,admin", hasty::TENANT);
     // An orderly end must come to an end while what it waits for is away.
     let environment = vec![("AB_API_KEYS", keys), ("AB_DRAIN_TIMEOUT", "5s".into())];
-    let mut fleet = Fleet::start(Setup { environment, ..Setup::default() }).await?;
+    // Few enough to be taken.
+    let postgres = vec![("max_connections", "50")];
+    let mut fleet = Fleet::start(Setup { environment, postgres, ..Setup::default() }).await?;
     let plot = run::varied(0, seed).plot;
     let analyzer = fleet.url(Program::Analyzer)?;
     create_experiments(&plot.world, &analyzer, Some(ADMIN_TOKEN)).await?;

@@ -57,6 +57,20 @@ pub enum Kind {
     Mute,
     /// Connections are closed and new ones refused.
     Refuse,
+    /// PostgreSQL takes no writes.
+    ReadOnly,
+    /// Its connections are ended, and all there may be are taken by somebody else.
+    Crowd,
+    /// Somebody holds a lock on a table that every transaction writes to.
+    Lock,
+    /// What it is doing for us is cancelled.
+    Cancel,
+    /// Redis's catalogue is deleted.
+    Forget,
+    /// It has no memory left.
+    Squeeze,
+    /// It closes all connections.
+    Kick,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +99,7 @@ const SERVER_REST: Duration = Duration::from_secs(6);
 /// So a server is started again sooner than anything else.
 const SERVER_LENGTH: Duration = Duration::from_millis(1_200);
 /// How often the targets of a class are chosen.
-const WEIGHTS: [f64; 3] = [0.25, 0.06, 0.69];
+const WEIGHTS: [f64; 3] = [0.25, 0.1, 0.65];
 
 impl Fault {
     pub fn ends(&self) -> Duration {
@@ -171,6 +185,15 @@ fn fault(rng: &mut Rng, target: Target, at: Duration, end: Duration) -> Fault {
     let direction = if rng.chance(0.5) { Direction::ToServer } else { Direction::ToClient };
     let lasts = if let Target::Server(_) = target { lasts.min(SERVER_LENGTH) } else { lasts };
     let (kind, lasts) = match target {
+        Target::Server(server) if rng.chance(0.5) => match (server, rng.below(4)) {
+            (Server::Postgres, 0) => (Kind::ReadOnly, lasts),
+            (Server::Postgres, 1) => (Kind::Crowd, lasts),
+            (Server::Postgres, 2) => (Kind::Lock, lasts),
+            (Server::Postgres, _) => (Kind::Cancel, Duration::ZERO),
+            (Server::Redis, 0) => (Kind::Forget, Duration::ZERO),
+            (Server::Redis, 1) => (Kind::Squeeze, lasts),
+            (Server::Redis, _) => (Kind::Kick, Duration::ZERO),
+        },
         Target::Program(_) | Target::Server(_) => match rng.weighted(&[0.5, 0.3, 0.2]) {
             0 => (Kind::Kill, lasts),
             1 => (Kind::Freeze, lasts),
@@ -202,6 +225,13 @@ impl Kind {
             Kind::BlackHole => "black-holed",
             Kind::Mute => "muted and cut",
             Kind::Refuse => "refused",
+            Kind::ReadOnly => "read-only",
+            Kind::Crowd => "crowded",
+            Kind::Lock => "locked",
+            Kind::Cancel => "cancelled",
+            Kind::Forget => "forgetful",
+            Kind::Squeeze => "squeezed",
+            Kind::Kick => "kicking",
         }
     }
 }

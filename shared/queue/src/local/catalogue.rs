@@ -112,6 +112,10 @@ impl Projection for LocalCatalogue {
         Ok(())
     }
 
+    async fn is_complete(&self) -> Result<bool, QueueError> {
+        Ok(self.complete().is_ok())
+    }
+
     async fn begin(&self) -> Result<Ticket, QueueError> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         Ok(Ticket(state.version.to_string()))

@@ -32,7 +32,7 @@ fn count(patient: &Patient, text: &str) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_cannot_be_written_to() {
     let postgres = vec![("max_connections", "40")];
-    let patient = Patient::admit(Setup { postgres, ..Setup::default() }, 71).await;
+    let mut patient = Patient::admit(Setup { postgres, ..Setup::default() }, 71).await;
 
     let before = patient.worker(FAILURES).await;
     patient.system.postgres.stop().await.unwrap();
@@ -44,8 +44,14 @@ async fn a_database_that_cannot_be_written_to() {
     execute(&patient, &["ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"])
         .await;
     patient.shows(FAILURES, before).await;
+    // Whoever starts now waits: it may have to bring the schema up to date.
+    patient.system.analyzer.respawn().unwrap();
+    let waits = async || patient.system.analyzer.stderr().contains("the database is not ready");
+    eventually("the analyzer waits", LIMIT, waits).await;
     execute(&patient, &["ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()"]).await;
     patient.heals("read only for a while").await;
+    let addr = patient.system.analyzer_addr;
+    patient.system.analyzer.wait_ready(addr, "/readyz", LIMIT).await.unwrap();
 
     let before = patient.worker(FAILURES).await;
     let eaten = eat_connections(&patient).await;

@@ -48,6 +48,13 @@ impl RedisProjection {
         self.script(CHANGE, &arguments).await.map(|_| ()).map_err(|e| failed("write the catalogue", e))
     }
 
+    async fn field(&self, name: &str) -> RedisResult<Option<String>> {
+        let fields = commands::catalogue_fields(&[name]);
+        let reply = self.link.run_one(commands::catalogue_slot(), &fields).await?;
+        let [field] = redis::from_redis_value::<[Option<String>; 1]>(reply)?;
+        Ok(field)
+    }
+
     /// Whether the script did it.
     async fn script(&self, script: &str, arguments: &[&[u8]]) -> Result<bool, RedisError> {
         match self
@@ -72,13 +79,14 @@ impl Projection for RedisProjection {
         self.change(tenant, id, key, "", 0, &[]).await
     }
 
+    async fn is_complete(&self) -> Result<bool, QueueError> {
+        let complete = self.field(COMPLETE).await;
+        Ok(complete.map_err(|e| failed("look for the catalogue", e))?.is_some())
+    }
+
     async fn begin(&self) -> Result<Ticket, QueueError> {
-        let reply =
-            self.link.run_one(commands::catalogue_slot(), &commands::catalogue_fields(&[VERSION])).await;
-        let version: RedisResult<[Option<String>; 1]> =
-            reply.and_then(|reply| Ok(redis::from_redis_value(reply)?));
-        let [version] = version.map_err(|e| failed("read the catalogue's version", e))?;
-        Ok(Ticket(version.unwrap_or_default()))
+        let version = self.field(VERSION).await;
+        Ok(Ticket(version.map_err(|e| failed("read the catalogue's version", e))?.unwrap_or_default()))
     }
 
     async fn reconcile(&self, ticket: Ticket, all: Vec<Entry>) -> Result<Reconciled, QueueError> {

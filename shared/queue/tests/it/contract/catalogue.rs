@@ -104,9 +104,11 @@ async fn until_reconciled_the_answer_is_never_no(kind: Kind) {
     }
     let used = sides.catalogue.uses_metric("acme", "x").await;
     assert!(matches!(used, Err(Unavailable::Incomplete)));
+    assert!(!sides.projection.is_complete().await.unwrap());
     // Complete, also when there is nothing to hold.
     assert!(matches!(sides.reconcile(&[]).await, Reconciled::Done { changed } if changed > 0));
     sides.catalogue.check().await.unwrap();
+    assert!(sides.projection.is_complete().await.unwrap());
     sides.eventually_status("exp-7", None).await;
 }
 
