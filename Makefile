@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test e2e demo-services demo sdks chaos backlog bench fred check ops-check-fast ops-check deny clean
+.PHONY: help setup build test e2e demo-services demo sdks schemathesis chaos backlog bench fred check ops-check-fast ops-check deny clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,6 +39,10 @@ demo-services: setup ## Run the same through three tiers, PostgreSQL and Redis a
 sdks: setup ## Run real SDKs, unmodified, while the gateway is killed (installs them from PyPI and npm: network)
 	$(CARGO) build --locked --workspace --bins
 	@CARGO='$(CARGO)' sh ops/clients/real/run.sh
+
+schemathesis: setup ## Send generated requests: no answer outside the API document, no 5xx (installs it from PyPI: network)
+	$(CARGO) build --locked --workspace --bins
+	@sh ops/contract/schemathesis.sh
 
 SECONDS ?= 120
 SEED ?= $(shell date +%s)

@@ -96,7 +96,8 @@ pub fn unreadable(error: &serde_json::Error, invalid: &'static str) -> Problem {
 pub fn tagged<T: serde::Serialize>(request: &Request, value: &T) -> Result<Response, Problem> {
     let body = written(value)?;
     let tag = tag(&body);
-    let response = if is_known(request, &tag) {
+    let known = request.header(IF_NONE_MATCH).is_some_and(|given| matches_tag(given, &tag));
+    let response = if known {
         Response::empty(StatusCode::NOT_MODIFIED)
     } else {
         Response::bytes(StatusCode::OK, "application/json", body)
@@ -131,11 +132,6 @@ pub fn tag(body: &[u8]) -> String {
 fn with_tag(response: Response, tag: &str) -> Result<Response, Problem> {
     let tag = HeaderValue::try_from(tag).map_err(|_| Problem::internal())?;
     Ok(response.with(ETAG, tag))
-}
-
-/// Whether the client says that it has the answer with this tag.
-pub fn is_known(request: &Request, tag: &str) -> bool {
-    request.header(IF_NONE_MATCH).is_some_and(|given| matches_tag(given, tag))
 }
 
 /// RFC 9110 weak comparison of a list of tags, or `*`.

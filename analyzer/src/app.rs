@@ -6,6 +6,7 @@ use matchit::InsertError;
 use queue::Queue;
 use queue::producer::Producer;
 use service::http::{App, Found, Method, Problem, Request, Response};
+use service::openapi;
 use store::Store;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -80,6 +81,8 @@ impl App for Analyzer {
     ) -> Result<Response, Problem> {
         match action {
             Action::Page => page::get(&request),
+            Action::Docs => openapi::docs(&request),
+            Action::OpenApi => openapi::document(&request),
             Action::Create => experiments::create(self, request).await,
             Action::List => experiments::list(self, &request).await,
             Action::Get => experiments::get(self, &request, &id).await,

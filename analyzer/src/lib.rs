@@ -37,6 +37,7 @@ mod users;
 pub mod watch;
 
 pub use part::Part;
+pub use routes::routes;
 pub use start::{run, serve};
 
 /// The program: settings from environment, flags and file, then [`run`].

@@ -11,6 +11,8 @@ use store::Status;
 #[derive(Debug, Clone, Copy)]
 pub enum Action {
     Page,
+    Docs,
+    OpenApi,
     Create,
     List,
     Get,
@@ -76,6 +78,8 @@ const ANY: Scopes = READ.union(Scopes::EVENTS).union(Scopes::INGEST);
 #[rustfmt::skip]
 pub static ROWS: &[Row] = &[
     public("/", "page", Action::Page),
+    public("/docs", "page", Action::Docs),
+    public("/openapi.json", "page", Action::OpenApi),
     row(Method::GET, "/api/v1/experiments", "experiments", READ, Action::List),
     row(Method::POST, "/api/v1/experiments", "experiments", ADMIN, Action::Create),
     row(Method::GET, "/api/v1/experiments/{id}", "experiments", READ, Action::Get),
@@ -97,13 +101,18 @@ pub static ROWS: &[Row] = &[
     row(Method::POST, "/api/v1/stats/power", "stats", READ, Action::Power),
     row(Method::POST, "/api/v1/stats/srm", "stats", READ, Action::Srm),
     row(Method::POST, "/api/v1/stats/multiple-testing", "stats", READ, Action::MultipleTesting),
-    row(Method::GET, "/api/v1/batches/{id}", "batches", ANY, Action::Batch),
+    row(Method::GET, "/api/v1/batches/{batch}", "batches", ANY, Action::Batch),
     row(Method::GET, "/api/v1/accounting", "accounting", READ, Action::Accounting),
     row(Method::GET, "/api/v1/dead-letters", "dead-letters", LETTERS, Action::DeadLetters),
-    row(Method::GET, "/api/v1/dead-letters/{id}", "dead-letters", LETTERS, Action::DeadLetter),
+    row(Method::GET, "/api/v1/dead-letters/{letter}", "dead-letters", LETTERS, Action::DeadLetter),
     row(Method::POST, "/api/v1/dead-letters/redrive", "dead-letters", LETTERS, Action::Redrive),
     row(Method::POST, "/api/v1/dead-letters/drop", "dead-letters", LETTERS, Action::Drop),
 ];
+
+/// Every route, for the API document to be held against.
+pub fn routes() -> impl Iterator<Item = (&'static Method, &'static str)> {
+    ROWS.iter().map(|row| (&row.method, row.path))
+}
 
 /// The rows by path.
 pub struct Routes(Router<Vec<&'static Row>>);
@@ -127,8 +136,11 @@ impl Routes {
             let methods: Vec<&str> = found.value.iter().map(|row| row.method.as_str()).collect();
             return Found::MethodNotAllowed(methods.join(", ").into());
         };
-        let parameter = |name| found.params.get(name).unwrap_or_default().to_owned();
-        let handler = Handler { action: row.action, id: parameter("id"), user: parameter("user") };
+        let parameter = |names: &[&str]| {
+            names.iter().find_map(|name| found.params.get(name)).unwrap_or_default().to_owned()
+        };
+        let (id, user) = (parameter(&["id", "batch", "letter"]), parameter(&["user"]));
+        let handler = Handler { action: row.action, id, user };
         Found::Route(Route { handler, class: row.class, access: row.access })
     }
 }

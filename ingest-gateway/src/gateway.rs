@@ -9,6 +9,7 @@ use queue::frame::FrameError;
 use queue::producer::{Outgoing, Producer, SendError};
 use queue::receipts::Receipts;
 use service::http::{App, Found, Method, Payload, Problem, Request, Response};
+use service::openapi;
 use service::settings::Ingest;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -62,6 +63,8 @@ impl App for Gateway {
 
     async fn handle(&self, handler: Handler, request: Request) -> Result<Response, Problem> {
         let answered = match &handler {
+            Handler::Docs => return openapi::docs(&request),
+            Handler::OpenApi => return openapi::document(&request),
             Handler::Events(route) => self.ingest(route, request).await,
             Handler::Sdk(sdk) => self.ingest_of_sdk(*sdk, request).await,
         };

@@ -9,6 +9,8 @@ use crate::sdks::{Sdk, cloudevents};
 /// A route with its path parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Handler {
+    Docs,
+    OpenApi,
     Events(Events),
     Sdk(Sdk),
 }
@@ -36,17 +38,47 @@ pub const CLASSES: &[&str] = &{
         "experiment_exclusions",
         "experiment_holdout",
         "cloudevents",
+        "page",
         segment,
         posthog,
         growthbook,
     ]
 };
 
+/// Every path that takes events, for the API document to be held against.
+pub const PATHS: &[&str] = &[
+    "/api/v1/events",
+    "/api/v1/conversions",
+    "/api/v1/experiments/{id}/exposures",
+    "/api/v1/experiments/{id}/conversions",
+    "/api/v1/experiments/{id}/pre-period",
+    "/api/v1/experiments/{id}/strata",
+    "/api/v1/experiments/{id}/exclusions",
+    "/api/v1/experiments/{id}/holdout",
+    cloudevents::PATH,
+    "/v1/batch",
+    "/v1/track",
+    "/v1/identify",
+    "/v1/page",
+    "/v1/screen",
+    "/v1/group",
+    "/v1/alias",
+    "/batch",
+    "/i/v1/analytics/events",
+    "/track",
+];
+
 pub fn find(method: &Method, path: &str) -> Found<Handler> {
-    let Some(route) = route(path) else { return Found::NotFound };
-    match method {
-        &Method::POST => Found::Route(route),
-        _ => Found::MethodNotAllowed("POST".into()),
+    let page = |handler| Route { handler, class: "page", access: Access::Public };
+    let (route, wanted) = match path {
+        "/docs" => (Some(page(Handler::Docs)), &Method::GET),
+        "/openapi.json" => (Some(page(Handler::OpenApi)), &Method::GET),
+        _ => (route(path), &Method::POST),
+    };
+    match route {
+        None => Found::NotFound,
+        Some(route) if method == wanted => Found::Route(route),
+        Some(_) => Found::MethodNotAllowed(wanted.to_string().into()),
     }
 }
 

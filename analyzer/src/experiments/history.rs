@@ -36,6 +36,8 @@ enum Event {
     Restored {
         status: String,
     },
+    /// All sums were asked for anew.
+    Rebuilt,
     /// Of a later release.
     Other {
         name: String,
@@ -69,6 +71,7 @@ impl Entry {
             "experiment.change" => Event::Changed { changes: serde_json::from_str(&detail)? },
             "experiment.status" => Event::Moved { status: detail },
             "experiment.delete" => Event::Deleted,
+            "experiment.rebuild" => Event::Rebuilt,
             "experiment.restore" => Event::Restored { status: detail },
             _ => Event::Other { name: action },
         };

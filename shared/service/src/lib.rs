@@ -21,6 +21,7 @@ pub mod http;
 mod internal;
 pub mod logs;
 pub mod metrics;
+pub mod openapi;
 mod probe;
 pub mod settings;
 pub mod shutdown;

@@ -28,6 +28,7 @@ mod redis_server;
 mod sandbox;
 
 pub mod http;
+pub mod schema;
 
 pub use browser::Browser;
 pub use os::eventually;

@@ -24,7 +24,7 @@ pub fn show_json(ready: &Ready) -> io::Result<()> {
 fn text(ready: &Ready) -> String {
     let Ready { url, database, queue, keys_file, made } = ready;
     let mut text = format!(
-        "abstream {} listens on {url}\n\n  database  {database}\n  queue     {queue}\n",
+        "abstream {} listens on {url}\n\n  pages     {url}/ has results, {url}/docs the API\n  database  {database}\n  queue     {queue}\n",
         env!("CARGO_PKG_VERSION")
     );
     // Writing into a String cannot fail.

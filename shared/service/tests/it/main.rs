@@ -11,6 +11,7 @@ mod keys;
 mod kit;
 mod logs;
 mod one_process;
+mod openapi;
 mod rates;
 mod requests;
 mod sdk_keys;

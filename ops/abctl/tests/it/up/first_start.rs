@@ -31,6 +31,11 @@ async fn the_first_start_prints_keys_and_three_calls_that_work_and_a_restart_kee
     let printed = up.process.stdout();
     let (all, events) = up.keys();
     assert!(printed.contains(&format!("listens on {}\n", up.url())), "{printed}");
+    for page in ["/", "/docs"] {
+        assert!(printed.contains(&format!(" {}{page} ", up.url())), "{printed}");
+        let answer = testkit::http::Client::at(up.addr).get(page).await.unwrap();
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    }
     for shown in [&all, &events, &data.join("abstream.db").display().to_string()] {
         assert!(printed.contains(shown.as_str()), "{printed}");
     }
