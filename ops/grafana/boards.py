@@ -16,6 +16,7 @@ BOARDS = {
         ("Accepted", "eps", "Events that were answered 2xx.", [("abstream:accepted_events:rate5m", "{{kind}}")]),
         ("Applied", "eps", "What became of them. Lost must stay at 0.", [("abstream:applied_events:rate5m", "{{fate}}")]),
         ("Backlog", "short", "Accepted and not yet applied; past AB_QUEUE_MAX_EVENTS gateways answer 503.", [("abstream:backlog_events", "events")]),
+        ("Oldest event not yet applied", "s", "How far behind the results are.", [("abstream:oldest_unapplied_seconds", "age")]),
         ("Books", "short", "Accepted = recorded + deduplicated + dead-lettered + discarded + in flight + lost, since the beginning.", [("max by (line) (abstream_books_events)", "{{line}}")]),
         ("Gap in the books", "short", "Accepted events in no line: must be 0.", [("abstream:books_gap_events", "gap")]),
         ("Requests that failed", "percentunit", "Of those with events: the budget is 0.1%.", [("abstream:accept_errors:ratio5m", "5 min"), ("abstream:accept_errors:ratio1h", "1 h")]),
