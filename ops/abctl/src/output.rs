@@ -122,6 +122,8 @@ pub fn is_unread(error: &anyhow::Error) -> bool {
 pub struct Progress {
     bar: Option<ProgressBar>,
     total: u64,
+    /// What is counted, in the plural.
+    what: &'static str,
     plain: Mutex<(u64, Instant)>,
 }
 
@@ -129,17 +131,20 @@ const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
 impl Progress {
     pub fn new(total: u64) -> Progress {
+        Progress::of(total, "events")
+    }
+
+    pub fn of(total: u64, what: &'static str) -> Progress {
         let bar = io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template(
-                "{bar:40} {human_pos}/{human_len} events, {per_sec}, {eta} left",
-            );
-            let bar = ProgressBar::new(total);
+            let style =
+                ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} {msg}, {per_sec}, {eta} left");
+            let bar = ProgressBar::new(total).with_message(what);
             if let Ok(style) = style {
                 bar.set_style(style);
             }
             bar
         });
-        Progress { bar, total, plain: Mutex::new((0, Instant::now())) }
+        Progress { bar, total, what, plain: Mutex::new((0, Instant::now())) }
     }
 
     pub fn add(&self, events: u64) {
@@ -150,7 +155,7 @@ impl Progress {
         plain.0 += events;
         if plain.1.elapsed() >= PLAIN_EVERY {
             plain.1 = Instant::now();
-            let _ = writeln!(io::stderr(), "{} of {} events", plain.0, self.total);
+            let _ = writeln!(io::stderr(), "{} of {} {}", plain.0, self.total, self.what);
         }
     }
 

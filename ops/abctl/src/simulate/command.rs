@@ -72,7 +72,7 @@ impl Simulate {
     /// Whether everything is as the oracle says.
     pub async fn run(&self, settings: &Settings, json: bool) -> Result<bool> {
         if self.aa {
-            let progress = Progress::new(2 * u64::from(self.runs));
+            let progress = Progress::of(2 * u64::from(self.runs), "experiments");
             let calibration = calibrate(self.runs, self.seed, || progress.add(1))?;
             progress.finish();
             calibration.print(json)?;

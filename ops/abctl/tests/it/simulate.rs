@@ -100,7 +100,13 @@ fn a_user_belongs_to_one_lane_and_a_plain_run_is_the_mixed_load() {
 #[test]
 fn methods_keep_their_promises_on_experiments_without_an_effect() {
     let asked = ["--json", "simulate", "--aa", "--runs", "150", "--seed", "7"];
-    let shown = abctl(&asked, &[], None).ok();
+    // A slow machine tells on standard error how far it is.
+    let ran = |arguments: &[&str]| {
+        let ran = abctl(arguments, &[], None);
+        assert_eq!(ran.code, 0, "{}", ran.error);
+        ran.out
+    };
+    let shown = ran(&asked);
     let calibration: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!((&calibration["runs"], &calibration["looks"]), (&json!(150), &json!(10)));
     let share = |list: &str, method: &str| {
@@ -112,8 +118,8 @@ fn methods_keep_their_promises_on_experiments_without_an_effect() {
     let peeking = peeking.iter().find(|line| line["method"] == "fixed, at any look").unwrap();
     assert!(peeking["promised"].is_null() && peeking["interval"][0].as_f64().unwrap() > 0.05, "{peeking}");
     assert!(share("power", "fixed, cuped, once") > share("power", "fixed, once"));
-    assert_eq!(abctl(&asked, &[], None).ok(), shown);
-    let table = abctl(&["simulate", "--aa", "--runs", "20"], &[], None).ok();
+    assert_eq!(ran(&asked), shown);
+    let table = ran(&["simulate", "--aa", "--runs", "20"]);
     assert!(
         table.contains("sequential, at any look") && table.contains("<= 5%") && !table.contains("broken"),
         "{table}"
