@@ -311,3 +311,40 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_position_that_comes_again_lets_nobody_in_who_remembers_the_time_before() {
+    let send = |events| Action::Send { writer: 0, events, again: false, fates: Vec::new() };
+    let (read, apply) = (
+        |owner, entries| Action::Read { owner, entries },
+        |owner, entries| Action::Apply { owner, entries, told: true },
+    );
+    let (a, b) = (0, 1);
+    let actions = [
+        send(3),
+        Action::Replicate,
+        Action::Take { owner: a },
+        read(a, 9),
+        apply(a, 9),
+        // The other owner applies an entry of another stream, and then, after a failover, the first one again.
+        Action::Empty,
+        send(2),
+        Action::Take { owner: b },
+        read(b, 9),
+        read(b, 9),
+        apply(b, 9),
+        Action::FailQueue,
+        send(1),
+        read(b, 9),
+        read(b, 1),
+        apply(b, 1),
+    ];
+    let mut world = World::default();
+    actions.iter().for_each(|action| world.play(action));
+    assert_eq!(world.database.position, world.owners[a].position);
+    world.play(&read(a, 9));
+    assert_eq!(world.owners[a].pending.len(), 1);
+    world.play(&apply(a, 9));
+    world.settle();
+    assert_eq!((world.database.keys.len(), world.database.lost, world.missing()), (6, 0, 0));
+}
