@@ -91,6 +91,7 @@ impl App for Analyzer {
             Action::Delete => experiments::delete(self, &request, &id).await,
             Action::Become(to) => experiments::become_status(self, request, &id, to).await,
             Action::Restore => experiments::restore(self, request, &id).await,
+            Action::Rebuild => experiments::rebuild::post(self, request, &id).await,
             Action::History => experiments::history::get(self, &request, &id).await,
             Action::Ingestion => ingestion::get(self, &request, &id).await,
             Action::LiveStats => live_stats::get(self, &request, &id).await,

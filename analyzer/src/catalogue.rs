@@ -143,8 +143,8 @@ fn entry(experiment: &Experiment) -> Entry {
         tenant: experiment.tenant.clone(),
         key: experiment.key.clone(),
         status: experiment.status.as_str().to_owned(),
-        variations: experiment.definition.variations.iter().map(|v| v.key.clone()).collect(),
-        metrics: experiment.plan().events,
+        variations: experiment.wanted().variations.iter().map(|v| v.key.clone()).collect(),
+        metrics: experiment.next_plan().unwrap_or_else(|| experiment.plan()).events,
         revision: experiment.revision,
     }
 }

@@ -12,6 +12,7 @@ use store::{Asked, Experiment};
 use crate::answer::{self, Parameters, tagged};
 use crate::app::Analyzer;
 use crate::clock;
+use crate::experiments::Rebuilding;
 use crate::known::{Known, rows_needed, unanswerable};
 use crate::metric::MetricView;
 use crate::metric::holdout::Holdout;
@@ -48,6 +49,9 @@ pub struct Subject<'a> {
     pub key: &'a str,
     pub status: &'static str,
     pub plan_version: u32,
+    /// A later version is being built; this answer is of the one before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rebuilding: Option<Rebuilding>,
 }
 
 #[derive(Debug, Serialize)]
@@ -124,6 +128,7 @@ impl<'a> Subject<'a> {
             key: &experiment.key,
             status: experiment.status.as_str(),
             plan_version: experiment.plan_version,
+            rebuilding: Rebuilding::of(experiment),
         }
     }
 }

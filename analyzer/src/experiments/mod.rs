@@ -9,6 +9,7 @@ pub mod change;
 mod difference;
 pub mod history;
 mod precondition;
+pub mod rebuild;
 mod rules;
 mod view;
 
@@ -19,6 +20,7 @@ use store::{Actor, Created, Experiment, Listing, Restored, Status, StoreError, T
 
 use crate::answer::{self, Parameters, actor_name, storage, tagged, tagged_as, unknown_experiment};
 use crate::app::Analyzer;
+pub use view::Rebuilding;
 use view::{Page, View};
 
 pub async fn create(app: &Analyzer, mut request: Request) -> Result<Response, Problem> {

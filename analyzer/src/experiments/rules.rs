@@ -6,9 +6,9 @@
 //! | name, description, labels, names of variations | yes | yes | no |
 //! | analysis, direction, role and margin of metrics | yes | yes, without the planned looks | no |
 //! | targeting, namespace | yes | yes | no |
-//! | weights, coverage | yes | no | no |
+//! | weights, coverage | yes | yes: a phase begins | no |
 //! | which variations there are, and their order | yes | no | no |
-//! | what is counted: events, types and caps of metrics, windows, filters | yes | no | no |
+//! | what is counted: events, types and caps of metrics, windows, filters | yes | yes: answers stay those of before until all sums are rebuilt | no |
 
 use domain::definition::Definition;
 use service::http::Problem;
@@ -36,18 +36,8 @@ fn allow_started(experiment: &Experiment, wanted: &Definition) -> Result<(), Pro
         let detail = "variations cannot be added, removed or re-ordered once the experiment was started";
         return refuse("variations_fixed", detail);
     }
-    if wanted.variations.iter().zip(&current.variations).any(|(w, c)| w.weight != c.weight) {
-        return refuse("weights_fixed", "weights cannot change once the experiment was started");
-    }
-    if wanted.coverage != current.coverage {
-        return refuse("coverage_fixed", "the coverage cannot change once the experiment was started");
-    }
     if wanted.analysis.looks != current.analysis.looks {
         return refuse("looks_fixed", "planned sizes are frozen when the experiment is started");
-    }
-    if experiment.version_of(wanted) != experiment.plan_version {
-        let detail = "what is counted cannot change once the experiment was started: its events, caps, windows and filters";
-        return refuse("plan_fixed", detail);
     }
     Ok(())
 }

@@ -133,7 +133,7 @@ fn an_answer_checks_each_phase_by_the_weights_it_had() {
         serde_json::to_value(LiveStats::of(&known)).unwrap()["srm"].clone()
     };
     assert_eq!(checked(&e)["mismatch"], true);
-    let phase = |control: f64| Phase { began_at: DAY.start(), weights: vec![control, 1.0] };
+    let phase = |control: f64| Phase { began_at: DAY.start(), coverage: 1.0, weights: vec![control, 1.0] };
     e.phases = vec![phase(9.0), phase(1.0)];
     let srm = checked(&e);
     assert_eq!((&srm["dof"], &srm["mismatch"]), (&json!(2), &json!(false)));

@@ -6,6 +6,7 @@ use crate::demo::Demo;
 use crate::experiments::Experiments;
 use crate::migrate_store::MigrateStore;
 use crate::output;
+use crate::rebuild::Rebuild;
 use crate::replay::Replay;
 use crate::results::Results;
 use crate::simulate::Simulate;
@@ -49,6 +50,7 @@ enum Tool {
     Replay(Replay),
     Accounting(Accounting),
     Verify(Verify),
+    Rebuild(Rebuild),
     /// Create, list, show, start, stop and archive experiments.
     #[command(subcommand)]
     Experiments(Experiments),
@@ -138,6 +140,7 @@ fn run(command: &Tool, settings: &Settings, json: bool) -> Result<bool> {
             Tool::Replay(command) => command.run(settings, json).await,
             Tool::Accounting(command) => command.run(settings, json).await,
             Tool::Verify(command) => command.run(settings, json).await,
+            Tool::Rebuild(command) => command.run(settings, json).await,
             Tool::Experiments(command) => command.run(settings, json).await.map(|()| true),
             Tool::Results(command) => command.run(settings, json).await.map(|()| true),
             Tool::DeadLetters(command) => command.run(settings, json).await,

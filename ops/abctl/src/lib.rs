@@ -12,6 +12,7 @@ pub mod demo;
 pub mod experiments;
 pub mod migrate_store;
 mod output;
+mod rebuild;
 pub mod replay;
 pub mod results;
 pub mod simulate;

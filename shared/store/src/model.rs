@@ -73,6 +73,7 @@ pub struct Rebuild {
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Phase {
     pub began_at: Timestamp,
+    pub coverage: f64,
     /// One per variation.
     pub weights: Vec<f64>,
 }
@@ -81,12 +82,6 @@ impl Experiment {
     /// Of the sums that are served.
     pub fn plan(&self) -> Plan {
         Plan::new(self.id, self.plan_version, &self.definition)
-    }
-
-    /// The plan version of another definition: the same while it compiles to the same plan.
-    pub fn version_of(&self, definition: &Definition) -> u32 {
-        let same = self.plan() == Plan::new(self.id, self.plan_version, definition);
-        if same { self.plan_version } else { self.plan_version + 1 }
     }
 
     /// Of the sums that are being built.

@@ -31,15 +31,19 @@ pub(crate) fn step(current: &Experiment, wanted: &Definition, anew: bool) -> Ste
 
 /// The phases once `wanted` holds, from `now` on; `None`: as they are.
 pub(crate) fn phases(current: &Experiment, wanted: &Definition, now: Timestamp) -> Option<Vec<Phase>> {
-    let weights = |d: &Definition| d.variations.iter().map(|v| v.weight).collect::<Vec<_>>();
-    let (old, new) = (weights(current.wanted()), weights(wanted));
-    if old == new {
+    let phase = |d: &Definition, began_at| Phase {
+        began_at,
+        coverage: d.coverage,
+        weights: d.variations.iter().map(|v| v.weight).collect(),
+    };
+    let old = phase(current.wanted(), now);
+    if old == phase(wanted, now) {
         return None;
     }
     let mut phases = current.phases.clone();
     if phases.is_empty() {
-        phases.push(Phase { began_at: current.started_at.unwrap_or(current.created_at), weights: old });
+        phases.push(Phase { began_at: current.started_at.unwrap_or(current.created_at), ..old });
     }
-    phases.push(Phase { began_at: now, weights: new });
+    phases.push(phase(wanted, now));
     Some(phases)
 }

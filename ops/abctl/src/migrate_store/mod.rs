@@ -92,6 +92,9 @@ async fn carry(source: &SqliteStore, import: Import, partitions: u16) -> Result<
         }
     }
     let experiments = source.all_experiments().await?;
+    if let Some(e) = experiments.iter().find(|e| e.rebuild.is_some()) {
+        bail!("the sums of experiment {} are being rebuilt: move when abctl up has done that", e.key);
+    }
     let plans: Vec<Plan> = experiments.iter().map(Experiment::plan).collect();
     let mut sums: Vec<Recomputation<'_>> = plans.iter().map(Recomputation::new).collect();
     let mut moved = Moved { experiments: experiments.len(), partitions, ..Moved::default() };

@@ -105,7 +105,13 @@ impl Checker<'_> {
         let (mut conversions, mut enrollments) = (0, 0);
         read_all(self.store, partitions, &mut async |_, raw: &RawRows| {
             for unit in raw.units.iter().filter(|u| u.tenant == self.tenant) {
-                for e in &unit.unit.enrollments {
+                // A rebuild leaves the version before it behind.
+                for e in unit
+                    .unit
+                    .enrollments
+                    .chunk_by(|a, b| a.experiment == b.experiment)
+                    .filter_map(<[_]>::last)
+                {
                     enrollments += 1;
                     let expected = index
                         .get(&e.experiment)

@@ -14,6 +14,7 @@ fn help_is_as_reviewed() {
         ("demo", vec!["demo", "--help"]),
         ("migrate_store", vec!["migrate-store", "--help"]),
         ("replay", vec!["replay", "--help"]),
+        ("rebuild", vec!["rebuild", "--help"]),
         ("results", vec!["results", "--help"]),
         ("dead_letters", vec!["dead-letters", "--help"]),
         ("dead_letters_list", vec!["dead-letters", "list", "--help"]),

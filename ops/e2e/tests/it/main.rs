@@ -20,6 +20,7 @@ mod metrics;
 mod moving;
 mod one_process;
 mod readme;
+mod rebuilding;
 mod receipts;
 mod reference;
 mod restoring;
