@@ -16,8 +16,8 @@ use crate::catalogue::Catalogue;
 use crate::routes::{self, Action, Handler, Routes};
 use crate::stream::{self, Feeds};
 use crate::{
-    accounting, assign, batches, calculators, dead_letters, decision, experiments, ingestion, live_stats,
-    page, timeseries, users,
+    accounting, assign, batches, calculators, dead_letters, decision, erase, experiments, ingestion,
+    live_stats, page, timeseries, users,
 };
 
 pub struct Analyzer {
@@ -91,6 +91,7 @@ impl App for Analyzer {
             Action::Delete => experiments::delete(self, &request, &id).await,
             Action::Become(to) => experiments::become_status(self, request, &id, to).await,
             Action::Restore => experiments::restore(self, request, &id).await,
+            Action::EraseUser => erase::post(self, request).await,
             Action::Rebuild => experiments::rebuild::post(self, request, &id).await,
             Action::History => experiments::history::get(self, &request, &id).await,
             Action::Ingestion => ingestion::get(self, &request, &id).await,

@@ -19,6 +19,7 @@ mod catalogue;
 mod clock;
 mod dead_letters;
 pub mod decision;
+mod erase;
 mod experiments;
 mod ingestion;
 pub mod known;

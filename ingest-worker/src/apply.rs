@@ -194,7 +194,7 @@ impl<'t, 'a> Trial<'t, 'a> {
         folding.prune(cache);
 
         let mut tally = Tally::new(chunk);
-        let plan = sort_out(cache, chunk, culprits, before, &mut tally);
+        let plan = sort_out(cache, chunk, culprits, before, |unit| folding.is_erased(unit), &mut tally);
         let history_of = folding.history_needed(cache, &plan.fates);
         let (past, outcomes) = store.record(day, &history_of, &plan.conversions).await?;
         drop(history_of);

@@ -83,6 +83,10 @@ impl<'c, 'a> Folding<'c, 'a> {
         self.units.values_mut().for_each(|work| cache.prune(&mut work.unit));
     }
 
+    pub fn is_erased(&self, unit: UnitId) -> bool {
+        self.units.get(&unit).is_some_and(|work| work.unit.erased)
+    }
+
     /// What must be read of users whom this chunk enrolls somewhere and who have conversions stored.
     pub fn history_needed<'p>(&self, cache: &'p PartitionCache, fates: &[Fate]) -> HistoryOf<'p> {
         let enrolls = |event: &&Event<'_>| {

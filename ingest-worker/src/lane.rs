@@ -3,7 +3,7 @@
 //! While a transaction is with the database, more entries arrive; so under load chunks grow by themselves and at
 //! rest an event waits for nothing. Several lanes overlap the database's work with ours.
 
-mod rebuilding;
+mod chores;
 
 use crate::apply::{self, Applied, ApplyError};
 use crate::cache::PartitionCache;
@@ -15,7 +15,8 @@ use crate::progress::Progress;
 use crate::report::{Report, Reporter};
 use crate::shares::Share;
 use crate::source::{self, Found, Source, What};
-use domain::{ExperimentId, Partition};
+use chores::Chore;
+use domain::Partition;
 use foldhash::{HashMap, HashMapExt};
 use queue::Queue;
 use queue::reader::{Entry, EntryId};
@@ -107,8 +108,8 @@ struct Session<'l> {
     held: HashMap<Partition, Held>,
     found: mpsc::Sender<Found>,
     reporter: Reporter,
-    /// Plan versions to be built, of partitions held.
-    rebuilds: VecDeque<(Partition, ExperimentId)>,
+    /// Of partitions held.
+    chores: VecDeque<(Partition, Chore)>,
 }
 
 impl Lane {
@@ -154,7 +155,7 @@ impl Lane {
             mpsc::channel(usize::from(self.config.partitions.max(1)) * source::READS_AHEAD);
         let mut share = self.share.clone();
         let mut session =
-            Session { lane: self, store, held: HashMap::new(), found, reporter, rebuilds: VecDeque::new() };
+            Session { lane: self, store, held: HashMap::new(), found, reporter, chores: VecDeque::new() };
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -169,9 +170,9 @@ impl Lane {
                         session.file(more);
                     }
                     session.apply_pending(stop).await?;
-                    session.rebuild().await?;
+                    session.do_chore().await?;
                 }
-                () = std::future::ready(()), if !session.rebuilds.is_empty() => session.rebuild().await?,
+                () = std::future::ready(()), if !session.chores.is_empty() => session.do_chore().await?,
             }
         }
         session.reporter.finish().await;
@@ -208,7 +209,7 @@ impl Session<'_> {
                 break;
             }
         }
-        self.look_for_rebuilds().await?;
+        self.look_for_chores().await?;
         self.lane.metrics.held(lane, self.held.values().map(|h| h.cache.units.size()));
         Ok(())
     }

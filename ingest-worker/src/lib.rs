@@ -15,6 +15,7 @@ pub mod apply;
 mod behind;
 pub mod cache;
 pub mod chunk;
+pub mod erase;
 mod fold;
 mod lane;
 mod lanes;

@@ -13,7 +13,7 @@ use domain::ladder::{self, Dated};
 use domain::{Day, ExperimentId, Moments, Overflow, Partition, Plan, Unit, UnitId};
 use std::collections::BTreeMap;
 use store::apply::{Advance, ApplyStore, Changes, MomentsRow, RebuildRow};
-use store::{MomentsKey, Slice, StoreError};
+use store::{ConversionRow, MomentsKey, Slice, StoreError};
 
 /// Units taken in one transaction.
 pub const STEP: u32 = 500;
@@ -48,17 +48,7 @@ pub async fn step(
     units: u32,
 ) -> Result<Stepped, StepError> {
     let partition = cache.partition;
-    // The position stays where it is: the epoch tells others who remember this partition that they must look again.
-    let advance = Advance {
-        partition,
-        epoch: cache.epoch,
-        from: cache.position.clone(),
-        to: cache.position.clone(),
-        day: cache.day,
-        accepted: 0,
-        lost: 0,
-        rewinds: true,
-    };
+    let advance = standing(cache);
     store.begin(&advance, &[]).await?.ok_or(StepError::Moved(partition))?;
     if !cache.knows(experiment) {
         let known = store.experiments(partition, &[experiment]).await?;
@@ -96,6 +86,25 @@ pub async fn step(
     Ok(if row.done { Stepped::Done } else { Stepped::More })
 }
 
+/// The position stays where it is: the epoch tells others who remember this partition that they must look again.
+pub(crate) fn standing(cache: &PartitionCache) -> Advance {
+    Advance {
+        partition: cache.partition,
+        epoch: cache.epoch,
+        from: cache.position.clone(),
+        to: cache.position.clone(),
+        day: cache.day,
+        accepted: 0,
+        lost: 0,
+        rewinds: true,
+    }
+}
+
+pub(crate) fn dated(c: &ConversionRow) -> Dated<'_> {
+    let fact = Fact { experiment: c.experiment, event: &c.metric, value: c.value, at: c.occurred_at };
+    Dated { day: c.day, fact }
+}
+
 /// The slice's units with tallies of the plan, and the rows that they change.
 fn rebuilt(
     cache: &PartitionCache,
@@ -106,13 +115,7 @@ fn rebuilt(
     for row in &slice.units {
         let first = slice.conversions.partition_point(|c| c.unit < row.id);
         let own = slice.conversions.iter().skip(first).take_while(|c| c.unit == row.id);
-        let dated: Vec<Dated<'_>> = own
-            .map(|c| {
-                let fact =
-                    Fact { experiment: c.experiment, event: &c.metric, value: c.value, at: c.occurred_at };
-                Dated { day: c.day, fact }
-            })
-            .collect();
+        let dated: Vec<Dated<'_>> = own.map(dated).collect();
         let mut unit = row.unit.clone();
         cache.prune(&mut unit);
         let steps = ladder::rebuild(&mut unit, plan, &dated)?;

@@ -57,6 +57,7 @@ pub fn sort_out<'a>(
     chunk: &Chunk<'a>,
     culprits: &Culprits,
     before: usize,
+    erased: impl Fn(UnitId) -> bool,
     tally: &mut Tally<'a>,
 ) -> Sorted<'a> {
     let mut fates = Vec::with_capacity(chunk.events.len());
@@ -70,6 +71,11 @@ pub fn sort_out<'a>(
         if let Some(culprit) = culprits.get(&i) {
             let (reason, detail) = culprit.told();
             tally.dead(chunk, event, reason, detail);
+            fates.push(Fate::Settled);
+            continue;
+        }
+        if erased(event.unit) {
+            tally.discarded(chunk, event, Discard::Erased);
             fates.push(Fate::Settled);
             continue;
         }

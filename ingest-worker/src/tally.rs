@@ -44,12 +44,15 @@ pub struct Tally<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Discard {
     DeletedExperiment,
+    /// The user asked to be forgotten.
+    Erased,
 }
 
 impl Discard {
     pub fn reason(self) -> &'static str {
         match self {
             Discard::DeletedExperiment => "deleted_experiment",
+            Discard::Erased => "erased",
         }
     }
 
@@ -57,6 +60,7 @@ impl Discard {
     fn counter(self) -> &'static str {
         match self {
             Discard::DeletedExperiment => "discarded:deleted_experiment",
+            Discard::Erased => "discarded:erased",
         }
     }
 }

@@ -24,7 +24,7 @@ async fn store_user(rig: &Rig, tenant: &str, user: &str, e: &Experiment, variati
         |value: &str| Said { value: value.into(), at: None, day: exposed.day(), after_exposure: false };
     enrollment.attributes.stratum = Some(said("gold"));
     enrollment.crossed = vec![(0, Day(exposed.day().0 + 1))];
-    let unit = Unit { has_conversions: true, enrollments: vec![enrollment], waiting: Vec::new() };
+    let unit = Unit { has_conversions: true, enrollments: vec![enrollment], ..Unit::default() };
     let (id, state) = (hex(&UnitId::of(tenant, user).0), hex(&encode_unit(&unit)));
     rig.sql(&format!(
         "INSERT INTO units (unit, tenant, user_id, state) VALUES ('{id}', '{tenant}', '{user}', '\\x{state}')"

@@ -48,6 +48,15 @@ impl Rig {
         Rig { store, apply, cache, max_letters, tables, writer, number: 0, total: 0, ms: NOON_MS }
     }
 
+    /// A second one on a database of its own, of the same kind.
+    pub async fn another(&self) -> Rig {
+        Rig::new(match self.tables {
+            Tables::Postgres(_) => Backend::Postgres,
+            Tables::Sqlite(_) => Backend::Sqlite,
+        })
+        .await
+    }
+
     pub async fn experiment(&self, key: &str, metrics: &str) -> Experiment {
         let text =
             format!(r#"{{"key":"{key}","variations":[{{"key":"a"}},{{"key":"b"}}],"metrics":{metrics}}}"#);

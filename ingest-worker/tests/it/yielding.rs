@@ -6,10 +6,10 @@ use domain::{Day, ExperimentId, Partition, Unit, UnitId};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use store::apply::{
-    Advance, ApplyStore, Changes, HistoryOf, Known, NewConversion, Outcome, PartitionState, Past, Session,
-    Taken,
+    Advance, ApplyStore, Changes, ErasureRow, HistoryOf, Known, NewConversion, Outcome, PartitionState, Past,
+    Session, Taken,
 };
-use store::{Slice, StoreError};
+use store::{ArmRow, Slice, StoreError};
 use tokio::task::yield_now;
 use uuid::Uuid;
 
@@ -111,6 +111,24 @@ impl ApplyStore for Yielding {
     ) -> Result<Vec<(Partition, ExperimentId)>, StoreError> {
         yield_now().await;
         self.store.rebuilding(partitions).await
+    }
+
+    async fn moments(
+        &mut self,
+        partition: Partition,
+        experiment: ExperimentId,
+        plan_version: u32,
+    ) -> Result<Vec<ArmRow>, StoreError> {
+        yield_now().await;
+        self.store.moments(partition, experiment, plan_version).await
+    }
+
+    async fn erasures(
+        &mut self,
+        partitions: &[Partition],
+    ) -> Result<Vec<(Partition, ErasureRow)>, StoreError> {
+        yield_now().await;
+        self.store.erasures(partitions).await
     }
 
     async fn serve_rebuilt(&mut self) -> Result<Vec<ExperimentId>, StoreError> {

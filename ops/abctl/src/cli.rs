@@ -3,6 +3,7 @@
 use crate::accounting::Accounting;
 use crate::dead_letters::DeadLetters;
 use crate::demo::Demo;
+use crate::erase_user::EraseUser;
 use crate::experiments::Experiments;
 use crate::migrate_store::MigrateStore;
 use crate::output;
@@ -51,6 +52,7 @@ enum Tool {
     Accounting(Accounting),
     Verify(Verify),
     Rebuild(Rebuild),
+    EraseUser(EraseUser),
     /// Create, list, show, start, stop and archive experiments.
     #[command(subcommand)]
     Experiments(Experiments),
@@ -140,6 +142,7 @@ fn run(command: &Tool, settings: &Settings, json: bool) -> Result<bool> {
             Tool::Replay(command) => command.run(settings, json).await,
             Tool::Accounting(command) => command.run(settings, json).await,
             Tool::Verify(command) => command.run(settings, json).await,
+            Tool::EraseUser(command) => command.run(settings, json).await,
             Tool::Rebuild(command) => command.run(settings, json).await,
             Tool::Experiments(command) => command.run(settings, json).await.map(|()| true),
             Tool::Results(command) => command.run(settings, json).await.map(|()| true),

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod client;
 pub mod dead_letters;
 pub mod demo;
+mod erase_user;
 pub mod experiments;
 pub mod migrate_store;
 mod output;

@@ -22,7 +22,8 @@ pub enum CodecError {
 }
 
 pub fn encode_unit(unit: &Unit) -> Vec<u8> {
-    let mut out = vec![UNIT_FORMAT, u8::from(unit.has_conversions)];
+    let flags = u8::from(unit.has_conversions) | (u8::from(unit.erased) << 1);
+    let mut out = vec![UNIT_FORMAT, flags];
     put(&mut out, unit.enrollments.len() as u64);
     for e in &unit.enrollments {
         put_signed(&mut out, e.experiment.0);
@@ -97,7 +98,8 @@ fn put_said<T>(out: &mut Vec<u8>, said: &Said<T>) {
 
 pub fn decode_unit(bytes: &[u8]) -> Result<Unit, CodecError> {
     let (mut r, format) = Reader::new(bytes, UNIT_FORMAT)?;
-    let has_conversions = r.number::<u8>()? != 0;
+    let flags = r.number::<u8>().ok().filter(|flags| *flags < 4).ok_or(CodecError::Damaged)?;
+    let (has_conversions, erased) = (flags & 1 != 0, flags & 2 != 0);
     let mut enrollments = Vec::new();
     for _ in 0..r.length()? {
         let mut enrollment = read_enrollment(&mut r)?;
@@ -113,7 +115,7 @@ pub fn decode_unit(bytes: &[u8]) -> Result<Unit, CodecError> {
         }
     }
     r.finish()?;
-    Ok(Unit { has_conversions, enrollments, waiting })
+    Ok(Unit { erased, has_conversions, enrollments, waiting })
 }
 
 fn read_attributes(r: &mut Reader<'_>) -> Result<Attributes, CodecError> {

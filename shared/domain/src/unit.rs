@@ -6,6 +6,8 @@ use crate::{Day, ExperimentId, Overflow, Plan, Timestamp};
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Unit {
+    /// The user was erased: nothing is known of them, and nothing more is taken.
+    pub erased: bool,
     /// Whether any conversion of this user is stored: if not, enrolling needs no history.
     pub has_conversions: bool,
     /// Ascending by experiment and plan version. One for each experiment, and one more, with the same facts and other

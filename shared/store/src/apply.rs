@@ -110,6 +110,15 @@ pub struct RebuildRow {
     pub done: bool,
 }
 
+/// A user to be erased, and who asked for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErasureRow {
+    pub unit: UnitId,
+    pub tenant: String,
+    pub actor: String,
+    pub request_id: String,
+}
+
 /// A row of moments to be written.
 #[derive(Debug, Clone)]
 pub struct MomentsRow<'a> {
@@ -128,6 +137,9 @@ pub struct Changes<'a> {
     pub changed_units: Vec<(UnitId, Vec<u8>)>,
     pub moments: Vec<MomentsRow<'a>>,
     pub rebuilds: Vec<RebuildRow>,
+    /// The conversions and the name of this user are deleted, which is audited. The state that is left is among the
+    /// units, without a name if it is new.
+    pub erased: Option<&'a ErasureRow>,
     pub counters: Vec<Count<'a>>,
     pub receipts: Vec<NewReceipt<'a>>,
     pub dead_letters: Vec<DeadLetter<'a>>,
@@ -250,6 +262,14 @@ pub trait ApplyStore: Send {
     /// conversions.
     async fn slice(&mut self, first: UnitId, last: UnitId, limit: u32) -> Result<Slice, StoreError>;
 
+    /// Inside the transaction: every day's row of every key of a plan version in a partition.
+    async fn moments(
+        &mut self,
+        partition: Partition,
+        experiment: ExperimentId,
+        plan_version: u32,
+    ) -> Result<Vec<ArmRow>, StoreError>;
+
     /// Writes the rest.
     async fn write(&mut self, advance: &Advance, changes: &Changes<'_>) -> Result<(), StoreError>;
 
@@ -263,6 +283,12 @@ pub trait ApplyStore: Send {
         &mut self,
         partitions: &[Partition],
     ) -> Result<Vec<(Partition, ExperimentId)>, StoreError>;
+
+    /// Between transactions: users of these partitions who are to be erased, some of them.
+    async fn erasures(
+        &mut self,
+        partitions: &[Partition],
+    ) -> Result<Vec<(Partition, ErasureRow)>, StoreError>;
 
     /// Between transactions: serves the version asked for of every experiment that all partitions are done with.
     async fn serve_rebuilt(&mut self) -> Result<Vec<ExperimentId>, StoreError>;

@@ -168,6 +168,14 @@ pub struct AuditEntry {
     pub detail: String,
 }
 
+/// How far the erasure of a user is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Erasure {
+    /// The owner of the user's partition will do it.
+    Asked,
+    Done,
+}
+
 /// Who changed something, for the audit log.
 #[derive(Debug, Clone, Copy)]
 pub struct Actor<'a> {

@@ -2,18 +2,18 @@
 
 use crate::apply::Connect;
 use crate::{
-    Accounts, Actor, ArmRow, Asked, AuditEntry, Change, Changed, ConversionRow, Counter, Created, Experiment,
-    Letter, LetterFilter, Listing, ReceiptPart, Removal, Restored, Slice, Snapshot, Status, StoreError,
-    Transition, UnitRow,
+    Accounts, Actor, ArmRow, Asked, AuditEntry, Change, Changed, ConversionRow, Counter, Created, Erasure,
+    Experiment, Letter, LetterFilter, Listing, ReceiptPart, Removal, Restored, Slice, Snapshot, Status,
+    StoreError, Transition, UnitRow,
 };
 use async_trait::async_trait;
 use domain::definition::Definition;
 use domain::{BatchId, Day, ExperimentId, Partition, UnitId};
 
 /// A database of ours, as the tiers and tools share it: `Arc<dyn Store>`.
-pub trait Store: Connect + Upkeep + Experiments + Answers + DeadLetters + RawRows + Views {}
+pub trait Store: Connect + Upkeep + Experiments + Answers + DeadLetters + RawRows + Views + Erasures {}
 
-impl<S: Connect + Upkeep + Experiments + Answers + DeadLetters + RawRows + Views> Store for S {}
+impl<S: Connect + Upkeep + Experiments + Answers + DeadLetters + RawRows + Views + Erasures> Store for S {}
 
 /// Schema, start checks and probes.
 #[async_trait]
@@ -177,6 +177,20 @@ pub trait DeadLetters: Send + Sync {
         removal: Removal,
         actor: Actor<'_>,
     ) -> Result<Vec<i64>, StoreError>;
+}
+
+/// Users who are forgotten.
+#[async_trait]
+pub trait Erasures: Send + Sync {
+    /// Asks for a user of the tenant to be erased: conversions and name deleted, everything the user added taken out
+    /// of all sums, later events discarded. A user of whom nothing is known is erased all the same.
+    async fn erase_user(
+        &self,
+        tenant: &str,
+        user_id: &str,
+        partitions: u16,
+        actor: Actor<'_>,
+    ) -> Result<Erasure, StoreError>;
 }
 
 /// Raw rows in key order, for tools that run alone: ranges of users, each its own short snapshot.

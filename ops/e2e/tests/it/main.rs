@@ -12,6 +12,7 @@ mod chaos;
 mod clients;
 mod cluster;
 mod dead_letters;
+mod erasing;
 mod faults;
 mod healing;
 mod killer;

@@ -273,8 +273,14 @@ fn enrollment() -> impl Strategy<Value = Enrollment> {
 
 fn unit() -> impl Strategy<Value = Unit> {
     let waiting = (any::<i64>().prop_map(ExperimentId), attributes());
-    (any::<bool>(), vec(enrollment(), 0..4), vec(waiting, 0..3))
-        .prop_map(|(has_conversions, enrollments, waiting)| Unit { has_conversions, enrollments, waiting })
+    (any::<bool>(), vec(enrollment(), 0..4), vec(waiting, 0..3)).prop_map(
+        |(has_conversions, enrollments, waiting)| Unit {
+            erased: enrollments.is_empty() && !has_conversions,
+            has_conversions,
+            enrollments,
+            waiting,
+        },
+    )
 }
 
 fn moments() -> impl Strategy<Value = Moments> {

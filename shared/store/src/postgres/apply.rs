@@ -4,13 +4,13 @@
 use super::members::PgMembers;
 use super::statements::Statements;
 use super::types::{PgDay, PgTime, unit_id, uuid};
-use super::{PgStore, changes, connect, parse_url, raw, rebuilds, rows, view};
+use super::{PgStore, changes, connect, erasures, parse_url, raw, rebuilds, rows, view};
 use crate::apply::{
-    Advance, ApplyStore, Changes, Connect, HistoryOf, Known, Members, NewConversion, Outcome, PartitionState,
-    Past, Session, Taken,
+    Advance, ApplyStore, Changes, Connect, ErasureRow, HistoryOf, Known, Members, NewConversion, Outcome,
+    PartitionState, Past, Session, Taken,
 };
 use crate::numbers::{narrow, to_sql_count};
-use crate::{Slice, StoreError};
+use crate::{ArmRow, Slice, StoreError};
 use async_trait::async_trait;
 use domain::codec::decode_unit;
 use domain::{Day, Decimal, ExperimentId, Partition, Unit, UnitId};
@@ -203,12 +203,28 @@ impl ApplyStore for PgApply {
         raw::slice(&self.client, first, last, limit).await
     }
 
+    async fn moments(
+        &mut self,
+        partition: Partition,
+        experiment: ExperimentId,
+        plan_version: u32,
+    ) -> Result<Vec<ArmRow>, StoreError> {
+        let version: i32 = narrow(plan_version, "plan version")?;
+        let sql = include_str!("sql/view/moments.sql");
+        let rows = self.client.query(sql, &[&experiment.0, &version, &sql_partition(partition)?]).await?;
+        rows.iter().map(rows::arm).collect()
+    }
+
     async fn write(&mut self, a: &Advance, changes: &Changes<'_>) -> Result<(), StoreError> {
         let partition = sql_partition(a.partition)?;
         if self.viewed.is_some() {
             view::keep_units(&self.client, changes, partition).await?;
         }
-        changes::write(&self.client, &self.sql, changes, partition, PgDay(a.day)).await
+        changes::write(&self.client, &self.sql, changes, partition, PgDay(a.day)).await?;
+        match changes.erased {
+            Some(erasure) => erasures::erase(&self.client, erasure, partition).await,
+            None => Ok(()),
+        }
     }
 
     async fn commit(&mut self) -> Result<(), StoreError> {
@@ -225,6 +241,14 @@ impl ApplyStore for PgApply {
     ) -> Result<Vec<(Partition, ExperimentId)>, StoreError> {
         let partitions = partitions.iter().map(|p| sql_partition(*p)).collect::<Result<Vec<_>, _>>()?;
         rebuilds::pending(&self.client, &partitions).await
+    }
+
+    async fn erasures(
+        &mut self,
+        partitions: &[Partition],
+    ) -> Result<Vec<(Partition, ErasureRow)>, StoreError> {
+        let partitions = partitions.iter().map(|p| sql_partition(*p)).collect::<Result<Vec<_>, _>>()?;
+        erasures::pending(&self.client, &partitions).await
     }
 
     async fn serve_rebuilt(&mut self) -> Result<Vec<ExperimentId>, StoreError> {

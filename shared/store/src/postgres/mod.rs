@@ -5,6 +5,7 @@ mod apply;
 mod changes;
 mod dead_letters;
 mod definitions;
+mod erasures;
 mod experiments;
 mod import;
 mod members;

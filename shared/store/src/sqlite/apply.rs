@@ -3,13 +3,13 @@
 
 use super::connections::{Lease, Writer, blocking};
 use super::text::Text;
-use super::{Holders, SqliteStore, changes, raw, rebuilds, rows};
+use super::{Holders, SqliteStore, changes, erasures, raw, rebuilds, rows};
 use crate::apply::{
-    Advance, ApplyStore, Changes, Connect, HistoryOf, Known, Members, NewConversion, Outcome, PartitionState,
-    Past, Session, Taken,
+    Advance, ApplyStore, Changes, Connect, ErasureRow, HistoryOf, Known, Members, NewConversion, Outcome,
+    PartitionState, Past, Session, Taken,
 };
 use crate::numbers::to_sql_count;
-use crate::{Slice, StoreError};
+use crate::{ArmRow, Slice, StoreError};
 use async_trait::async_trait;
 use domain::codec::decode_unit;
 use domain::{Day, Decimal, ExperimentId, Partition, Timestamp, Unit, UnitId};
@@ -185,8 +185,23 @@ impl ApplyStore for SqliteApply {
         self.step(|c| raw::slice(c, first, last, limit))
     }
 
+    async fn moments(
+        &mut self,
+        partition: Partition,
+        experiment: ExperimentId,
+        plan_version: u32,
+    ) -> Result<Vec<ArmRow>, StoreError> {
+        self.step(|c| {
+            let mut sql = c.prepare_cached(include_str!("sql/moments_of_partition.sql"))?;
+            rows::all(&mut sql, &[&experiment.0, &plan_version, &partition.0], rows::arm)
+        })
+    }
+
     async fn write(&mut self, a: &Advance, changes: &Changes<'_>) -> Result<(), StoreError> {
-        self.step(|c| changes::write(c, changes, a.partition, a.day))
+        self.step(|c| {
+            changes::write(c, changes, a.partition, a.day)?;
+            changes.erased.map_or(Ok(()), |erasure| erasures::erase(c, erasure))
+        })
     }
 
     async fn commit(&mut self) -> Result<(), StoreError> {
@@ -204,6 +219,13 @@ impl ApplyStore for SqliteApply {
         partitions: &[Partition],
     ) -> Result<Vec<(Partition, ExperimentId)>, StoreError> {
         self.run(|c| rebuilds::pending(c, partitions)).await
+    }
+
+    async fn erasures(
+        &mut self,
+        partitions: &[Partition],
+    ) -> Result<Vec<(Partition, ErasureRow)>, StoreError> {
+        self.run(|c| erasures::pending(c, partitions)).await
     }
 
     async fn serve_rebuilt(&mut self) -> Result<Vec<ExperimentId>, StoreError> {

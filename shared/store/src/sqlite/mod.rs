@@ -10,6 +10,7 @@ mod changes;
 mod connections;
 mod dead_letters;
 mod definitions;
+mod erasures;
 mod experiments;
 mod export;
 pub(crate) mod faults;

@@ -272,6 +272,7 @@ impl Player {
                 })
                 .collect(),
             rebuilds: Vec::new(),
+            erased: None,
             receipts: t.receipts.iter().map(|(batch, part)| receipt(*batch, *part, self.entries)).collect(),
             dead_letters: (0..t.letters).map(|n| letter(&to, n)).collect(),
             losses: Vec::new(),

@@ -1,0 +1,1 @@
+DELETE FROM conversions WHERE unit = $1

@@ -1,0 +1,1 @@
+DELETE FROM erasures WHERE unit = $1

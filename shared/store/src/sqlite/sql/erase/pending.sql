@@ -1,0 +1,1 @@
+SELECT partition, unit, tenant, actor, request_id FROM erasures WHERE partition = ?1 ORDER BY unit LIMIT 100
