@@ -106,6 +106,7 @@ fn told() -> Unit {
     let excluded = Attributes { exclusions: vec![exclusion(true, None, 1, DAY)], ..Attributes::default() };
     let stratum = Some(said("é".into(), None, Day(-1), false));
     Unit {
+        erased: false,
         has_conversions: true,
         enrollments: vec![Enrollment { attributes: full, ..one() }],
         waiting: vec![
