@@ -31,7 +31,8 @@ async fn a_user_is_erased_under_load(system: &dyn Deployment) {
         let body = json!({"user_id": "alice"}).to_string();
         // Who may send may not erase.
         let refused = system.ingest().post(path, &headers, body.clone()).await.unwrap();
-        assert_eq!(refused.status, 403);
+        // A gateway does not know the path at all.
+        assert!([403, 404].contains(&refused.status), "{}", refused.text());
         crate::support::eventually("alice is erased", std::time::Duration::from_secs(60), async || {
             let answer = system.admin().post(path, &headers, body.clone()).await.unwrap();
             assert!([200, 202].contains(&answer.status), "{}", answer.text());
