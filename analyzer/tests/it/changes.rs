@@ -218,7 +218,7 @@ async fn what_is_counted_may_change_and_answers_stay_until_it_was_counted() {
             "{path}"
         );
     }
-    assert_eq!(rig.ok(&format!("{ONE}/live-stats")).await["metrics"][0]["key"], "revenue");
+    assert_eq!(rig.ok(&format!("{ONE}/live-stats")).await["metrics"][0]["key"], "purchase");
     // A patch is made of what is wanted, not of what is served.
     let named = patch(&rig, &json!({"name": "n"})).await.json().unwrap();
     assert_eq!((&named["name"], &named["metrics"]), (&json!("n"), &changed["metrics"]));
