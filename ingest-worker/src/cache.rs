@@ -2,7 +2,7 @@
 //! dropped whole when anything fails.
 
 use crate::chunk::Writers;
-use domain::{Day, Enrollment, ExperimentId, Moments, Partition, Plan, Unit, UnitId};
+use domain::{Day, Enrollment, ExperimentId, Moments, Partition, Plan, Timestamp, Unit, UnitId};
 use foldhash::{HashMap, HashMapExt};
 use queue::numbering::is_forgotten;
 use std::collections::BTreeMap;
@@ -37,6 +37,7 @@ pub struct Catalogued {
     pub plan: Plan,
     /// In which users enroll.
     pub phase: u16,
+    pub stopped_at: Option<Timestamp>,
     pub next: Option<Next>,
 }
 
@@ -185,7 +186,7 @@ fn catalogued(e: Experiment, row: Option<&RebuildRow>) -> Catalogued {
         let row = row.filter(|row| row.version == plan.version);
         Next { plan, cursor: row.and_then(|row| row.cursor), done: row.is_some_and(|row| row.done) }
     });
-    Catalogued { plan: e.plan(), phase: e.phase(), next, tenant: e.tenant }
+    Catalogued { plan: e.plan(), phase: e.phase(), stopped_at: e.stopped_at, next, tenant: e.tenant }
 }
 
 /// Units last touched, in two generations: when the younger is full, the older is forgotten.

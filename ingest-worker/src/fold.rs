@@ -4,7 +4,7 @@ use crate::cache::{PartitionCache, UnitCache};
 use crate::chunk::{Chunk, Event, Kind};
 use crate::sort::{Fate, Sorted, distinct, is_new};
 use crate::strata::Strata;
-use crate::tally::{Tally, conflicts};
+use crate::tally::{Discard, Tally, conflicts};
 use domain::attributes::{Attribute, COVARIATES_MAX, Told};
 use domain::codec::encode_unit;
 use domain::event::{Conversion, Exposure, Key};
@@ -116,6 +116,9 @@ impl<'c, 'a> Folding<'c, 'a> {
         for (i, (event, fate)) in chunk.events.iter().zip(&plan.fates).enumerate() {
             let Some(work) = self.units.get_mut(&event.unit) else { continue };
             match (&event.kind, *fate) {
+                (Kind::Exposure(_), Fate::Exposure) if work.comes_too_late(chunk, cache, event) => {
+                    tally.discarded(chunk, event, Discard::AfterStop);
+                }
                 (Kind::Exposure(e), Fate::Exposure) => {
                     let past = past.get(&event.unit).map_or(&[][..], Vec::as_slice);
                     match work.expose(chunk, cache, event, e, self.day, past).map_err(|o| (i, o))? {
@@ -279,6 +282,14 @@ impl Work<'_> {
         }
         fold::convert(&mut self.unit, fact, |e| cache.plan(e))?;
         Ok(())
+    }
+
+    /// Whether an exposure that nobody had before occurred when its experiment was already stopped.
+    fn comes_too_late(&self, chunk: &Chunk<'_>, cache: &PartitionCache, event: &Event<'_>) -> bool {
+        let stopped_at = cache.experiment(event.experiment).and_then(|known| known.stopped_at);
+        event.after_stop
+            && stopped_at.is_some_and(|stop| chunk.occurred_at(event) >= stop)
+            && self.unit.enrollment(event.experiment).is_none()
     }
 
     fn tell(&mut self, experiment: ExperimentId, attribute: Attribute<'_>, day: Day) -> Told {

@@ -46,6 +46,8 @@ pub enum Discard {
     DeletedExperiment,
     /// The user asked to be forgotten.
     Erased,
+    /// An exposure that occurred after the experiment was stopped enrolls nobody.
+    AfterStop,
 }
 
 impl Discard {
@@ -53,6 +55,7 @@ impl Discard {
         match self {
             Discard::DeletedExperiment => "deleted_experiment",
             Discard::Erased => "erased",
+            Discard::AfterStop => "after_stop",
         }
     }
 
@@ -61,6 +64,7 @@ impl Discard {
         match self {
             Discard::DeletedExperiment => "discarded:deleted_experiment",
             Discard::Erased => "discarded:erased",
+            Discard::AfterStop => "discarded:after_stop",
         }
     }
 }

@@ -2,7 +2,6 @@
 ALTER TABLE experiments
     ADD COLUMN next_definition text,
     ADD COLUMN next_version    integer,
-    ADD COLUMN plan_stop       timestamptz,  -- `stopped_at` as the sums served know it
     ADD COLUMN phases          text NOT NULL DEFAULT '[]'; -- JSON; periods of constant weights, once they have changed
 
 -- How far each partition is with the version asked for; one that is not done has rows of what changed on each day in

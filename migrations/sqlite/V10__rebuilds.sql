@@ -3,7 +3,6 @@
 -- The definition that was asked for, while its sums are being rebuilt and the one in `definition` is served.
 ALTER TABLE experiments ADD COLUMN next_definition TEXT;
 ALTER TABLE experiments ADD COLUMN next_version INTEGER;
-ALTER TABLE experiments ADD COLUMN plan_stop INTEGER;     -- `stopped_at` as the sums served know it
 ALTER TABLE experiments ADD COLUMN phases TEXT NOT NULL DEFAULT '[]'; -- JSON; periods of constant weights, once they have changed
 
 -- How far each partition is with the version asked for; one that is not done has rows of what changed on each day in

@@ -25,7 +25,6 @@ pub fn running(definition: Value) -> Experiment {
         started_at: Some(DAY.start()),
         stopped_at: None,
         rebuild: None,
-        plan_stop: None,
         phases: Vec::new(),
     }
 }

@@ -14,6 +14,7 @@ mod poison;
 mod progress;
 mod rebuild;
 mod shares;
+mod stopped;
 mod tables;
 mod told;
 mod yielding;

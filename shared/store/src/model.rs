@@ -53,8 +53,6 @@ pub struct Experiment {
     pub stopped_at: Option<Timestamp>,
     /// What was asked for last, while its sums are not there yet: `definition` and `plan_version` are what is served.
     pub rebuild: Option<Box<Rebuild>>,
-    /// `stopped_at` as the sums served know it.
-    pub plan_stop: Option<Timestamp>,
     /// Periods of constant weights, numbered from 0; none before the weights change for the first time.
     pub phases: Vec<Phase>,
 }

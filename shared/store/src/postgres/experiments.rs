@@ -83,6 +83,10 @@ impl Experiments for PgStore {
         let row = t.query_one(include_str!("sql/experiment_status.sql"), &[&id.0, &to.as_str()]).await?;
         let changed = rows::experiment(&row)?.ok_or(StoreError::Corrupt("status"))?;
         audit(&t, tenant, actor, "experiment.status", &id.to_string(), to.as_str()).await?;
+        // Owners must know when it stopped before they meet what came after.
+        if changed.stopped_at != current.stopped_at {
+            raise_epochs(&t).await?;
+        }
         t.commit().await?;
         Ok(Transition::Done(Box::new(changed)))
     }

@@ -60,8 +60,7 @@ pub fn experiment(row: &Row) -> Result<Option<Experiment>, StoreError> {
         started_at: row.get::<_, Option<PgTime>>(8).map(|t| t.0),
         stopped_at: row.get::<_, Option<PgTime>>(9).map(|t| t.0),
         rebuild: rebuild(row)?,
-        plan_stop: row.get::<_, Option<PgTime>>(12).map(|t| t.0),
-        phases: serde_json::from_str(row.get(13))?,
+        phases: serde_json::from_str(row.get(12))?,
     }))
 }
 
@@ -115,7 +114,7 @@ fn rebuild(row: &Row) -> Result<Option<Box<Rebuild>>, StoreError> {
     Ok(Some(Box::new(Rebuild {
         version: narrow(version, "plan version")?,
         definition: serde_json::from_str(row.get(10))?,
-        done_partitions: narrow(row.get::<_, i64>(14), "partitions")?,
-        partitions: narrow(row.get::<_, i64>(15), "partitions")?,
+        done_partitions: narrow(row.get::<_, i64>(13), "partitions")?,
+        partitions: narrow(row.get::<_, i64>(14), "partitions")?,
     })))
 }

@@ -72,7 +72,12 @@ impl Experiments for SqliteStore {
             }
             let changed = one(c, include_str!("sql/experiment_status.sql"), &[&id.0, &to.as_str()])?;
             audit(c, tenant, actor, "experiment.status", &id.to_string(), to.as_str())?;
-            changed.map(|e| Transition::Done(Box::new(e))).ok_or(StoreError::Corrupt("status"))
+            let changed = changed.ok_or(StoreError::Corrupt("status"))?;
+            // Owners must know when it stopped before they meet what came after.
+            if changed.stopped_at != current.stopped_at {
+                raise_epochs(c)?;
+            }
+            Ok(Transition::Done(Box::new(changed)))
         };
         self.writer()?.write(change).await
     }

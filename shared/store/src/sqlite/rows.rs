@@ -110,8 +110,7 @@ pub fn experiment(row: &Row<'_>) -> Result<Option<Experiment>, StoreError> {
         started_at: some_time(row, 8)?,
         stopped_at: some_time(row, 9)?,
         rebuild: rebuild(row)?,
-        plan_stop: some_time(row, 12)?,
-        phases: serde_json::from_str(text(row, 13)?)?,
+        phases: serde_json::from_str(text(row, 12)?)?,
     }))
 }
 
@@ -120,8 +119,8 @@ fn rebuild(row: &Row<'_>) -> Result<Option<Box<Rebuild>>, StoreError> {
     Ok(Some(Box::new(Rebuild {
         version,
         definition: serde_json::from_str(text(row, 10)?)?,
-        done_partitions: number(row, 14, "partitions")?,
-        partitions: number(row, 15, "partitions")?,
+        done_partitions: number(row, 13, "partitions")?,
+        partitions: number(row, 14, "partitions")?,
     })))
 }
 

@@ -67,7 +67,6 @@ impl Trial {
             started_at: Some(START.start()),
             stopped_at: None,
             rebuild: None,
-            plan_stop: None,
             phases: Vec::new(),
         };
         Ok(Trial { experiment, plan, lift })

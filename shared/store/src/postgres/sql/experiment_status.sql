@@ -4,6 +4,6 @@ SET status = $2, revision = revision + 1,
     stopped_at = CASE WHEN $2 = 'running' THEN NULL WHEN $2 = 'stopped' THEN now() ELSE stopped_at END
 WHERE id = $1
 RETURNING id, tenant, key, definition, plan_version, revision, status, created_at, started_at, stopped_at,
-    next_definition, next_version, plan_stop, phases,
+    next_definition, next_version, phases,
     (SELECT count(*) FROM rebuilds r WHERE r.experiment = experiments.id AND r.done),
     (SELECT count(*) FROM rebuilds r WHERE r.experiment = experiments.id)
