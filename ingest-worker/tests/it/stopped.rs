@@ -3,7 +3,7 @@
 use crate::rig::{Rig, exposures, frame};
 use domain::event::Exposure;
 use domain::{BatchId, Timestamp};
-use ingest_worker::ApplyError;
+use ingest_worker::apply::ApplyError;
 use queue::frame::{Events, Group};
 use std::collections::BTreeMap;
 use store::{Actor, Experiment, Status, Transition};
