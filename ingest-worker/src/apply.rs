@@ -8,7 +8,7 @@ use crate::chunk::{Chunk, Event};
 use crate::fold::{Folding, Touched};
 use crate::letters::{self, LetterCounts};
 use crate::poison;
-use crate::sort::{Culprit, Culprits, sort_out};
+use crate::sort::{Culprit, Culprits, distinct, sort_out};
 use crate::tally::Tally;
 use domain::{Day, ExperimentId, Overflow, UnitId};
 use foldhash::{HashMap, HashMapExt};
@@ -190,8 +190,9 @@ impl<'t, 'a> Trial<'t, 'a> {
         let missing = folding.take_from(&mut cache.units);
         let loaded = store.begin(&advance, &missing).await?.ok_or(ApplyError::Moved(cache.partition))?;
         folding.loaded(loaded);
-        learn(store, cache, chunk, &folding).await?;
-        folding.prune(cache);
+        let named = chunk.events.iter().map(|e| e.experiment).filter(|id| !id.is_none());
+        learn(store, cache, named.chain(folding.enrolled_experiments())).await?;
+        folding.prune(cache, &missing);
 
         let mut tally = Tally::new(chunk);
         let plan = sort_out(cache, chunk, culprits, before, |unit| folding.is_erased(unit), &mut tally);
@@ -264,17 +265,12 @@ impl<'a> Written<'_, 'a> {
 }
 
 /// Reads the plans and last moments of experiments met for the first time.
-async fn learn(
+pub(crate) async fn learn(
     store: &mut dyn ApplyStore,
     cache: &mut PartitionCache,
-    chunk: &Chunk<'_>,
-    folding: &Folding<'_, '_>,
+    experiments: impl Iterator<Item = ExperimentId>,
 ) -> Result<(), StoreError> {
-    let named = chunk.events.iter().map(|e| e.experiment).filter(|id| !id.is_none());
-    let mut unknown: Vec<ExperimentId> =
-        named.chain(folding.enrolled_experiments()).filter(|id| !cache.knows(*id)).collect();
-    unknown.sort_unstable();
-    unknown.dedup();
+    let unknown = distinct(experiments.filter(|id| !cache.knows(*id)));
     if !unknown.is_empty() {
         let known = store.experiments(cache.partition, &unknown).await?;
         cache.learn(&unknown, known);

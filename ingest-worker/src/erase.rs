@@ -2,15 +2,16 @@
 //! taken out of every row of moments from its first day on, raw rows and name are deleted, and what is left of the unit
 //! says that nothing more is to be taken.
 
+use crate::apply::learn;
 use crate::cache::PartitionCache;
 use crate::fold::key_of;
 use crate::rebuild::{StepError, dated, standing};
 use domain::codec::encode_unit;
 use domain::ladder::{self, Dated};
-use domain::{Day, Enrollment, ExperimentId, Moments, Unit};
+use domain::{Day, Enrollment, Moments, Unit};
 use std::collections::{BTreeMap, BTreeSet};
+use store::MomentsKey;
 use store::apply::{ApplyStore, Changes, ErasureRow, MomentsRow, NewUnit};
-use store::{MomentsKey, StoreError};
 
 /// After an error the cache must be dropped.
 pub async fn erase(
@@ -24,7 +25,7 @@ pub async fn erase(
     let mut known = slice.units.first().map(|row| row.unit.clone());
     let mut rows = BTreeMap::new();
     if let Some(unit) = &mut known {
-        learn(store, cache, unit).await?;
+        learn(store, cache, unit.enrollments.iter().map(|e| e.experiment)).await?;
         cache.prune(unit);
         let conversions: Vec<Dated<'_>> = slice.conversions.iter().map(dated).collect();
         for enrollment in &unit.enrollments {
@@ -57,20 +58,6 @@ pub async fn erase(
     // In order of days: of running totals the last is remembered.
     for ((key, day), moments) in rows {
         cache.remember(key, day, moments);
-    }
-    Ok(())
-}
-
-async fn learn(
-    store: &mut dyn ApplyStore,
-    cache: &mut PartitionCache,
-    unit: &Unit,
-) -> Result<(), StoreError> {
-    let enrolled: BTreeSet<ExperimentId> = unit.enrollments.iter().map(|e| e.experiment).collect();
-    let unknown: Vec<ExperimentId> = enrolled.into_iter().filter(|id| !cache.knows(*id)).collect();
-    if !unknown.is_empty() {
-        let known = store.experiments(cache.partition, &unknown).await?;
-        cache.learn(&unknown, known);
     }
     Ok(())
 }

@@ -78,9 +78,14 @@ impl<'c, 'a> Folding<'c, 'a> {
         self.units.values().flat_map(|w| w.unit.enrollments.iter().map(|e| e.experiment))
     }
 
-    /// Leaves out what is left of plan versions that are not kept any more.
-    pub fn prune(&mut self, cache: &PartitionCache) {
-        self.units.values_mut().for_each(|work| cache.prune(&mut work.unit));
+    /// Leaves out what the units just loaded have of plan versions that are not kept any more. Those from the cache are
+    /// without it: another version empties the cache.
+    pub fn prune(&mut self, cache: &PartitionCache, loaded: &[UnitId]) {
+        for id in loaded {
+            if let Some(work) = self.units.get_mut(id) {
+                cache.prune(&mut work.unit);
+            }
+        }
     }
 
     pub fn is_erased(&self, unit: UnitId) -> bool {
@@ -286,9 +291,9 @@ impl Work<'_> {
 
     /// Whether an exposure that nobody had before occurred when its experiment was already stopped.
     fn comes_too_late(&self, chunk: &Chunk<'_>, cache: &PartitionCache, event: &Event<'_>) -> bool {
-        let stopped_at = cache.experiment(event.experiment).and_then(|known| known.stopped_at);
+        let stopped_at = || cache.experiment(event.experiment).and_then(|known| known.stopped_at);
         event.after_stop
-            && stopped_at.is_some_and(|stop| chunk.occurred_at(event) >= stop)
+            && stopped_at().is_some_and(|stop| chunk.occurred_at(event) >= stop)
             && self.unit.enrollment(event.experiment).is_none()
     }
 

@@ -5,6 +5,7 @@
 //! hold what changed on each day, for the ladder of a unit reaches into days that have passed. The last step adds them
 //! up. A crash loses at most the step under way: cursor, units and rows move in one transaction.
 
+use crate::apply::learn;
 use crate::cache::{Next, PartitionCache};
 use crate::fold::key_of;
 use domain::codec::encode_unit;
@@ -50,10 +51,7 @@ pub async fn step(
     let partition = cache.partition;
     let advance = standing(cache);
     store.begin(&advance, &[]).await?.ok_or(StepError::Moved(partition))?;
-    if !cache.knows(experiment) {
-        let known = store.experiments(partition, &[experiment]).await?;
-        cache.learn(&[experiment], known);
-    }
+    learn(store, cache, std::iter::once(experiment)).await?;
     let next = cache.experiment(experiment).and_then(|known| known.next.as_ref()).filter(|next| !next.done);
     let Some(Next { plan, cursor, .. }) = next else {
         store.rollback().await?;
