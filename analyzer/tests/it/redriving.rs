@@ -125,7 +125,7 @@ impl Running {
         let server = testkit::postgres().await;
         let database = server.create_database().await.unwrap();
         let url = server.url_for(&database);
-        let boot = Boot::for_testing(rig::settings(&url, "redis://127.0.0.1:1", &[]).await).unwrap();
+        let boot = Boot::embedded(rig::settings(&url, "redis://127.0.0.1:1", &[]).await).unwrap();
         let location = Location::Postgres { url, pool_size: 2 };
         let store = store::open(&location, PARTITIONS, Duration::from_secs(30)).await.unwrap();
         let script = Script::default();

@@ -51,7 +51,7 @@ impl Rig {
         let database = server.create_database().await.unwrap();
         let redis = Redis::start().await.unwrap();
         let settings = settings(&server.url_for(&database), &redis.url(), &[]).await;
-        let boot = Boot::for_testing(settings).unwrap();
+        let boot = Boot::embedded(settings).unwrap();
         let listeners = Listeners::loopback().await.unwrap();
         let (addr, internal) = (listeners.public_addr().unwrap(), listeners.internal_addr().unwrap());
         let serving = tokio::spawn(analyzer::serve(boot.clone(), listeners));

@@ -7,7 +7,7 @@ use crate::rig::{Rig, settings};
 
 /// The refusal a start with these settings ends in.
 async fn refusal(database: &str, redis: &str, more: &[(&str, &str)]) -> (String, String) {
-    let boot = Boot::for_testing(settings(database, redis, more).await).unwrap();
+    let boot = Boot::embedded(settings(database, redis, more).await).unwrap();
     match analyzer::serve(boot, Listeners::loopback().await.unwrap()).await {
         Err(BootError::Refused(refusal)) => (refusal.variable, refusal.reason),
         other => panic!("started: {other:?}"),
@@ -71,7 +71,7 @@ async fn a_database_that_goes_away_is_said_and_comes_back() {
     let server = Postgres::fast().await.unwrap();
     let name = server.create_database().await.unwrap();
     let redis = Redis::start().await.unwrap();
-    let boot = Boot::for_testing(settings(&server.url_for(&name), &redis.url(), &[]).await).unwrap();
+    let boot = Boot::embedded(settings(&server.url_for(&name), &redis.url(), &[]).await).unwrap();
     let listeners = Listeners::loopback().await.unwrap();
     let addr = listeners.public_addr().unwrap();
     let serving = tokio::spawn(analyzer::serve(boot.clone(), listeners));

@@ -142,7 +142,7 @@ async fn five_hundred_names_are_asked_for_once_each_and_sixteen_at_a_time() {
     };
     projection.reconcile(ticket, (0..250).map(named).collect()).await.unwrap();
     keep_applying(&queue);
-    let boot = Boot::for_testing(settings("redis://not.used", &[])).unwrap();
+    let boot = Boot::embedded(settings("redis://not.used", &[])).unwrap();
     let shutdown = boot.shutdown.clone();
     let listeners = Listeners::loopback().await.unwrap();
     let client = Client::at(listeners.public_addr().unwrap()).bearer(TOKEN);

@@ -108,7 +108,7 @@ impl Rig {
     }
 
     pub async fn on(redis: Redis, env: &[(&str, &str)]) -> Rig {
-        let boot = Boot::for_testing(settings(&redis.url(), env)).unwrap();
+        let boot = Boot::embedded(settings(&redis.url(), env)).unwrap();
         let shutdown = boot.shutdown.clone();
         let listeners = Listeners::loopback().await.unwrap();
         let (addr, internal) = (listeners.public_addr().unwrap(), listeners.internal_addr().unwrap());

@@ -46,7 +46,7 @@ impl Rig {
         let projection = queue.projection();
         let ticket = projection.begin().await.unwrap();
         projection.reconcile(ticket, catalogue()).await.unwrap();
-        let boot = Boot::for_testing(settings("redis://not.used", &[])).unwrap();
+        let boot = Boot::embedded(settings("redis://not.used", &[])).unwrap();
         let shutdown = boot.shutdown.clone();
         let listeners = Listeners::loopback().await.unwrap();
         let addr = listeners.public_addr().unwrap();

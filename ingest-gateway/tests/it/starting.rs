@@ -15,7 +15,7 @@ const KEY: &str = "a-key-long-enough-for-production";
 async fn refusal(url: &str, more: &[(&str, &str)]) -> Option<String> {
     let production =
         [("AB_ENV", "production"), ("AB_API_TOKEN", KEY), ("AB_API_KEYS", ""), ("AB_STARTUP_TIMEOUT", "1s")];
-    let boot = Boot::for_testing(settings(url, &[&production[..], more].concat())).unwrap();
+    let boot = Boot::embedded(settings(url, &[&production[..], more].concat())).unwrap();
     let listeners = Listeners::loopback().await.unwrap();
     // Begun at once, it ends as soon as it serves.
     boot.shutdown.begin();

@@ -187,14 +187,9 @@ impl Boot {
         })
     }
 
-    /// For a tier inside another program, without process-wide set-up; ends by `shutdown.begin()`.
+    /// For tests, and for a tier inside another program: without process-wide set-up; ends by `shutdown.begin()`.
     pub fn embedded(settings: Settings) -> Result<Self, BootError> {
         Self::new(settings, Shutdown::manual())
-    }
-
-    /// [`Boot::embedded`] in tests.
-    pub fn for_testing(settings: Settings) -> Result<Self, BootError> {
-        Self::embedded(settings)
     }
 
     /// Binds the public and the internal port.

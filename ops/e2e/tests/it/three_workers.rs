@@ -34,7 +34,7 @@ impl Worker {
             ("AB_APPLY_MAX_EVENTS", "300".into()),
         ];
         let settings: Vec<(&str, &str)> = settings.iter().map(|(n, v)| (*n, v.as_str())).collect();
-        let boot = Boot::for_testing(Settings::for_testing(Tier::Worker, &settings).unwrap()).unwrap();
+        let boot = Boot::embedded(Settings::for_testing(Tier::Worker, &settings).unwrap()).unwrap();
         let (listeners, its) = (Listeners::loopback().await.unwrap(), boot.clone());
         let running = tokio::spawn(async move {
             ingest_worker::serve(its, listeners, Ownership::None).await.unwrap();

@@ -20,7 +20,7 @@ struct Tested {
 
 async fn serve(health: impl FnOnce(Health) -> Health) -> Tested {
     let env = [ENV, &[("AB_ENV", "test")]].concat();
-    let boot = Boot::for_testing(Settings::for_testing(Tier::Gateway, &env).unwrap()).unwrap();
+    let boot = Boot::embedded(Settings::for_testing(Tier::Gateway, &env).unwrap()).unwrap();
     let health = health(Health::new(&boot.settings));
     let listeners = Listeners::loopback().await.unwrap();
     let (public, internal) = (listeners.public_addr().unwrap(), listeners.internal_addr().unwrap());
