@@ -85,7 +85,8 @@ enum Field {
     Properties,
 }
 
-const NAMES: [&str; 14] = [
+/// Every field that an item of some route has.
+pub const NAMES: [&str; 14] = [
     "type",
     "user_id",
     "experiment",

@@ -13,7 +13,7 @@ use domain::Timestamp;
 pub use fault::{Fault, Refusal};
 pub(crate) use field::Raw;
 pub(crate) use item::Name;
-pub use item::{Item, Variation, What};
+pub use item::{Item, NAMES, Variation, What};
 
 use crate::codes::Code;
 use item::ItemSeed;

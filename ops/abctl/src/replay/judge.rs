@@ -11,7 +11,10 @@ pub fn row(kind: Kind, json: &str) -> Result<(), Reject> {
         Kind::Events => Shape::Events,
         Kind::Exposures => Shape::Exposures,
         Kind::Conversions => Shape::Conversions,
-        Kind::PrePeriod | Kind::Strata | Kind::Exclusions | Kind::Holdout => return Ok(()),
+        Kind::PrePeriod => Shape::PrePeriod,
+        Kind::Strata => Shape::Strata,
+        Kind::Exclusions => Shape::Exclusions,
+        Kind::Holdout => Shape::Holdout,
     };
     let reject = |code: Code, detail: &str| Reject::new(code.as_str(), detail);
     let parsed =

@@ -6,6 +6,7 @@ use super::ledger::{Ledger, Totals};
 use super::reader::{Batch, Entry};
 use super::row::Reject;
 use crate::client::{Answer, Client, HttpError};
+use queue::Backoff;
 use serde::Deserialize;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -186,7 +187,7 @@ impl Lane {
         let body = part.iter().map(|e| e.json.as_str()).collect::<Vec<_>>().join("\n");
         let body = bytes::Bytes::from(body);
         let deadline = Instant::now() + manner.patience;
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             let (last, asked) = match self.attempt(body.clone(), part.len()).await? {
                 Outcome::Told(told) => return Ok(Some(told)),
@@ -197,10 +198,8 @@ impl Lane {
                 return Err(LaneError::Patience { patience: manner.patience, last });
             }
             self.used = (self.used + 1) % self.clients.len();
-            // Half is left to chance, so that lanes do not come back together.
-            let wait = asked.map_or(pause, |asked| asked.min(LONGEST_RETRY_AFTER).max(pause));
-            tokio::time::sleep(wait / 2 + wait.mul_f64(chance() / 2.0)).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            let pause = backoff.pause();
+            tokio::time::sleep(asked.map_or(pause, |asked| asked.min(LONGEST_RETRY_AFTER) + pause)).await;
         }
     }
 
@@ -278,9 +277,4 @@ impl Pace {
         };
         tokio::time::sleep_until(turn).await;
     }
-}
-
-/// From 0 to 1.
-fn chance() -> f64 {
-    f64::from(uuid::Uuid::new_v4().as_bytes()[0]) / 255.0
 }

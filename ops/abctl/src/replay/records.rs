@@ -1,9 +1,10 @@
 //! A record of a CSV file as one row (long form), or as one for each metric it has a value for (wide form).
 
 use super::command::Kind;
-use super::row::{FIELDS, Names, Reject, Row};
+use super::row::{Names, Reject, Row};
 use anyhow::{Result, bail};
 use csv::ByteRecord;
+use ingest_gateway::body::NAMES;
 use serde_json::json;
 
 /// What the columns are.
@@ -34,7 +35,7 @@ impl Header {
             let name = if i == 0 { name.strip_prefix(b"\xef\xbb\xbf").unwrap_or(name) } else { name };
             let Ok(name) = std::str::from_utf8(name) else { bail!("{file}: the header is not UTF-8") };
             let name = name.trim();
-            let field = FIELDS.into_iter().find(|field| *field == names.field(name));
+            let field = NAMES.into_iter().find(|field| *field == names.field(name));
             columns.push(match field {
                 _ if ignored.iter().any(|i| i == name) => Column::Ignored,
                 Some(field @ ("metric" | "value" | "type")) if wide => {
@@ -45,7 +46,7 @@ impl Header {
                 None => bail!(
                     "{file}: column `{name}` is none of {}; say which it is with --map FIELD={name}, leave it out \
                      with --ignore {name}, or take it for a metric with --wide",
-                    FIELDS.join(", ")
+                    NAMES.join(", ")
                 ),
             });
         }

@@ -2,27 +2,10 @@
 
 use super::command::Kind;
 use domain::Timestamp;
+use ingest_gateway::body::NAMES;
 use serde_json::json;
 use std::borrow::Cow;
 use std::collections::HashMap;
-
-/// Names that items of the gateway's routes have, and columns of files.
-pub const FIELDS: [&str; 14] = [
-    "type",
-    "user_id",
-    "experiment",
-    "variation",
-    "variation_index",
-    "metric",
-    "value",
-    "idempotency_key",
-    "occurred_at",
-    "properties",
-    "stratum",
-    "covariate_name",
-    "exclusion_reason",
-    "excluded",
-];
 
 /// Why a row is not sent, or was refused. `detail` names fields, never values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +31,8 @@ impl Names {
         for pair in pairs {
             let (field, column) =
                 pair.split_once('=').ok_or(format!("--map {pair}: must be FIELD=COLUMN"))?;
-            let known = FIELDS.into_iter().find(|known| *known == field);
-            let field = known.ok_or(format!("--map {pair}: the fields are {}", FIELDS.join(", ")))?;
+            let known = NAMES.into_iter().find(|known| *known == field);
+            let field = known.ok_or(format!("--map {pair}: the fields are {}", NAMES.join(", ")))?;
             if names.insert(column.to_owned(), field).is_some() {
                 return Err(format!("--map {pair}: the column is mapped twice"));
             }

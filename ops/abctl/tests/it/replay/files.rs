@@ -101,6 +101,10 @@ async fn a_part_of_the_time_and_a_dry_run() {
         rig.file("bad.ndjson", &(events(2) + "{\"type\":\"conversion\",\"user_id\":\"x\",\"metric\":5}\n"));
     let run = rig.replay(&[&bad, "--dry-run"]);
     assert_eq!((run.code, numbers(&run.out)["rejected"], rig.stored().await.len()), (1, 1, 0));
+    let strata = rig.file("strata.ndjson", "{\"user_id\":\"a\",\"stratum\":\"DE\"}\n{\"user_id\":\"b\"}\n");
+    let run = rig.replay(&[&strata, "--dry-run", "--kind", "strata", "--experiment", "load"]);
+    let n = numbers(&run.out);
+    assert_eq!((run.code, n["received"], n["rejected"]), (1, 1, 1), "{}", run.error);
     // 1,790,000,000 is 2026-09-21T14:13:20Z.
     let part = ["--since", "2026-09-21T14:13:30Z", "--until", "2026-09-21T14:13:40Z"];
     let run = rig.replay(&[&[file.as_str(), "--json"], &part[..]].concat());
