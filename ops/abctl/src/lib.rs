@@ -11,6 +11,7 @@ pub mod dead_letters;
 pub mod demo;
 mod erase_user;
 pub mod experiments;
+mod listing;
 pub mod migrate_store;
 mod output;
 mod rebuild;

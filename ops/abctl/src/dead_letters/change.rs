@@ -3,6 +3,7 @@
 use super::model::{Ids, Letter, Outcomes};
 use super::{Filter, PATH};
 use crate::api::{Api, ApiError};
+use crate::listing::Page;
 use crate::output;
 use crate::table::{Align, Cell, Table, clean};
 use anyhow::Result;
@@ -59,7 +60,7 @@ impl Change {
     async fn found(&self, api: &mut Api) -> Result<Vec<i64>, ApiError> {
         let (mut ids, mut cursor) = (Vec::new(), None);
         loop {
-            let page = self.filter.page(api, cursor.as_deref()).await?;
+            let page = Page::get(api, PATH, &self.filter.parameters(), cursor.as_deref()).await?;
             for item in page.items {
                 ids.push(api.parse::<Letter>(item.get().as_bytes())?.id);
             }

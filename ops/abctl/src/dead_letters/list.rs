@@ -1,9 +1,9 @@
-//! `abctl dead-letters list`, page by page: what was read is shown before more is asked for.
+//! `abctl dead-letters list`.
 
-use super::Filter;
 use super::model::Letter;
+use super::{Filter, PATH};
 use crate::api::Api;
-use crate::output;
+use crate::listing::{self, Look};
 use crate::results::minute;
 use crate::table::{clean, fit, painted};
 use anstyle::Style;
@@ -22,32 +22,8 @@ const REASON_WIDTH: usize = 19;
 
 impl List {
     pub async fn run(&self, api: &mut Api, json: bool) -> Result<()> {
-        let (mut cursor, mut listed) = (None, 0);
-        output::text(if json { "{\"items\":[" } else { "" })?;
-        loop {
-            let page = self.filter.page(api, cursor.as_deref()).await?;
-            let mut text = String::new();
-            for item in page.items {
-                if json {
-                    text.push_str(if listed == 0 { "" } else { "," });
-                    text.push_str(item.get());
-                } else {
-                    text.push_str(&if listed == 0 { heads() } else { String::new() });
-                    text.push_str(&line(&api.parse(item.get().as_bytes())?));
-                }
-                listed += 1;
-            }
-            output::text(&text)?;
-            cursor = page.next_cursor;
-            if cursor.is_none() {
-                break;
-            }
-        }
-        Ok(match (json, listed) {
-            (true, _) => output::text("],\"next_cursor\":null}\n"),
-            (false, 0) => output::text("no dead letters\n"),
-            (false, _) => Ok(()),
-        }?)
+        let look = Look { heads, line, empty: "no dead letters\n" };
+        listing::show(api, PATH, &self.filter.parameters(), &look, json).await
     }
 }
 

@@ -5,14 +5,12 @@ mod list;
 mod model;
 mod show;
 
-use crate::api::{Api, ApiError};
-use crate::client::segment;
+use crate::api::Api;
 use crate::output;
 use anyhow::Result;
 use change::Change;
 use clap::{Args, Subcommand};
 use list::List;
-use model::Page;
 use service::settings::Settings;
 
 #[derive(Subcommand)]
@@ -45,9 +43,6 @@ struct Filter {
     unknown_tenant: bool,
 }
 
-/// As many as the service gives at a time.
-const LIMIT: u32 = 200;
-
 const PATH: &str = "/api/v1/dead-letters";
 
 impl DeadLetters {
@@ -72,21 +67,11 @@ impl DeadLetters {
 }
 
 impl Filter {
-    /// The page after `cursor`, or the first.
-    async fn page(&self, api: &mut Api, cursor: Option<&str>) -> Result<Page, ApiError> {
-        let mut path = format!("{PATH}?limit={LIMIT}");
-        let given = [
-            ("cursor", cursor),
+    fn parameters(&self) -> [(&str, Option<&str>); 3] {
+        [
             ("experiment", self.experiment.as_deref()),
             ("reason", self.reason.as_deref()),
-        ];
-        for (name, value) in given.into_iter().filter_map(|(name, value)| Some((name, value?))) {
-            path.push_str(&format!("&{name}={}", segment(value)));
-        }
-        if self.unknown_tenant {
-            path.push_str("&unknown_tenant=true");
-        }
-        let answer = api.get(&path).await?;
-        api.read(&answer)
+            ("unknown_tenant", self.unknown_tenant.then_some("true")),
+        ]
     }
 }

@@ -1,13 +1,6 @@
 //! Dead letters as the service answers them: what the commands read of them.
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-
-#[derive(Deserialize)]
-pub struct Page {
-    pub items: Vec<Box<RawValue>>,
-    pub next_cursor: Option<String>,
-}
 
 #[derive(Deserialize)]
 pub struct Letter {
