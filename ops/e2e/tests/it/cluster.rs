@@ -30,10 +30,12 @@ async fn flows(system: &System<RedisCluster>) {
     .await;
 }
 
-/// Attempts of the gateway's writers that found no connection.
-async fn unreachable(system: &System<RedisCluster>) -> f64 {
+/// How often the gateway's writers found no connection, or could not tell what became of an entry: whichever a dead
+/// master does to the one that is being sent.
+async fn troubles(system: &System<RedisCluster>) -> f64 {
     let metrics = Client::at(system.internal[0]).get("/metrics").await.unwrap().text();
-    let counts = metrics.lines().filter_map(|line| line.strip_prefix("abstream_queue_unreachable_total "));
+    let names = ["abstream_queue_unreachable_total ", "abstream_queue_resends_total "];
+    let counts = metrics.lines().filter_map(|line| names.iter().find_map(|name| line.strip_prefix(name)));
     counts.map(|count| count.parse::<f64>().unwrap()).sum()
 }
 
@@ -51,9 +53,9 @@ async fn nothing_is_lost_when_slots_move_and_masters_die() {
     flows(&system).await;
     // The master of a stream, and then that of the catalogue, which may be another.
     for key in [keys[0].as_str(), "ab:{catalogue}"] {
-        let before = unreachable(&system).await;
+        let before = troubles(&system).await;
         let dead = system.redis.fail_over(key).await.unwrap();
-        eventually("the gateway says so", LIMIT, async || unreachable(&system).await > before).await;
+        eventually("the gateway says so", LIMIT, async || troubles(&system).await > before).await;
         // Back as a replica: without one, nothing is acknowledged.
         dead.restart().await.unwrap();
         flows(&system).await;
