@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::answer::{Parameters, actor_name, json, storage};
 use crate::app::Analyzer;
+use crate::dead_letters;
 
 /// The answer waits this long for the owner, who looks every second.
 const WAIT: Duration = Duration::from_secs(5);
@@ -37,7 +38,11 @@ pub async fn post(app: &Analyzer, mut request: Request) -> Result<Response, Prob
     loop {
         let tenant = &request.principal().tenant;
         match app.store.erase_user(tenant, &user_id, app.partitions, actor).await.map_err(storage)? {
-            Erasure::Done => return Response::json(StatusCode::OK, &Answer { status: "erased" }),
+            Erasure::Done => {
+                // Behind the tombstone: no letter of the user is written any more.
+                dead_letters::erase(&*app.store, tenant, &user_id, actor).await.map_err(storage)?;
+                return Response::json(StatusCode::OK, &Answer { status: "erased" });
+            }
             Erasure::Asked if Instant::now() >= deadline => {
                 return Response::json(StatusCode::ACCEPTED, &Answer { status: "queued" });
             }

@@ -3,10 +3,12 @@
 //! A tenant's letters are its admins'; those whose tenant is unknown, because the frame could not be read, are for
 //! operators.
 
+mod erase;
 mod frames;
 mod redrive;
 mod view;
 
+pub use erase::erase;
 pub use redrive::redrive;
 
 use domain::ExperimentId;

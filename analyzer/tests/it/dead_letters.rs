@@ -329,3 +329,42 @@ async fn bodies_are_ids_and_nothing_else() {
         assert_eq!(text.unwrap().status, 415);
     }
 }
+
+#[tokio::test]
+async fn letters_of_a_user_who_is_erased_go_with_the_user() {
+    let rig = Rig::start().await;
+    let of = |tenant: &str, user: &str| encode(&frame(tenant, 0, conversion(user, "purchase"))).unwrap();
+    let (ann, seen) = (of("a", "ann"), encode(&frame("a", 5, exposure("ann"))).unwrap());
+    let mut kept = Vec::new();
+    // More than a page, so that hers lie on two.
+    for n in 0..210 {
+        kept.push(letter(&rig, "a", 0, "refused", &of("a", &format!("ann{n}"))).await);
+        if n % 100 == 0 {
+            letter(&rig, "a", 0, "refused", &ann).await;
+            letter(&rig, "a", 5, "unknown_variation", &seen).await;
+        }
+    }
+    // Another's with hers, what cannot be read, and another tenant's ann.
+    for payload in [[ann.clone(), of("a", "bob")].concat(), [ann.clone(), b"x".to_vec()].concat()] {
+        kept.push(letter(&rig, "a", 0, "kills_worker", &payload).await);
+    }
+    let elsewhere = letter(&rig, "b", 0, "refused", &of("b", "ann")).await;
+
+    // What the owner of her partition leaves.
+    let unit = uuid::Uuid::from_bytes(UnitId::of("a", "ann").0);
+    rig.sql(&format!("INSERT INTO units (unit, tenant, user_id, state) VALUES ('{unit}', 'a', '', '')"))
+        .await;
+    let erase =
+        async || rig.admin.post_json("/api/v1/admin/users/erase", &json!({"user_id": "ann"})).await.unwrap();
+    let asked = erase().await;
+    assert_eq!((asked.status, asked.json().unwrap()), (200, json!({"status": "erased"})));
+    let store = rig.store().await;
+    let left = async |tenant| {
+        let letters = store.dead_letters(tenant, LetterFilter::default(), 0, 1_000).await.unwrap();
+        letters.into_iter().map(|l| l.id).collect::<Vec<i64>>()
+    };
+    assert_eq!(left("a").await, kept);
+    assert_eq!(left("b").await, [elsewhere]);
+    assert_eq!(erase().await.status, 200, "again");
+    assert_eq!(left("a").await, kept);
+}

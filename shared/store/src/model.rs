@@ -256,6 +256,8 @@ pub enum Removal {
     Dropped,
     /// The queue has their events again: they leave the books, in which the events get another fate.
     Redriven,
+    /// Their user is forgotten: in the books they stay dead-lettered.
+    Erased,
 }
 
 impl Removal {
@@ -264,6 +266,7 @@ impl Removal {
         match self {
             Removal::Dropped => "dead_letters.drop",
             Removal::Redriven => "dead_letters.redrive",
+            Removal::Erased => "dead_letters.erase",
         }
     }
 }

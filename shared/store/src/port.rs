@@ -169,6 +169,14 @@ pub trait DeadLetters: Send + Sync {
     /// A letter and its payload.
     async fn dead_letter(&self, tenant: &str, id: i64) -> Result<Option<(Letter, Vec<u8>)>, StoreError>;
 
+    /// Ids and payloads of at most `limit` letters of a tenant that kept one, ascending, beginning after `after`.
+    async fn dead_letter_payloads(
+        &self,
+        tenant: &str,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, Vec<u8>)>, StoreError>;
+
     /// Deletes those of the letters that the tenant has, which is audited; returns which, ascending.
     async fn delete_dead_letters(
         &self,

@@ -29,6 +29,18 @@ impl DeadLetters for PgStore {
         row.map(|r| Ok((rows::letter(&r)?, r.get(11)))).transpose()
     }
 
+    async fn dead_letter_payloads(
+        &self,
+        tenant: &str,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+        let client = self.client().await?;
+        let sql = client.prepare_cached(include_str!("sql/dead_letter_payloads.sql")).await?;
+        let rows = client.query(&sql, &[&tenant, &after, &i64::from(limit)]).await?;
+        Ok(rows.iter().map(|r| (r.get(0), r.get(1))).collect())
+    }
+
     async fn delete_dead_letters(
         &self,
         tenant: &str,

@@ -4,7 +4,7 @@ use super::experiments::audit;
 use super::{SqliteStore, rows};
 use crate::{Actor, DeadLetters, Letter, LetterFilter, Removal, StoreError};
 use async_trait::async_trait;
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
 #[async_trait]
 impl DeadLetters for SqliteStore {
@@ -32,6 +32,21 @@ impl DeadLetters for SqliteStore {
                     Ok((rows::letter(r)?, rows::blob(r, 11)?.into()))
                 });
                 Ok(found?.pop())
+            })
+            .await
+    }
+
+    async fn dead_letter_payloads(
+        &self,
+        tenant: &str,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+        self.readers
+            .read(|c| {
+                let mut sql = c.prepare_cached(include_str!("sql/dead_letter_payloads.sql"))?;
+                let payload = |r: &Row<'_>| Ok((r.get(0)?, rows::blob(r, 1)?.into()));
+                rows::all(&mut sql, &[&tenant, &after, &limit], payload)
             })
             .await
     }

@@ -11,6 +11,7 @@ on_both!(
     a_letter_is_found_by_its_tenant_only,
     lists_come_in_pages_of_what_is_wanted,
     deleting_is_audited_and_deletes_nobody_elses,
+    payloads_come_in_pages_where_they_were_kept,
     what_is_redriven_leaves_the_books_once,
     letters_with_a_payload_are_counted_up_to_a_limit,
 );
@@ -114,6 +115,18 @@ async fn deleting_is_audited_and_deletes_nobody_elses(db: Db) {
     let audited = db.texts(&format!("SELECT {columns} FROM audit_log")).await;
     let [first, second] = ours[..] else { panic!("{ours:?}") };
     assert_eq!(audited, [format!("acme|admin key|dead_letters.drop|dead_letters|r-2|{first},{second}")]);
+}
+
+async fn payloads_come_in_pages_where_they_were_kept(db: Db) {
+    let unkept = DeadLetter { payload: Vec::new().into(), digest: Some([9; 32]), ..letter(TENANT, 0, "a") };
+    let other = DeadLetter { payload: vec![7].into(), ..letter(TENANT, 0, "a") };
+    write(&db, vec![letter(TENANT, 0, "a"), unkept, letter("other", 0, "a"), other]).await;
+    let all = ids(&db, TENANT, ALL).await;
+    let whole = vec![(all[0], vec![0, 255, 1]), (all[2], vec![7])];
+    assert_eq!(db.dead_letter_payloads(TENANT, 0, 100).await.unwrap(), whole);
+    assert_eq!(db.dead_letter_payloads(TENANT, 0, 1).await.unwrap(), whole[..1]);
+    assert_eq!(db.dead_letter_payloads(TENANT, all[0], 100).await.unwrap(), whole[1..]);
+    assert_eq!(db.dead_letter_payloads(TENANT, all[2], 100).await.unwrap(), []);
 }
 
 async fn what_is_redriven_leaves_the_books_once(db: Db) {
