@@ -1,6 +1,7 @@
 //! The command line. Settings (`AB_*`) are flags of every command; exit 0 done, 1 failed, 2 bad usage.
 
 use crate::accounting::Accounting;
+use crate::config::Config;
 use crate::dead_letters::DeadLetters;
 use crate::demo::Demo;
 use crate::erase_user::EraseUser;
@@ -17,7 +18,7 @@ use anyhow::Result;
 use backends::OpenError;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use service::boot;
-use service::settings::{self, Refusal, Settings, SettingsError, Tier};
+use service::settings::{self, Overview, Refusal, Settings, SettingsError, Tier};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ enum Command {
     /// answered once its events are committed. The first start prints two keys and three calls to try.
     Up,
     Demo(Demo),
+    Config(Config),
     #[command(flatten)]
     Tool(Tool),
 }
@@ -81,6 +83,7 @@ pub fn main() -> ExitCode {
             boot::run_loaded(Tier::OneProcess, settings, |boot| up::run(boot, cli.json))
         }
         Command::Demo(demo) => demo.main(cli.json),
+        Command::Config(command) => config(&command, &matches, cli.json),
         Command::Tool(command) => tool(&command, &matches, cli.json),
     }
 }
@@ -92,6 +95,7 @@ fn command() -> clap::Command {
             "up" => settings::flags(Tier::OneProcess),
             // Whose process, directory and keys are its own.
             "demo" => Vec::new(),
+            "config" => settings::all_flags(),
             _ => settings::flags(Tier::Tool),
         };
         command.args(flags.into_iter().map(|flag| flag.global(true).help_heading("Settings")))
@@ -99,18 +103,47 @@ fn command() -> clap::Command {
 }
 
 fn settings(tier: Tier, matches: &ArgMatches) -> Result<Settings, SettingsError> {
-    let own = matches.subcommand().map_or(matches, |(_, own)| own);
-    Settings::from_matches(tier, boot::environment(), own)
+    Settings::from_matches(tier, boot::environment(), own(matches))
+}
+
+/// Those of the command.
+fn own(matches: &ArgMatches) -> &ArgMatches {
+    matches.subcommand().map_or(matches, |(_, own)| own)
+}
+
+/// Shown also where the program would refuse them, so that it can be seen why.
+fn config(command: &Config, matches: &ArgMatches, json: bool) -> ExitCode {
+    let overview = match Overview::of(&command.tiers(), &boot::environment().collect(), own(matches)) {
+        Ok(overview) => overview,
+        Err(error) => return refuse(&error),
+    };
+    match (command.show(&overview, json), command.of) {
+        (Err(error), _) if !output::is_unread(&error) => {
+            output::error(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+        (_, Some(program)) => match settings(program.tier(), matches) {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => refuse(&error),
+        },
+        (_, None) => ExitCode::SUCCESS,
+    }
+}
+
+fn refuse(error: &SettingsError) -> ExitCode {
+    match error {
+        SettingsError::Usage(usage) => print_usage(usage),
+        error => {
+            output::error(&error.to_string());
+            ExitCode::from(2)
+        }
+    }
 }
 
 fn tool(command: &Tool, matches: &ArgMatches, json: bool) -> ExitCode {
     let settings = match settings(Tier::Tool, matches) {
         Ok(settings) => settings,
-        Err(SettingsError::Usage(usage)) => return print_usage(&usage),
-        Err(error) => {
-            output::error(&error.to_string());
-            return ExitCode::from(2);
-        }
+        Err(error) => return refuse(&error),
     };
     match run(command, &settings, json) {
         Ok(true) => ExitCode::SUCCESS,

@@ -7,6 +7,7 @@ pub mod accounting;
 pub mod api;
 pub mod cli;
 pub mod client;
+mod config;
 pub mod dead_letters;
 pub mod demo;
 mod erase_user;

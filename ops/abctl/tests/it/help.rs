@@ -7,6 +7,7 @@ fn help_is_as_reviewed() {
     let mut different = Vec::new();
     for (name, arguments) in [
         ("abctl", vec!["--help"]),
+        ("config", vec!["config", "--help"]),
         ("experiments", vec!["experiments", "--help"]),
         ("experiments_create", vec!["experiments", "create", "--help"]),
         ("experiments_list", vec!["experiments", "list", "--help"]),

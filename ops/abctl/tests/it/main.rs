@@ -4,6 +4,7 @@
 mod accounting;
 mod answers;
 mod commands;
+mod config;
 mod create;
 mod dead_letters;
 mod demo;

@@ -21,8 +21,8 @@ pub enum SettingsError {
     Refused(#[from] Refusal),
     #[error("{variable}: cannot read {}: {source}", path.display())]
     Unreadable { variable: String, path: PathBuf, source: std::io::Error },
-    #[error("AB_CONFIG: {} is not a flat YAML mapping of settings: {source}", path.display())]
-    Yaml { path: PathBuf, source: Box<serde_saphyr::Error> },
+    #[error("AB_CONFIG: {}: {what}{at}", path.display())]
+    Yaml { path: PathBuf, what: &'static str, at: String },
     /// A bad flag, or a call for `--help` or `--version` (whose exit code is 0).
     #[error(transparent)]
     Usage(#[from] clap::Error),

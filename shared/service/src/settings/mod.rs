@@ -5,7 +5,9 @@
 //! file can serve all tiers. [`Settings::load`] takes environment and arguments as values, so tests need no process.
 
 mod error;
+mod file;
 mod groups;
+mod overview;
 mod production;
 mod rates;
 mod sdk_values;
@@ -17,10 +19,11 @@ mod value;
 
 pub use error::{Refusal, SettingsError};
 pub use groups::{Auth, Client, Database, Http, Ingest, Lifecycle, LogFormat, Queue, Telemetry, Worker};
+pub use overview::{Overview, Setting};
 pub use rates::{Rate, Rates};
 pub use sdk_values::{SdkValue, SdkValues};
 pub use secret::{Secret, ServiceUrl, mask_url};
-pub use sources::{Source, flags};
+pub use sources::{Source, all_flags, flags};
 pub use tier::Tier;
 pub use value::parse_duration;
 
@@ -66,14 +69,20 @@ pub struct Effective {
     /// `None`: unset.
     pub shown: Option<String>,
     pub source: Source,
+    /// What the value was read from, for `*_FILE` variants.
+    pub file: Option<PathBuf>,
     pub doc: &'static str,
 }
 
 impl fmt::Display for Effective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.shown {
-            Some(shown) => write!(f, "{}={shown} ({})", self.name, self.source),
-            None => write!(f, "{} unset ({})", self.name, self.source),
+            Some(shown) => write!(f, "{}={shown} ({}", self.name, self.source)?,
+            None => write!(f, "{} unset ({}", self.name, self.source)?,
+        }
+        match &self.file {
+            Some(file) => write!(f, ", from {})", file.display()),
+            None => f.write_str(")"),
         }
     }
 }
@@ -97,8 +106,8 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let env: HashMap<String, String> = env.into_iter().collect();
         let mut settings = Self::build(tier, sources::merge(tier, env, matches)?)?;
-        settings.check_only = tier.serves() && matches.get_flag(sources::CHECK_ONLY);
-        settings.check_health = tier.serves() && matches.get_flag(sources::CHECK_HEALTH);
+        settings.check_only = sources::is_set(matches, sources::CHECK_ONLY);
+        settings.check_health = sources::is_set(matches, sources::CHECK_HEALTH);
         production::check(&settings)?;
         Ok(settings)
     }
@@ -200,5 +209,6 @@ fn show(found: &sources::Found) -> Effective {
         _ if found.spec.secret => "***".into(),
         _ => text.clone(),
     });
-    Effective { name: found.spec.name, shown, source: found.source, doc: found.spec.doc }
+    let (source, file) = (found.source, found.file.clone());
+    Effective { name: found.spec.name, shown, source, file, doc: found.spec.doc }
 }

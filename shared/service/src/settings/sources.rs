@@ -1,7 +1,8 @@
 //! Where values come from, and which one wins: flag, settings file, environment, `PORT`, default.
 
 use super::error::{Refusal, SettingsError};
-use super::spec::{REPLACED, SPECS, Spec};
+use super::file;
+use super::spec::{Preset, REPLACED, SPECS, Spec};
 use super::tier::Tier;
 use clap::{Arg, ArgAction, ArgMatches};
 use std::collections::{BTreeMap, HashMap};
@@ -61,23 +62,39 @@ pub const CHECK_HEALTH: &str = "check-health";
 
 /// Flags of a tier, one for each setting it reads, to be added to its command; of a server, [`CHECKS`] too.
 pub fn flags(tier: Tier) -> Vec<Arg> {
-    let flag = |id, long, help: String| Arg::new(id).long(long).help(help).value_name("VALUE");
     let check = |(name, help)| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
     SPECS
         .iter()
         .filter(|spec| spec.read_by(tier))
-        .flat_map(|spec| {
-            let default = spec.default_for(tier).map(|text| format!(", default {text}")).unwrap_or_default();
-            let plain = flag(spec.name, spec.flag, format!("{} [{}{default}]", spec.doc, spec.name));
-            let file = spec.file.map(|(id, long)| flag(id, long, format!("file that holds it [{id}]")));
-            std::iter::once(plain).chain(file)
-        })
+        .flat_map(|spec| flags_of(spec, spec.default_for(tier)))
         .chain(CHECKS.into_iter().filter(|_| tier.serves()).map(check))
         .collect()
 }
 
+/// Flags of all settings, for a command that looks at them as every program would.
+pub fn all_flags() -> Vec<Arg> {
+    let default = |spec: &Spec| match spec.default {
+        Preset::Same(text) => Some(text),
+        Preset::Unset | Preset::PerTier(_) => None,
+    };
+    SPECS.iter().flat_map(|spec| flags_of(spec, default(spec))).collect()
+}
+
+fn flags_of(spec: &'static Spec, default: Option<&str>) -> impl Iterator<Item = Arg> + use<> {
+    let flag = |id, long, help: String| Arg::new(id).long(long).help(help).value_name("VALUE");
+    let default = default.map(|text| format!(", default {text}")).unwrap_or_default();
+    let plain = flag(spec.name, spec.flag, format!("{} [{}{default}]", spec.doc, spec.name));
+    let file = spec.file.map(|(id, long)| flag(id, long, format!("file that holds it [{id}]")));
+    std::iter::once(plain).chain(file)
+}
+
+/// Whether a switch is in the command, and given.
+pub fn is_set(matches: &ArgMatches, switch: &str) -> bool {
+    matches.try_get_one::<bool>(switch).is_ok_and(|set| set == Some(&true))
+}
+
 /// Text of the settings by name, or `NAME_FILE`, as one source gives it. Empty text means unset.
-type Names = HashMap<String, String>;
+pub type Names = HashMap<String, String>;
 
 pub fn merge(
     tier: Tier,
@@ -88,7 +105,7 @@ pub fn merge(
     let given = from_flags(tier, matches);
     let config = given.get("AB_CONFIG").or_else(|| env.get("AB_CONFIG")).filter(|path| !path.is_empty());
     let file = match config {
-        Some(path) => from_file(Path::new(path), &env, &mut merged.ignored)?,
+        Some(path) => file::read(Path::new(path), &env, &mut merged.ignored)?,
         None => Names::new(),
     };
     let environment = from_environment(&env, &mut merged.ignored)?;
@@ -96,16 +113,18 @@ pub fn merge(
         let flag = look_up(spec, &given, Source::Flag)?;
         let in_file = look_up(spec, &file, Source::File)?;
         let variable = look_up(spec, &environment, Source::Environment)?;
-        if in_file.is_some() && variable.is_some() {
-            merged.shadowed.push(spec.name.to_owned());
+        let port = port_variable(spec, &env);
+        if in_file.is_some() {
+            let set = names_of(spec).filter(|name| environment.contains_key(*name));
+            merged.shadowed.extend(set.map(str::to_owned));
+            merged.shadowed.extend(port.as_ref().map(|_| "PORT".to_owned()));
         }
-        let found =
-            flag.or(in_file).or(variable).or_else(|| port_variable(spec, &env)).unwrap_or_else(|| Found {
-                spec,
-                text: spec.default_for(tier).map(str::to_owned),
-                source: Source::Default,
-                file: None,
-            });
+        let found = flag.or(in_file).or(variable).or(port).unwrap_or_else(|| Found {
+            spec,
+            text: spec.default_for(tier).map(str::to_owned),
+            source: Source::Default,
+            file: None,
+        });
         merged.found.insert(spec.name, found);
     }
     Ok(merged)
@@ -115,7 +134,7 @@ fn names_of(spec: &Spec) -> impl Iterator<Item = &'static str> {
     std::iter::once(spec.name).chain(spec.file.map(|(name, _)| name))
 }
 
-fn spec_named(name: &str) -> Option<&'static Spec> {
+pub fn spec_named(name: &str) -> Option<&'static Spec> {
     SPECS.iter().find(|spec| names_of(spec).any(|known| known == name))
 }
 
@@ -180,50 +199,7 @@ fn from_environment(
     Ok(names)
 }
 
-fn from_file(
-    path: &Path,
-    env: &HashMap<String, String>,
-    ignored: &mut Vec<String>,
-) -> Result<Names, SettingsError> {
-    let text = read_text("AB_CONFIG", path)?;
-    let yaml_error = |source| SettingsError::Yaml { path: path.to_owned(), source: Box::new(source) };
-    let keys: Option<BTreeMap<String, Option<String>>> = serde_saphyr::from_str(&text).map_err(yaml_error)?;
-    let mut names = Names::new();
-    for (key, text) in keys.unwrap_or_default() {
-        let name = format!("AB_{}", key.to_ascii_uppercase());
-        if REPLACED.iter().any(|prefix| name.starts_with(prefix)) {
-            ignored.push(key);
-            continue;
-        }
-        let known = key == key.to_ascii_lowercase() && name != "AB_CONFIG" && spec_named(&name).is_some();
-        if !known {
-            return Err(Refusal::new(key, format!("is not a known key ({})", path.display())).into());
-        }
-        names.insert(name, substitute(&key, &text.unwrap_or_default(), env)?);
-    }
-    Ok(names)
-}
-
-/// Replaces each `${NAME}`. Done on single values, so a value cannot add keys to the file.
-fn substitute(key: &str, text: &str, env: &HashMap<String, String>) -> Result<String, Refusal> {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find("${") {
-        let (before, after) = (&rest[..start], &rest[start + 2..]);
-        let (name, tail) =
-            after.split_once('}').ok_or_else(|| Refusal::new(key, "holds a ${ without its closing brace"))?;
-        let value = env
-            .get(name)
-            .ok_or_else(|| Refusal::new(key, format!("needs the variable {name}, which is not set")))?;
-        out.push_str(before);
-        out.push_str(value);
-        rest = tail;
-    }
-    out.push_str(rest);
-    Ok(out)
-}
-
-fn read_text(variable: &str, path: &Path) -> Result<String, SettingsError> {
+pub fn read_text(variable: &str, path: &Path) -> Result<String, SettingsError> {
     std::fs::read_to_string(path).map_err(|source| SettingsError::Unreadable {
         variable: variable.to_owned(),
         path: path.to_owned(),

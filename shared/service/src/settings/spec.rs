@@ -58,13 +58,16 @@ macro_rules! setting {
 }
 
 macro_rules! secret {
-    ($name:literal, $flag:literal, $tiers:expr, $check:expr, $doc:literal) => {
+    ($name:literal, $flag:literal, $tiers:expr, $check:path, $doc:literal) => {
+        secret!($name, $flag, $tiers, kind Kind::Text($check), $doc)
+    };
+    ($name:literal, $flag:literal, $tiers:expr, kind $kind:expr, $doc:literal) => {
         Spec {
             name: $name,
             flag: $flag,
             file: Some((concat!($name, "_FILE"), concat!($flag, "-file"))),
             tiers: $tiers,
-            kind: Kind::Text($check),
+            kind: $kind,
             default: Preset::Unset,
             secret: true,
             doc: $doc,
@@ -147,7 +150,7 @@ pub static SPECS: &[Spec] = &[
         "AB_CORS_ORIGINS",
         "cors-origins",
         PUBLIC,
-        Kind::Text(crate::http::check_origins),
+        Kind::List(",", crate::http::check_origins),
         Same("http://localhost:*,http://127.0.0.1:*"),
         "origins of browsers, comma separated; production: none by default"
     ),
@@ -155,7 +158,7 @@ pub static SPECS: &[Spec] = &[
         "AB_TRUSTED_PROXIES",
         "trusted-proxies",
         PUBLIC,
-        Kind::Text(crate::http::check_networks),
+        Kind::List(",", crate::http::check_networks),
         Unset,
         "addresses or networks whose X-Forwarded-For is believed, comma separated"
     ),
@@ -185,7 +188,7 @@ pub static SPECS: &[Spec] = &[
         "AB_API_KEYS",
         "api-keys",
         PUBLIC,
-        value::any_text,
+        kind Kind::List(";", value::any_text),
         "key:tenant:scope,scope;key2:... (sha256:HEX for a key)"
     ),
     // Database
@@ -325,7 +328,7 @@ pub static SPECS: &[Spec] = &[
         "AB_SDK_VALUES",
         "sdk-values",
         GATEWAY,
-        Kind::Text(super::sdk_values::check_sdk_values),
+        Kind::Tenants { together: false, check: super::sdk_values::check_sdk_values },
         Unset,
         "where events of SDKs say their value, tenant:event=property.property;... (event *: all others)"
     ),
@@ -349,7 +352,7 @@ pub static SPECS: &[Spec] = &[
         "AB_RATE_LIMIT_TENANTS",
         "rate-limit-tenants",
         GATEWAY,
-        Kind::Text(super::rates::check_rates),
+        Kind::Tenants { together: true, check: super::rates::check_rates },
         Unset,
         "other limits of some tenants, tenant:events=N,requests=N;... (unlimited: none)"
     ),

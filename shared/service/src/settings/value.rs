@@ -9,6 +9,14 @@ use std::time::Duration;
 pub enum Kind {
     /// Free text, checked by the function.
     Text(fn(&str) -> Result<(), String>),
+    /// The same; items are separated by the text, and are a list in the settings file.
+    List(&'static str, fn(&str) -> Result<(), String>),
+    /// `tenant:name=value;..`; a mapping of mappings in the settings file. `together`: a tenant has one entry,
+    /// `tenant:name=value,name=value`.
+    Tenants {
+        together: bool,
+        check: fn(&str) -> Result<(), String>,
+    },
     OneOf(&'static [&'static str]),
     Number(RangeInclusive<u64>),
     /// `500ms`, `60s`, `5m`, `24h`, `7d`.
@@ -33,7 +41,9 @@ pub enum Value {
 impl Kind {
     pub fn parse(&self, text: &str) -> Result<Value, String> {
         match self {
-            Kind::Text(check) => check(text).map(|()| Value::Text(text.to_owned())),
+            Kind::Text(check) | Kind::List(_, check) | Kind::Tenants { check, .. } => {
+                check(text).map(|()| Value::Text(text.to_owned()))
+            }
             Kind::OneOf(choices) => match choices.contains(&text) {
                 true => Ok(Value::Text(text.to_owned())),
                 false => Err(format!("must be one of {}", choices.join(", "))),

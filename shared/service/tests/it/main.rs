@@ -17,3 +17,5 @@ mod requests;
 mod sdk_keys;
 mod sdk_values;
 mod settings;
+mod settings_file;
+mod settings_page;

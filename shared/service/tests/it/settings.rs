@@ -5,21 +5,21 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-const REDIS: (&str, &str) = ("AB_REDIS_URL", "redis://127.0.0.1:1");
+pub const REDIS: (&str, &str) = ("AB_REDIS_URL", "redis://127.0.0.1:1");
 const KEY: (&str, &str) = ("AB_API_TOKEN", "q8vR2mZx7LdK0pWcY5tHbN3s");
 
-fn load(tier: Tier, env: &[(&str, &str)], args: &[&str]) -> Result<Settings, SettingsError> {
+pub fn load(tier: Tier, env: &[(&str, &str)], args: &[&str]) -> Result<Settings, SettingsError> {
     let env = env.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
     let args = std::iter::once(tier.name()).chain(args.iter().copied()).map(OsString::from);
     Settings::load(tier, env, args)
 }
 
-fn gateway(env: &[(&str, &str)], args: &[&str]) -> Result<Settings, SettingsError> {
+pub fn gateway(env: &[(&str, &str)], args: &[&str]) -> Result<Settings, SettingsError> {
     load(Tier::Gateway, &[env, &[REDIS]].concat(), args)
 }
 
 /// The one line an operator gets.
-fn refused(result: Result<Settings, SettingsError>) -> String {
+pub fn refused(result: Result<Settings, SettingsError>) -> String {
     let error = result.expect_err("a refusal");
     assert!(!matches!(error, SettingsError::Usage(_)), "{error}");
     let line = error.to_string();
@@ -27,16 +27,16 @@ fn refused(result: Result<Settings, SettingsError>) -> String {
     line
 }
 
-struct TempFile(PathBuf);
+pub struct TempFile(PathBuf);
 
 impl TempFile {
-    fn new(text: &str) -> Self {
+    pub fn new(text: &str) -> Self {
         let path = std::env::temp_dir().join(format!("abstream-settings-{}", uuid::Uuid::new_v4()));
         std::fs::write(&path, text).unwrap();
         Self(path)
     }
 
-    fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         self.0.to_str().unwrap()
     }
 }
@@ -47,7 +47,7 @@ impl Drop for TempFile {
     }
 }
 
-fn effective<'a>(settings: &'a Settings, name: &str) -> &'a Effective {
+pub fn effective<'a>(settings: &'a Settings, name: &str) -> &'a Effective {
     settings.effective().iter().find(|setting| setting.name == name).unwrap()
 }
 
@@ -188,11 +188,27 @@ fn broken_files_are_named() {
         "max_loaded: 1\nmax_loaded: 2\n",
         "a: b: c\n",
         "max_loaded: {a: 1}\n",
+        "api_token: [hidden]\n",
+        "api_keys: [{hidden: hidden}]\n",
+        "api_token: *hidden\n",
+        "api_token: \"hidden\n",
     ] {
         let file = TempFile::new(text);
         let error = gateway(&[("AB_CONFIG", file.path())], &[]).unwrap_err();
         assert!(matches!(error, SettingsError::Yaml { .. }), "{text}: {error}");
+        assert!(!format!("{error} {error:?}").contains("hidden"), "{text}: {error}");
+        assert_eq!(error.to_string().lines().count(), 1);
     }
+    for (text, wanted) in [
+        ("api_keys: {hidden: hidden}\n", "api_keys: must be a text or a list"),
+        ("rate_limit_tenants: {hidden: five}\n", "rate_limit_tenants: must have a mapping for each tenant"),
+    ] {
+        let file = TempFile::new(text);
+        assert_eq!(refused(gateway(&[("AB_CONFIG", file.path())], &[])), wanted);
+    }
+    let file = TempFile::new("max_loaded: 1\nmax_loaded: 2\n");
+    let line = refused(gateway(&[("AB_CONFIG", file.path())], &[]));
+    assert_eq!(line, format!("AB_CONFIG: {}: a key is given twice, line 2 column 1", file.path()));
     let line = refused(gateway(&[("AB_CONFIG", "/nonexistent/ab.yaml")], &[]));
     assert!(line.starts_with("AB_CONFIG: cannot read /nonexistent/ab.yaml"), "{line}");
     let empty = TempFile::new("# nothing yet\n");
@@ -210,6 +226,10 @@ fn secrets_come_from_files_too() {
     assert_eq!(line, "AB_API_TOKEN: is given twice by the environment, also as AB_API_TOKEN_FILE");
     let line = refused(gateway(&[("AB_API_TOKEN_FILE", "/nonexistent")], &[]));
     assert!(line.starts_with("AB_API_TOKEN_FILE: cannot read /nonexistent"), "{line}");
+    assert_eq!(
+        effective(&settings, "AB_API_TOKEN").to_string(),
+        format!("AB_API_TOKEN=*** (flag, from {})", token.path())
+    );
     let file = TempFile::new(&format!("api_token_file: {}\n", token.path()));
     let settings = gateway(&[("AB_CONFIG", file.path()), ("AB_API_TOKEN", "x")], &[]).unwrap();
     assert_eq!(settings.auth.api_token.as_ref().unwrap().expose(), "from-the-file");
