@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test e2e demo-services demo sdks schemathesis chaos backlog bench fred check ops-check-fast ops-check deny clean
+.PHONY: help setup build test e2e demo-services demo sdks schemathesis chaos backlog bench bench-quick guard guard-bless fred check ops-check-fast ops-check deny clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -55,9 +55,27 @@ backlog: setup ## Have a worker catch up with EVENTS (10,000,000): its memory mu
 	$(CARGO) build --locked --release --workspace --bins
 	@$(CARGO) run --locked --release --quiet --bin backlog -- $(EVENTS)
 
-bench: setup ## Measure speed against the machine's own ceilings (release build, takes minutes)
-	$(CARGO) build --locked --release --workspace --bins --features abstream-bench/fred
-	$(CARGO) run --locked --release --features abstream-bench/fred --bin bench
+# Built without a second client of Redis, which is compared by --part writers with --features abstream-bench/fred.
+RUNS ?= 3
+SOAK ?= 600
+bench: setup ## Measure every target beside the machine's own ceilings, RUNS (3) times, and a load of SOAK (600) seconds
+	$(CARGO) build --locked --release --workspace --bins
+	@$(CARGO) run --locked --release --quiet --bin bench -- --runs $(RUNS) --soak $(SOAK)
+
+bench-quick: setup ## The same in about a minute, once built: for a first look, not for a verdict
+	$(CARGO) build --locked --release --workspace --bins
+	@$(CARGO) run --locked --release --quiet --bin bench -- --events 200000 --seconds 5 --soak 5
+
+# `--bins` of the whole workspace: what `make test` has built.
+guard: ## Count instructions per event along the pure paths, and compare them with those checked in (valgrind)
+	@sh ops/setup.sh c valgrind
+	$(CARGO) build --locked --workspace --bins
+	@$(CARGO) run --locked --quiet --bin guard
+
+guard-bless: ## The same, and check in what is counted
+	@sh ops/setup.sh c valgrind
+	$(CARGO) build --locked --workspace --bins
+	@$(CARGO) run --locked --quiet --bin guard -- --bless
 
 fred: setup ## Lint the second client of Redis, which is not in the default build, and hold it to the queue's contract
 	$(CARGO) clippy --locked -p abstream-queue --features fred --all-targets -- --deny warnings

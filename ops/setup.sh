@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs what building and testing need and this machine lacks. Silent, quick and without network when all is
 # there. Servers are installed for tests to start their own: none is left running or started at boot.
-# Usage: sh ops/setup.sh [postgresql] [redis] [c] [python] [node] [chromium] [checks]; without a word, all but checks, which are the
-# tools of `make ops-check`. Building takes c only.
+# Usage: sh ops/setup.sh [postgresql] [redis] [c] [python] [node] [chromium] [checks] [valgrind]; without a word, all but the last
+# two, which are the tools of `make ops-check` and `make guard`. Building takes c only.
 set -eu
 
 OLDEST_POSTGRESQL=15
@@ -66,6 +66,8 @@ has_checks() {
 # With the driver that tests speak to.
 has_chromium() { command -v chromium >/dev/null && command -v chromedriver >/dev/null; }
 
+has_valgrind() { command -v valgrind >/dev/null; }
+
 missing() {
     for what in $wanted; do
         "has_$what" || printf ' %s' "$what"
@@ -82,6 +84,7 @@ by_hand() {
         chromium) say "  Chromium and its driver, as chromium and chromedriver on PATH (Fedora: dnf install chromium chromedriver; Arch: pacman -S chromium)" ;;
         node) say "  Node.js $OLDEST_NODE or newer, as node on PATH (Fedora: dnf install nodejs; Arch: pacman -S nodejs)" ;;
         checks) say "  kubectl, Prometheus with promtool, nginx, Caddy, and Python with venv, all on PATH" ;;
+        valgrind) say "  valgrind on PATH (Fedora: dnf install valgrind; Arch: pacman -S valgrind)" ;;
         c) say "  a C compiler with headers, as cc on PATH (Fedora: dnf install gcc glibc-devel; Arch: pacman -S gcc)" ;;
         esac
     done
@@ -150,8 +153,8 @@ install_checks() {
 wanted=${*:-postgresql redis c python node chromium}
 for what in $wanted; do
     case $what in
-    postgresql | redis | c | python | node | chromium | checks) ;;
-    *) fail "$what is none of: postgresql redis c python node chromium checks" ;;
+    postgresql | redis | c | python | node | chromium | checks | valgrind) ;;
+    *) fail "$what is none of: postgresql redis c python node chromium checks valgrind" ;;
     esac
 done
 has_cargo || fail "cargo not found: install Rust as https://rustup.rs says, then try again"
@@ -172,6 +175,7 @@ for what in $lacking; do
     node) apt_install nodejs ;;
     chromium) apt_install chromium chromium-driver fonts-dejavu-core ;;
     checks) install_checks ;;
+    valgrind) apt_install valgrind ;;
     esac
 done
 lacking=$(missing)

@@ -6,16 +6,28 @@
 #![allow(clippy::cast_precision_loss)] // figures for people
 
 mod answers;
+mod backfill;
 mod bare;
+mod entries;
+mod growth;
+pub mod guard;
+mod latencies;
 mod one_process;
+mod pace;
+pub mod paths;
 mod pipeline;
 mod raw;
+mod soak;
 mod table;
+mod usage;
+mod workers;
 mod writers;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use table::Table;
 
 #[derive(Parser)]
@@ -24,12 +36,21 @@ struct Options {
     /// Repetitions; medians are shown.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=99))]
     runs: u32,
-    /// Events of the large phases; repeats and end to end take four times as many.
+    /// Events of the large phases; repeats take four times as many.
     #[arg(long, default_value_t = 1_000_000)]
     events: u64,
-    /// What is measured.
-    #[arg(long, value_enum, default_value_t = Part::All)]
-    part: Part,
+    /// Seconds of what is sustained.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Seconds of the soak at the end, which is run once.
+    #[arg(long, default_value_t = 600)]
+    soak: u64,
+    /// What is measured; more than one may be given.
+    #[arg(long, value_enum, default_values_t = [Part::Tiers, Part::Latencies, Part::Answers, Part::Backfill, Part::Workers, Part::OneProcess, Part::Soak])]
+    part: Vec<Part>,
+    /// Where the figures are written as JSON.
+    #[arg(long, default_value = "target/bench.json")]
+    json: PathBuf,
     /// Serve 202 to whatever comes on this port, and nothing else: the ceiling of the gateway.
     #[arg(long, hide = true)]
     bare_server: Option<u16>,
@@ -40,15 +61,32 @@ struct Options {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    All,
-    /// Three tiers on PostgreSQL and Redis.
+    /// Accepted, applied, end to end, with their ceilings (T1 - T4, T8, T9).
     Tiers,
-    /// `abctl up`, on SQLite.
+    /// Acknowledged and committed (T5, T6).
+    Latencies,
+    /// live-stats by number of users (T7).
+    Answers,
+    /// `abctl replay` (T10).
+    Backfill,
+    /// Two workers (T12).
+    Workers,
+    /// `abctl up`, on SQLite (T11).
     OneProcess,
+    /// A steady load for minutes (T8).
+    Soak,
     /// The writers of streams alone, with each client of Redis that was built in.
     Writers,
-    /// live-stats by number of users.
-    Answers,
+    /// Cost by size of the tables and number of partitions and workers; takes half an hour.
+    Growth,
+}
+
+/// How much is measured.
+pub struct Size {
+    /// Of the large phases.
+    pub events: u64,
+    pub lasting: Duration,
+    pub soak: Duration,
 }
 
 /// Settings of the PostgreSQL servers; fsync and everything else as it comes.
@@ -70,30 +108,63 @@ async fn run(options: &Options) -> Result<()> {
     if let Some(port) = options.bare_server {
         return bare::serve(port, options.bare_batch).await;
     }
+    let size = Size {
+        events: options.events,
+        lasting: Duration::from_secs(options.seconds),
+        soak: Duration::from_secs(options.soak),
+    };
+    let has = |part| options.part.contains(&part);
     let mut table = Table::default();
     for run in 1..=options.runs {
         eprintln!("run {run} of {}", options.runs);
-        if matches!(options.part, Part::All | Part::Tiers) {
-            raw::measure(options.events, u64::from(run), &mut table).await?;
-            pipeline::accept_and_apply(options.events, u64::from(run), &mut table).await?;
-            // The fast phases take more, so that they last for seconds.
-            pipeline::apply_repeats(options.events * 4, u64::from(run), &mut table).await?;
-            pipeline::end_to_end(options.events * 4, u64::from(run), &mut table).await?;
-        }
-        if matches!(options.part, Part::All | Part::OneProcess) {
-            one_process::one_process(options.events, u64::from(run), &mut table).await?;
-        }
-        if matches!(options.part, Part::All | Part::Writers) {
-            writers::side_by_side(options.events, &mut table).await?;
-        }
-        if matches!(options.part, Part::All | Part::Answers) {
-            answers::answers(u64::from(run), &mut table).await?;
-        }
+        measure(&size, u64::from(run), has, &mut table).await?;
+        // What is known so far is kept, whatever happens to the next run.
+        table.write(&options.json)?;
     }
+    if has(Part::Soak) {
+        soak::soak(&size, 1, &mut table).await?;
+    }
+    if has(Part::Growth) {
+        growth::growth(&size, &mut table).await?;
+    }
+    table.write(&options.json)?;
     println!(
-        "{} run(s), {} events in the large phases, PostgreSQL with {POSTGRES:?}",
-        options.runs, options.events
+        "{} run(s), {} events in the large phases, PostgreSQL with {POSTGRES:?}; also in {}",
+        options.runs,
+        options.events,
+        options.json.display()
     );
     table.lines().iter().for_each(|line| println!("{line}"));
+    Ok(())
+}
+
+/// Each part once.
+async fn measure(size: &Size, seed: u64, has: impl Fn(Part) -> bool, table: &mut Table) -> Result<()> {
+    let mut accepted = None;
+    if has(Part::Tiers) {
+        raw::measure(size.events, seed, table).await?;
+        accepted = Some(pipeline::accept_and_apply(size, seed, table).await?);
+        pipeline::apply_repeats(size, seed, table).await?;
+        pipeline::end_to_end(size, seed, table).await?;
+    }
+    if has(Part::Latencies) {
+        latencies::acknowledged(size, seed, accepted, table).await?;
+        latencies::committed(size, seed, table).await?;
+    }
+    if has(Part::Answers) {
+        answers::answers(seed, table).await?;
+    }
+    if has(Part::Backfill) {
+        backfill::backfill(size, seed, table).await?;
+    }
+    if has(Part::Workers) {
+        workers::two_workers(size, seed, table).await?;
+    }
+    if has(Part::OneProcess) {
+        one_process::one_process(size.events, seed, table).await?;
+    }
+    if has(Part::Writers) {
+        writers::side_by_side(size.events, table).await?;
+    }
     Ok(())
 }

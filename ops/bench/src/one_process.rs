@@ -1,6 +1,7 @@
 //! The one-process mode's speed.
 
 use crate::pipeline::load;
+use crate::raw::{self, RAW_SQLITE};
 use crate::table::{Goal, Table};
 use abctl::simulate::{Outcome, Simulation};
 use anyhow::{Result, ensure};
@@ -10,6 +11,7 @@ use e2e::{OneProcess, Setup};
 /// HTTP to committed on SQLite, an fsync per transaction (T11). Every answer comes after its commit, so what the
 /// clients saw is the speed.
 pub async fn one_process(events: u64, seed: u64, table: &mut Table) -> Result<()> {
+    raw::measure_sqlite(events, seed, table)?;
     let environment = vec![("AB_LOG_LEVEL", "warn".to_owned())];
     let system = OneProcess::start(&Setup { environment, ..Setup::default() }).await?;
     let mut all: Option<(Simulation, Outcome)> = None;
@@ -22,7 +24,7 @@ pub async fn one_process(events: u64, seed: u64, table: &mut Table) -> Result<()
         let outcome = run::send(&system, &load, silent()).await?;
         ensure!(outcome.answers.applied == outcome.answers.received, "an answer came before its commit");
         let rate = outcome.answers.received as f64 / outcome.elapsed.as_secs_f64();
-        table.add(name, "events/s", rate, goal, None);
+        table.add(name, "events/s", rate, goal, Some(RAW_SQLITE));
         match &mut all {
             None => all = Some((load, outcome)),
             Some((_, sum)) => {

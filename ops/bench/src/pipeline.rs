@@ -1,22 +1,27 @@
-//! The pipeline's own speeds and sizes.
+//! The pipeline's own speeds: accepted, applied, and end to end.
 
-use crate::POSTGRES;
-use crate::raw::RAW_TWO;
+use crate::entries::Entries;
+use crate::pace::{self, Pace};
+use crate::raw::{RAW_CONVERSION, RAW_TWO, RAW_UNIT};
 use crate::table::{Goal, Table};
-use abctl::simulate::Simulation;
+use crate::usage::{PEAK, Usage, memory};
+use crate::{POSTGRES, Size};
+use abctl::simulate::{Simulation, create_experiments};
 use anyhow::{Context, Result, ensure};
 use e2e::run::{self, silent};
-use e2e::{API_TOKEN, Deployment, Setup, System};
-use hdrhistogram::Histogram;
+use e2e::{ADMIN_TOKEN, API_TOKEN, Deployment, Setup, System};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use testkit::Process;
 use tokio_postgres::Client;
+use tokio_util::task::AbortOnDropHandle;
 
 /// How long a phase may take.
 const PHASE: Duration = Duration::from_secs(600);
-/// Requests of one latency figure.
-const REQUESTS: u32 = 2_000;
-const BARE: &str = "bare hyper server, batches of 100";
+const POLL: Duration = Duration::from_millis(10);
+pub const BARE: &str = "bare hyper server, batches of 100";
+const READ: &str = "raw XRANGE of the entries of T3";
 
 pub fn setup(worker: bool) -> Setup {
     let environment =
@@ -26,53 +31,79 @@ pub fn setup(worker: bool) -> Setup {
 
 /// Lanes and batch size of a load.
 pub fn load(events: u64, seed: u64, lanes: u32, batch: u32) -> Simulation {
-    let mut simulation = run::plain(events / u64::from(lanes * batch) * u64::from(lanes * batch), seed);
+    let round = u64::from(lanes * batch);
+    let mut simulation = run::plain((events / round).max(1) * round, seed);
     simulation.lanes = lanes;
     simulation.manner.batch = batch;
     simulation
 }
 
-/// The gateway with nobody applying (T1), then the worker on what has piled up (T2).
-pub async fn accept_and_apply(events: u64, seed: u64, table: &mut Table) -> Result<()> {
+/// The load's experiments, without its events.
+pub async fn experiments(system: &dyn Deployment, load: &Simulation) -> Result<()> {
+    Ok(create_experiments(&load.plot.world, &system.analyzer_url(), Some(ADMIN_TOKEN)).await?)
+}
+
+/// The gateway with nobody applying (T1), then the worker on what has piled up (T2). Returns T1 in batches of 100.
+pub async fn accept_and_apply(size: &Size, seed: u64, table: &mut Table) -> Result<f64> {
     let mut system = System::start(setup(false)).await?;
-    let mut accepted = 0;
-    for (name, batch, lanes, share, goal) in [
-        ("T1 accepted and fsynced, batches of 1000", 1_000, 8, 1.0, Goal::AtLeast(300_000.0)),
-        ("T1 accepted and fsynced, batches of 100", 100, 32, 0.3, Goal::AtLeast(150_000.0)),
-        ("T1 accepted and fsynced, single events", 1, 64, 0.05, Goal::AtLeast(15_000.0)),
+    let (mut accepted, mut behind, mut hundreds) = (0, Vec::new(), 0.0);
+    for (name, ceiling, batch, lanes, share, goal) in [
+        ("T1 accepted and fsynced, batches of 1000", "raw XADD, batches of 1000", 1_000, 8, 1.0, 300_000.0),
+        ("T1 accepted and fsynced, batches of 100", "raw XADD, batches of 100", 100, 32, 0.5, 150_000.0),
+        ("T1 accepted and fsynced, single events", "raw XADD, single events", 1, 64, 0.05, 15_000.0),
     ] {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a share of a positive number
-        let load = load((events as f64 * share) as u64, seed * 100 + u64::from(batch), lanes, batch);
+        let load = load((size.events as f64 * share) as u64, seed * 100 + u64::from(batch), lanes, batch);
+        let usage = Usage::of(&system)?;
         let outcome = run::send(&system, &load, silent()).await?;
+        let received = outcome.answers.received as f64;
+        usage.add(name, received, table)?;
         accepted += outcome.answers.received;
-        let rate = outcome.answers.received as f64 / outcome.elapsed.as_secs_f64();
+        let rate = received / outcome.elapsed.as_secs_f64();
+        let entries = Entries::read(&system.redis, &mut behind, system.setup.partitions).await?;
+        table.add(ceiling, "events/s", received / entries.write().await?, Goal::None, None);
+        table.add(name, "events/s", rate, Goal::AtLeast(goal), Some(ceiling));
         if batch == 100 {
-            table.add(BARE, "events/s", bare(events / 3, seed, lanes, batch).await?, Goal::None, None);
-            table.add(name, "events/s", rate, goal, Some(BARE));
-        } else {
-            table.add(name, "events/s", rate, goal, None);
+            hundreds = rate;
+            let bare = Bare::start(batch)?;
+            let outcome = load.run(&bare.url, Some(API_TOKEN), &silent()).await?;
+            let least = outcome.answers.received as f64 / outcome.elapsed.as_secs_f64();
+            table.add(BARE, "events/s", least, Goal::None, None);
+            table.add("T1 beside a bare hyper server", "events/s", rate, Goal::Share(0.5), Some(BARE));
         }
     }
-    rss("T8 gateway, largest resident set", &system.gateway, 64.0, table)?;
+    disk_of_redis(&system, accepted, table).await?;
+    peak("T8 gateway, largest resident set", &system.gateway, 64.0, table)?;
 
     let database = client(&system).await?;
+    let usage = Usage::of(&system)?;
     let rate = drain(&mut system, &database, accepted).await?;
+    let worker = system.worker.as_ref().context("a worker")?;
     // A worker applies on two connections, so that is its ceiling.
-    table.add("T2 applied from a full stream", "events/s", rate, Goal::Share(0.8, RAW_TWO), Some(RAW_TWO));
-    rss("T8 worker, largest resident set", system.worker.as_ref().context("a worker")?, 256.0, table)?;
+    table.add("T2 applied from a full stream", "events/s", rate, Goal::Share(0.8), Some(RAW_TWO));
+    usage.add("T2 applied from a full stream", accepted as f64, table)?;
+    let used = crate::usage::cpu_seconds(worker.pid())? * 1e6 / accepted as f64;
+    table.add("T2 applied from a full stream: CPU of worker", "s per million", used, Goal::None, None);
+    peak("T8 worker, largest resident set", worker, 256.0, table)?;
     sizes(&database, table).await?;
-    system.stop().await
+    system.stop().await?;
+    Ok(hundreds)
 }
 
 /// The worker on what real traffic mostly is: exposures seen before (T3).
-pub async fn apply_repeats(events: u64, seed: u64, table: &mut Table) -> Result<()> {
+pub async fn apply_repeats(size: &Size, seed: u64, table: &mut Table) -> Result<()> {
     let mut system = System::start(setup(false)).await?;
-    let mut load = load(events, seed * 100 + 9, 8, 1_000);
+    // The fast phases take more, so that they last for seconds.
+    let mut load = load(size.events * 4, seed * 100 + 9, 8, 1_000);
     (load.plot.habits.repeat, load.plot.habits.purchase) = (0.95, 0.0);
     let outcome = run::send(&system, &load, silent()).await?;
+    let received = outcome.answers.received;
+    let entries = Entries::read(&system.redis, &mut Vec::new(), system.setup.partitions).await?;
+    table.add(READ, "events/s", received as f64 / entries.read_in, Goal::None, None);
+    drop(entries);
     let database = client(&system).await?;
-    let rate = drain(&mut system, &database, outcome.answers.received).await?;
-    table.add("T3 applied, 95% repeated exposures", "events/s", rate, Goal::AtLeast(300_000.0), None);
+    let rate = drain(&mut system, &database, received).await?;
+    table.add("T3 applied, 95% repeated exposures", "events/s", rate, Goal::AtLeast(300_000.0), Some(READ));
     system.stop().await
 }
 
@@ -85,33 +116,49 @@ async fn drain(system: &mut System, database: &Client, accepted: u64) -> Result<
     Ok((ended.1 - begun.1) as f64 / (ended.0 - begun.0).as_secs_f64())
 }
 
-/// HTTP to committed and in the results (T4), and what a query costs then (T7).
-pub async fn end_to_end(events: u64, seed: u64, table: &mut Table) -> Result<()> {
+/// HTTP to committed and in the results (T4), for as long as `size` says.
+pub async fn end_to_end(size: &Size, seed: u64, table: &mut Table) -> Result<()> {
+    const NAME: &str = "T4 end to end, HTTP to committed, sustained";
     let system = System::start(setup(true)).await?;
     let database = client(&system).await?;
-    let small = load(16_000, seed * 100 + 7, 8, 1_000);
-    let before = run::send(&system, &small, silent()).await?;
-    run::settled(&system).await?;
-    let few = latency(&system, "sim-load").await?;
-    table.add("T7 live-stats p99, few events", "ms", few, Goal::AtMost(5.0), None);
-
-    let load = load(events, seed * 100 + 8, 8, 1_000);
+    let load = load(1, seed * 100 + 8, 8, 1_000);
+    experiments(&system, &load).await?;
+    let written = wal(&database).await?;
+    let usage = Usage::of(&system)?;
     let begun = Instant::now();
-    let mut outcome = run::send(&system, &load, silent()).await?;
-    let sent = i64::try_from(outcome.answers.received + small.events)?;
-    let (ended, _) = until(&database, sent).await?;
-    let rate = outcome.answers.received as f64 / (ended - begun).as_secs_f64();
-    let goal = Goal::AtLeast(80_000.0);
-    table.add("T4 end to end, HTTP to committed", "events/s", rate, goal, Some(RAW_TWO));
-    let many = latency(&system, "sim-load").await?;
-    table.add("T7 live-stats p99, after all events", "ms", many, Goal::AtMost(5.0), None);
-    rss("T8 analyzer, largest resident set", &system.analyzer, 64.0, table)?;
+    let applied = Arc::new(AtomicU64::new(0));
+    let follow = AbortOnDropHandle::new(tokio::spawn(follow(client(&system).await?, Arc::clone(&applied))));
+    let pace = Pace { lasting: size.lasting, rate: None, wait: None, applied: Some(applied) };
+    let sent = pace::run(&load, &system.gateway_url(), &pace).await?;
+    let events = sent.answers.received;
+    let (ended, _) = until(&database, i64::try_from(events)?).await?;
+    drop(follow);
+    let rate = events as f64 / (ended - begun).as_secs_f64();
+    table.add(NAME, "events/s", rate, Goal::AtLeast(80_000.0), Some(RAW_TWO));
+    usage.add("T4", events as f64, table)?;
+    peak("T8 analyzer, largest resident set", &system.analyzer, 64.0, table)?;
+    let redis = system.redis.pid().context("Redis runs")?;
+    table.add("T4: Redis, largest resident set", "MiB", memory(redis, PEAK)?, Goal::None, None);
+    let row = database.query_one("SELECT pg_database_size(current_database())::float8", &[]).await?;
+    let stored: f64 = row.get(0);
+    table.add("T4: PostgreSQL, disk", "bytes an event", stored / events as f64, Goal::None, None);
+    let written = (wal(&database).await? - written) / events as f64;
+    table.add("T4: PostgreSQL, WAL", "bytes an event", written, Goal::None, None);
     // A speed counts only if everything was counted.
-    outcome.answers.add(before.answers);
-    outcome.oracle.merge(before.oracle);
+    let outcome =
+        abctl::simulate::Outcome { answers: sent.answers, oracle: sent.oracle, elapsed: sent.elapsed };
     let (_, faults) = run::faults(&system, &load, &outcome).await?;
     ensure!(faults.is_empty(), "{} things are wrong, the first: {}", faults.len(), faults[0]);
     system.stop().await
+}
+
+/// Keeps `applied` up to date.
+async fn follow(database: Client, applied: Arc<AtomicU64>) -> Result<()> {
+    loop {
+        let events = self::applied(&database).await?;
+        applied.store(u64::try_from(events)?, Ordering::Relaxed);
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 pub async fn client(system: &System) -> Result<Client> {
@@ -119,71 +166,75 @@ pub async fn client(system: &System) -> Result<Client> {
     system.postgres.connect(name).await
 }
 
+pub async fn applied(database: &Client) -> Result<i64> {
+    let row = database.query_one("SELECT coalesce(sum(accepted), 0)::int8 FROM partitions", &[]).await?;
+    Ok(row.get(0))
+}
+
 /// When so many events were applied, and how many were then.
-async fn until(database: &Client, events: i64) -> Result<(Instant, i64)> {
+pub async fn until(database: &Client, events: i64) -> Result<(Instant, i64)> {
     let deadline = Instant::now() + PHASE;
     loop {
-        let row = database.query_one("SELECT coalesce(sum(accepted), 0)::int8 FROM partitions", &[]).await?;
-        let applied: i64 = row.get(0);
+        let applied = applied(database).await?;
         if applied >= events {
             return Ok((Instant::now(), applied));
         }
         ensure!(Instant::now() < deadline, "{applied} of {events} events applied within {PHASE:?}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(POLL).await;
     }
 }
 
-/// The same load to a server that does nothing with it.
-async fn bare(events: u64, seed: u64, lanes: u32, batch: u32) -> Result<f64> {
-    let port = testkit::free_port()?;
-    let own = std::env::current_exe()?;
-    let mut server = Process::at("bare-server", own)
-        .arg("--bare-server")
-        .arg(port.to_string())
-        .arg("--bare-batch")
-        .arg(batch.to_string())
-        .spawn()?;
-    let url = format!("http://127.0.0.1:{port}");
-    let outcome = load(events, seed, lanes, batch).run(&url, Some(API_TOKEN), &silent()).await?;
-    server.kill()?;
-    Ok(outcome.answers.received as f64 / outcome.elapsed.as_secs_f64())
+/// A server that does nothing with what it reads.
+pub struct Bare {
+    pub url: String,
+    _process: Process,
 }
 
-/// The 99th percentile of live-stats, in milliseconds.
-pub async fn latency(system: &System, key: &str) -> Result<f64> {
-    let path = format!("/api/v1/experiments/{key}/live-stats");
-    let client = system.admin();
-    let mut micros = Histogram::<u64>::new(3)?;
-    for n in 0..REQUESTS + 100 {
-        let begun = Instant::now();
-        let answer = client.get(&path).await?;
-        ensure!(answer.status == 200, "live-stats: {} {}", answer.status, answer.text());
-        // The first hundred open connections and fill caches.
-        if n >= 100 {
-            micros.record(u64::try_from(begun.elapsed().as_micros())?)?;
-        }
+impl Bare {
+    pub fn start(batch: u32) -> Result<Bare> {
+        let port = testkit::free_port()?;
+        let process = Process::at("bare-server", std::env::current_exe()?)
+            .arg("--bare-server")
+            .arg(port.to_string())
+            .arg("--bare-batch")
+            .arg(batch.to_string())
+            .spawn()?;
+        Ok(Bare { url: format!("http://127.0.0.1:{port}"), _process: process })
     }
-    Ok(micros.value_at_quantile(0.99) as f64 / 1000.0)
 }
 
 /// Disk per row, table and indexes (T9).
 async fn sizes(database: &Client, table: &mut Table) -> Result<()> {
-    for (name, of, goal) in [
-        ("T9 disk per unit with one enrollment", "units", 200.0),
-        ("T9 disk per conversion", "conversions", 250.0),
+    for (name, of, goal, ceiling) in [
+        ("T9 disk per unit with one enrollment", "units", 200.0, RAW_UNIT),
+        ("T9 disk per conversion", "conversions", 250.0, RAW_CONVERSION),
     ] {
         let sql = format!("SELECT pg_total_relation_size('{of}')::float8 / greatest(count(*), 1) FROM {of}");
         let bytes: f64 = database.query_one(&sql, &[]).await?.get(0);
-        table.add(name, "bytes", bytes, Goal::AtMost(goal), None);
+        table.add(name, "bytes", bytes, Goal::AtMost(goal), Some(ceiling));
     }
     Ok(())
 }
 
+/// Bytes written ahead so far.
+async fn wal(database: &Client) -> Result<f64> {
+    let sql = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8";
+    Ok(database.query_one(sql, &[]).await?.get(0))
+}
+
+async fn disk_of_redis(system: &System, events: u64, table: &mut Table) -> Result<()> {
+    let redis::Value::BulkString(info) = system.redis.command(&["INFO", "persistence"]).await? else {
+        anyhow::bail!("Redis says nothing of itself");
+    };
+    let info = String::from_utf8(info)?;
+    let size = info.lines().find_map(|line| line.strip_prefix("aof_current_size:"));
+    let size: f64 = size.context("the size of the append-only file")?.trim().parse()?;
+    table.add("T1: Redis, append-only file", "bytes an event", size / events as f64, Goal::None, None);
+    Ok(())
+}
+
 /// Of a process that runs.
-fn rss(name: &'static str, process: &Process, target: f64, table: &mut Table) -> Result<()> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid()))?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).context("VmHWM")?;
-    let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
-    table.add(name, "MiB", kilobytes / 1024.0, Goal::AtMost(target), None);
+fn peak(name: &'static str, process: &Process, target: f64, table: &mut Table) -> Result<()> {
+    table.add(name, "MiB", memory(process.pid(), PEAK)?, Goal::AtMost(target), None);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The ceiling of the database: the same events merely inserted, nothing counted.
+//! The ceiling of a database: the same events merely inserted, nothing counted.
 
 use crate::POSTGRES;
 use crate::table::{Goal, Table};
@@ -16,7 +16,12 @@ use uuid::Uuid;
 
 const RAW: &str = "raw insert, one connection";
 pub const RAW_TWO: &str = "raw insert, two connections";
+pub const RAW_UNIT: &str = "raw insert, disk per exposure";
+pub const RAW_CONVERSION: &str = "raw insert, disk per conversion";
+pub const RAW_SQLITE: &str = "raw insert into SQLite";
 
+/// When everything occurred.
+const AT: i64 = 1_772_359_200_000_000;
 /// Events of one transaction, as the worker's default.
 const CHUNK: u32 = 10_000;
 
@@ -26,6 +31,13 @@ const TABLES: &str = "
         tenant text, user_id text, PRIMARY KEY (unit, experiment));
     CREATE TABLE conversions (unit uuid, experiment bigint, value bigint, occurred_at bigint,
         received_at bigint, batch uuid, tenant text, metric text, key text, PRIMARY KEY (unit, experiment, key));";
+
+const SQLITE: &str = "
+    CREATE TABLE exposures (unit BLOB, experiment INTEGER, variation INTEGER, occurred_at INTEGER,
+        tenant TEXT, user_id TEXT, PRIMARY KEY (unit, experiment)) WITHOUT ROWID;
+    CREATE TABLE conversions (unit BLOB, experiment INTEGER, value INTEGER, occurred_at INTEGER,
+        received_at INTEGER, batch BLOB, tenant TEXT, metric TEXT, key TEXT, PRIMARY KEY (unit, experiment, key))
+        WITHOUT ROWID;";
 
 const STAGING: &str = "
     CREATE TEMP TABLE new_exposures (LIKE exposures) ON COMMIT DELETE ROWS;
@@ -71,8 +83,47 @@ pub async fn measure(events: u64, seed: u64, table: &mut Table) -> Result<()> {
             }
         }
         table.add(name, "events/s", events as f64 / begun.elapsed().as_secs_f64(), Goal::None, None);
+        for (name, of) in [(RAW_UNIT, "exposures"), (RAW_CONVERSION, "conversions")] {
+            let sql = format!("SELECT pg_total_relation_size('{of}')::float8 / count(*) FROM {of}");
+            if connections == 1 {
+                table.add(name, "bytes", first.query_one(&sql, &[]).await?.get(0), Goal::None, None);
+            }
+        }
     }
     Ok(())
+}
+
+/// The same into SQLite, as durable as the one-process mode is.
+pub fn measure_sqlite(events: u64, seed: u64, table: &mut Table) -> Result<()> {
+    let chunks = chunks(events, seed, 0);
+    let directory = testkit::temp_dir("raw-sqlite")?;
+    let mut database = rusqlite::Connection::open(directory.join("raw.db"))?;
+    database.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    database.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 32768",
+    )?;
+    database.execute_batch(SQLITE)?;
+    let begun = Instant::now();
+    for chunk in &chunks {
+        let transaction = database.transaction()?;
+        {
+            let mut exposure =
+                transaction.prepare_cached("INSERT OR IGNORE INTO exposures VALUES (?,?,?,?,?,?)")?;
+            for (unit, variation, user) in &chunk.exposures {
+                exposure.execute((unit.as_bytes(), 1, variation, AT, "default", user))?;
+            }
+            let mut conversion =
+                transaction.prepare_cached("INSERT OR IGNORE INTO conversions VALUES (?,?,?,?,?,?,?,?,?)")?;
+            for (unit, value, metric, key) in &chunk.conversions {
+                let (unit, batch) = (unit.as_bytes(), chunk.batch.as_bytes());
+                conversion.execute((unit, 1, value, AT, AT, batch, "default", metric, key))?;
+            }
+        }
+        transaction.commit()?;
+    }
+    table.add(RAW_SQLITE, "events/s", events as f64 / begun.elapsed().as_secs_f64(), Goal::None, None);
+    drop(database);
+    Ok(std::fs::remove_dir_all(directory)?)
 }
 
 fn chunks(events: u64, seed: u64, number: u32) -> Vec<Chunk> {
@@ -96,14 +147,13 @@ fn chunks(events: u64, seed: u64, number: u32) -> Vec<Chunk> {
 
 async fn insert<'c>(client: &Client, chunks: impl Iterator<Item = &'c Chunk>) -> Result<()> {
     client.batch_execute(STAGING).await?;
-    let at = 1_772_359_200_000_000_i64;
     for chunk in chunks {
         client.batch_execute("BEGIN").await?;
         let types = [Type::UUID, Type::INT8, Type::INT2, Type::INT8, Type::TEXT, Type::TEXT];
         let sink = client.copy_in("COPY new_exposures FROM STDIN (FORMAT binary)").await?;
         let mut rows = pin!(BinaryCopyInWriter::new(sink, &types));
         for (unit, variation, user) in &chunk.exposures {
-            rows.as_mut().write(&[unit, &1_i64, variation, &at, &"default", user]).await?;
+            rows.as_mut().write(&[unit, &1_i64, variation, &AT, &"default", user]).await?;
         }
         rows.finish().await?;
         client
@@ -124,7 +174,7 @@ async fn insert<'c>(client: &Client, chunks: impl Iterator<Item = &'c Chunk>) ->
         let mut rows = pin!(BinaryCopyInWriter::new(sink, &types));
         for (unit, value, metric, key) in &chunk.conversions {
             rows.as_mut()
-                .write(&[unit, &1_i64, value, &at, &at, &chunk.batch, &"default", metric, key])
+                .write(&[unit, &1_i64, value, &AT, &AT, &chunk.batch, &"default", metric, key])
                 .await?;
         }
         rows.finish().await?;

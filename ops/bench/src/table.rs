@@ -1,4 +1,9 @@
-//! Figures by name, medians over the runs, beside target and ceiling.
+//! Figures by name, medians over the runs, beside goal and ceiling: for people on the terminal, for machines in a file.
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use std::fs;
+use std::path::Path;
 
 /// What a figure is held against.
 #[derive(Debug, Clone, PartialEq)]
@@ -6,77 +11,162 @@ pub enum Goal {
     None,
     AtLeast(f64),
     AtMost(f64),
-    /// At least this share of another figure.
-    Share(f64, &'static str),
+    /// At least this share of the figure's ceiling.
+    Share(f64),
 }
 
-struct Row {
-    name: &'static str,
+struct Figure {
+    name: String,
     unit: &'static str,
     goal: Goal,
-    /// A figure of the same run that this one cannot exceed.
-    ceiling: Option<&'static str>,
+    /// Name of a figure of the same run that this one cannot exceed.
+    ceiling: Option<String>,
+    /// Why it stops where it does.
+    reason: Option<String>,
     values: Vec<f64>,
+}
+
+/// A figure as it is written down.
+#[derive(Serialize)]
+struct Row<'t> {
+    target: &'t str,
+    unit: &'t str,
+    measured: f64,
+    ceiling: Option<f64>,
+    /// What the ceiling is.
+    ceiling_is: Option<&'t str>,
+    ratio: Option<f64>,
+    goal: Option<String>,
+    met: Option<bool>,
+    /// Of a goal that is not met.
+    reason: Option<String>,
 }
 
 #[derive(Default)]
 pub struct Table {
-    rows: Vec<Row>,
+    figures: Vec<Figure>,
 }
 
 impl Table {
     /// Adds one run's figure.
     pub fn add(
         &mut self,
-        name: &'static str,
+        name: impl Into<String>,
         unit: &'static str,
         value: f64,
         goal: Goal,
-        ceiling: Option<&'static str>,
+        ceiling: Option<&str>,
     ) {
+        let name = name.into();
         eprintln!("  {name}: {} {unit}", number(value));
-        match self.rows.iter_mut().find(|r| r.name == name) {
-            Some(row) => row.values.push(value),
-            None => self.rows.push(Row { name, unit, goal, ceiling, values: vec![value] }),
+        match self.figures.iter_mut().find(|f| f.name == name) {
+            Some(figure) => figure.values.push(value),
+            None => {
+                let ceiling = ceiling.map(str::to_owned);
+                self.figures.push(Figure { name, unit, goal, ceiling, reason: None, values: vec![value] });
+            }
+        }
+    }
+
+    /// What to say if the figure added last misses its goal.
+    pub fn explain(&mut self, reason: impl Into<String>) {
+        if let Some(figure) = self.figures.last_mut() {
+            figure.reason = Some(reason.into());
         }
     }
 
     fn median(&self, name: &str) -> Option<f64> {
-        let row = self.rows.iter().find(|r| r.name == name)?;
-        let mut values = row.values.clone();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied()
+        self.figures.iter().find(|f| f.name == name).and_then(Figure::median)
+    }
+
+    fn row<'t>(&'t self, figure: &'t Figure) -> Row<'t> {
+        let measured = figure.median().unwrap_or_default();
+        let ceiling = figure.ceiling.as_deref().and_then(|name| Some((name, self.median(name)?)));
+        let (goal, met) = match figure.goal {
+            Goal::None => (None, None),
+            Goal::AtLeast(least) => (Some(format!(">= {}", number(least))), Some(measured >= least)),
+            Goal::AtMost(most) => (Some(format!("<= {}", number(most))), Some(measured <= most)),
+            Goal::Share(share) => {
+                let met = ceiling.is_some_and(|(_, ceiling)| measured >= share * ceiling);
+                (Some(format!(">= {share} of the ceiling")), Some(met))
+            }
+        };
+        Row {
+            target: &figure.name,
+            unit: figure.unit,
+            measured,
+            ceiling: ceiling.map(|(_, ceiling)| ceiling),
+            ceiling_is: ceiling.map(|(name, _)| name),
+            ratio: ceiling.map(|(_, ceiling)| measured / ceiling),
+            goal,
+            met,
+            reason: (met == Some(false)).then(|| reason(figure, ceiling)),
+        }
+    }
+
+    pub fn write(&self, path: &Path) -> Result<()> {
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let rows: Vec<Row<'_>> = self.figures.iter().map(|figure| self.row(figure)).collect();
+        let text = serde_json::to_string_pretty(&rows)? + "\n";
+        fs::write(path, text).with_context(|| format!("write {}", path.display()))
     }
 
     pub fn lines(&self) -> Vec<String> {
         let line = |cells: [&str; 5]| {
-            format!("{:<58}{:>12} {:<9}{:<34}{}", cells[0], cells[1], cells[2], cells[3], cells[4])
+            format!("{:<72}{:>12} {:<14}{:<32}{}", cells[0], cells[1], cells[2], cells[3], cells[4])
                 .trim_end()
                 .to_owned()
         };
-        let mut lines = vec![line(["what", "median", "", "target", "share of the ceiling of this run"])];
-        for row in &self.rows {
-            let value = self.median(row.name).unwrap_or_default();
-            let verdict = |met: bool| if met { "met" } else { "MISSED" };
-            let target = match &row.goal {
-                Goal::None => String::new(),
-                Goal::AtLeast(t) => format!(">= {}: {}", number(*t), verdict(value >= *t)),
-                Goal::AtMost(t) => format!("<= {}: {}", number(*t), verdict(value <= *t)),
-                Goal::Share(share, of) => {
-                    let met = value >= share * self.median(of).unwrap_or(f64::INFINITY);
-                    format!(">= {share} of the ceiling: {}", verdict(met))
-                }
+        let mut lines = vec![line(["what", "median", "", "goal", "share of the ceiling of these runs"])];
+        for row in self.figures.iter().map(|figure| self.row(figure)) {
+            let verdict = match row.met {
+                Some(true) => ": met",
+                Some(false) => ": MISSED",
+                None => "",
             };
-            let share = row.ceiling.and_then(|name| Some((name, self.median(name)?)));
-            let share = share.map(|(name, c)| format!("{:.2} of {name} ({})", value / c, number(c)));
-            lines.push(line([row.name, &number(value), row.unit, &target, &share.unwrap_or_default()]));
+            let goal = row.goal.map_or_else(String::new, |goal| goal + verdict);
+            let share = row.ratio.zip(row.ceiling).zip(row.ceiling_is);
+            let share =
+                share.map(|((ratio, ceiling), name)| format!("{ratio:.2} of {name} ({})", number(ceiling)));
+            lines.push(line([
+                row.target,
+                &number(row.measured),
+                row.unit,
+                &goal,
+                &share.unwrap_or_default(),
+            ]));
+            lines.extend(row.reason.map(|reason| format!("    {reason}")));
         }
         lines
     }
 }
 
+impl Figure {
+    fn median(&self) -> Option<f64> {
+        let mut values = self.values.clone();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied()
+    }
+}
+
+fn reason(figure: &Figure, ceiling: Option<(&str, f64)>) -> String {
+    match (&figure.goal, ceiling) {
+        (Goal::AtLeast(least), Some((name, ceiling))) if ceiling < *least => {
+            format!("the machine: {name} itself came to {} only", number(ceiling))
+        }
+        (Goal::AtMost(most), Some((name, ceiling))) if ceiling > *most => {
+            format!("the machine: {name} itself took {}", number(ceiling))
+        }
+        _ => figure.reason.clone().unwrap_or_else(|| {
+            "not explained by this run: see the profiles in ops/docs/performance.md".to_owned()
+        }),
+    }
+}
+
 /// Thousands apart, three digits where they matter.
-fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     if value < 100.0 {
         return format!("{value:.2}");
     }
