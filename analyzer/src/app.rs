@@ -74,7 +74,18 @@ impl App for Analyzer {
         self.routes.find(method, path)
     }
 
-    async fn handle(
+    fn experiment<'h>(&self, handler: &'h Handler) -> Option<&'h str> {
+        Some(&handler.id)
+    }
+
+    /// Given up before its end, because its time is over or nobody waits any more, it asks the database nothing more.
+    async fn handle(&self, handler: Handler, request: Request) -> Result<Response, Problem> {
+        store::abandonable(self.act(handler, request)).await
+    }
+}
+
+impl Analyzer {
+    async fn act(
         &self,
         Handler { action, id, user }: Handler,
         request: Request,

@@ -10,7 +10,7 @@ use queue::producer::{Outgoing, Producer, SendError};
 use queue::receipts::Receipts;
 use service::http::{App, Found, Method, Payload, Problem, Request, Response};
 use service::openapi;
-use service::settings::Ingest;
+use service::settings::{Budgets, Ingest};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -28,8 +28,6 @@ use crate::sdks::{Sdk, Terms, cloudevents};
 use crate::stats::Stats;
 use crate::tally::Tally;
 
-/// Time from a request's whole body to its answer; waiting for the commit because the client asks comes on top.
-pub const BUDGET: Duration = Duration::from_secs(5);
 /// Share of the queue's memory past which nothing new is taken.
 const MEMORY_LIMIT: f64 = 0.8;
 
@@ -45,6 +43,7 @@ pub struct Gateway {
     /// What the queue acknowledges is committed, and its receipts have been told.
     pub(crate) settles_on_commit: bool,
     pub(crate) limits: Limits,
+    pub(crate) budgets: Budgets,
     pub(crate) stats: Stats,
     /// Cancelled when the process begins to end: nobody waits for a commit any longer.
     pub(crate) draining: CancellationToken,
@@ -149,7 +148,7 @@ impl Gateway {
             false => Err(problem),
         })?;
         let body = request.read_body().await?;
-        let deadline = Instant::now() + BUDGET;
+        let deadline = self.deadline(&request, route.experiment.as_deref());
         let (sent, received_at) = self.take_apart(route, &request, payload, &body, deadline).await?;
         let list = sent.list;
         let prepared = self.prepare(&request, &options, sent, received_at, deadline).await?;
@@ -162,7 +161,7 @@ impl Gateway {
         self.admit(&request).await?;
         let options = Options::of_sdk(&request)?;
         let body = request.read_body().await?;
-        let (deadline, received_at) = (Instant::now() + BUDGET, clock::now());
+        let (deadline, received_at) = (self.deadline(&request, None), clock::now());
         let text = body::text(&body)?;
         let parsed = sdk.decode(request.headers(), text, self.terms(&request))?;
         let total = parsed.total();
@@ -176,6 +175,12 @@ impl Gateway {
     fn terms<'t>(&'t self, request: &'t Request) -> Terms<'t> {
         let tenant = request.principal().tenant.as_ref();
         Terms { tenant, values: &self.rules.sdk_values, max_events: self.rules.max_batch_events }
+    }
+
+    /// When a request whose whole body is there must be answered; waiting for the commit because the client asks
+    /// comes on top.
+    fn deadline(&self, request: &Request, experiment: Option<&str>) -> Instant {
+        Instant::now() + self.budgets.ingest(&request.principal().tenant, experiment)
     }
 
     /// A body of one of our own routes.

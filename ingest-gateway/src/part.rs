@@ -77,6 +77,7 @@ fn build(boot: &Boot, queue: &dyn Queue) -> Result<Gateway, BootError> {
         receipts: queue.receipts(),
         catalogue: queue.catalogue(settings.ingest.max_loaded),
         settles_on_commit: queue.settles_on_commit(),
+        budgets: settings.http.budgets.clone(),
         limits: Limits { rates: settings.ingest.rates.clone(), limiter: queue.limiter() },
         stats: Stats::new(&boot.metrics).map_err(|error| BootError::failed("register metrics", error))?,
         draining: boot.shutdown.token(),

@@ -7,6 +7,7 @@ mod calculators;
 mod changes;
 mod cuped;
 mod dead_letters;
+mod deadlines;
 mod decision;
 mod experiments;
 mod families;

@@ -23,6 +23,7 @@ pub struct Rig {
     pub internal: SocketAddr,
     pub redis: Redis,
     pub database: String,
+    pub database_url: String,
     pub boot: Boot,
     pub serving: JoinHandle<Result<(), BootError>>,
     /// Tenant a, scopes admin and read.
@@ -49,13 +50,28 @@ impl Rig {
     pub async fn start() -> Rig {
         let server = testkit::postgres().await;
         let database = server.create_database().await.unwrap();
+        let url = server.url_for(&database);
+        Rig::start_on(database, url, &[]).await
+    }
+
+    /// On a database that may be anywhere.
+    pub async fn start_on(database: String, database_url: String, more: &[(&str, &str)]) -> Rig {
         let redis = Redis::start().await.unwrap();
-        let settings = settings(&server.url_for(&database), &redis.url(), &[]).await;
+        let settings = settings(&database_url, &redis.url(), more).await;
         let boot = Boot::embedded(settings).unwrap();
         let listeners = Listeners::loopback().await.unwrap();
         let (addr, internal) = (listeners.public_addr().unwrap(), listeners.internal_addr().unwrap());
         let serving = tokio::spawn(analyzer::serve(boot.clone(), listeners));
-        let rig = Rig { addr, internal, redis, database, boot, serving, admin: client(addr, "admin-a") };
+        let rig = Rig {
+            addr,
+            internal,
+            redis,
+            database,
+            database_url,
+            boot,
+            serving,
+            admin: client(addr, "admin-a"),
+        };
         // Served only once the schema is there and the catalogue complete.
         assert_eq!(rig.admin.get("/health").await.unwrap().status, 200);
         rig
@@ -66,7 +82,7 @@ impl Rig {
     }
 
     pub async fn store(&self) -> Arc<dyn Store> {
-        let url = testkit::postgres().await.url_for(&self.database);
+        let url = self.database_url.clone();
         store::connect(&Location::Postgres { url, pool_size: 2 }).await.unwrap()
     }
 

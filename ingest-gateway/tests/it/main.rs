@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod accepting;
+mod admission;
 mod limiting;
 mod lookups;
 mod parsing;

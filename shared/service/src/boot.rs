@@ -5,6 +5,7 @@
 //! ```
 
 use crate::auth::{Keys, KeysFile};
+use crate::descriptors;
 use crate::health::Health;
 use crate::http::{self, App, Kit};
 use crate::internal::Internal;
@@ -117,6 +118,7 @@ where
 {
     logs::init(&settings.telemetry).map_err(|error| BootError::failed("set up the log", error))?;
     log_settings(&settings);
+    descriptors::make_room(settings.http.max_connections);
     std::panic::set_hook(Box::new(log_panic));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

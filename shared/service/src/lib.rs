@@ -16,6 +16,7 @@
 
 pub mod auth;
 pub mod boot;
+mod descriptors;
 pub mod health;
 pub mod http;
 mod internal;

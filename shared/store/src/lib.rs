@@ -7,6 +7,7 @@
 //!
 //! SQL lives in `.sql` files beside the code of its adapter, the schema in `migrations/`.
 
+mod abandoned;
 pub mod apply;
 mod books;
 mod error;
@@ -20,6 +21,7 @@ mod snapshot;
 pub mod sqlite;
 mod step;
 
+pub use abandoned::{Abandonable, abandonable};
 pub use books::{Accounts, Book, Books, LOSSES_MAX, RECORDED, Sent};
 pub use error::{ErrorKind, StoreError};
 pub use location::{Location, connect, open};

@@ -1,9 +1,11 @@
 use super::Problem;
+use super::capacity::{Capacity, Share};
 use super::decode::Encoding;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::{HeaderMap, StatusCode, header};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Unread bytes of a refused request that are still taken off the connection, so that a client that sends before it
@@ -12,11 +14,25 @@ const MAX_DISCARDED: u64 = 32 << 20;
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
 /// What a body may weigh, in bytes, and how long it may take.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct BodyLimits {
     pub wire: usize,
     pub decoded: usize,
     pub time: Duration,
+    /// Bytes of all bodies held.
+    pub memory: Arc<Capacity>,
+}
+
+/// Bytes that are counted for as long as anybody holds them.
+struct Counted {
+    bytes: Bytes,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// The body of a request, not yet read.
@@ -37,13 +53,13 @@ impl RequestBody {
     }
 
     /// The whole body, decoded, for a look at it; [`Self::read`] gives the same.
-    pub async fn read_ahead(&mut self, headers: &HeaderMap, limits: BodyLimits) -> Result<&Bytes, Problem> {
+    pub async fn read_ahead(&mut self, headers: &HeaderMap, limits: &BodyLimits) -> Result<&Bytes, Problem> {
         let body = self.read(headers, limits).await?;
         Ok(self.read_ahead.insert(body))
     }
 
     /// The whole body, decoded, in one buffer.
-    pub async fn read(&mut self, headers: &HeaderMap, limits: BodyLimits) -> Result<Bytes, Problem> {
+    pub async fn read(&mut self, headers: &HeaderMap, limits: &BodyLimits) -> Result<Bytes, Problem> {
         if let Some(body) = self.read_ahead.take() {
             return Ok(body);
         }
@@ -56,8 +72,8 @@ impl RequestBody {
         if declared > limits.wire as u64 {
             return Err(too_large(limits.wire));
         }
-        let wire = match tokio::time::timeout(limits.time, collect(incoming, limits.wire)).await {
-            Ok(wire) => wire?,
+        let (wire, mut share) = match tokio::time::timeout(limits.time, collect(incoming, limits)).await {
+            Ok(collected) => collected?,
             Err(_) => {
                 self.incoming = None;
                 return Err(Problem::new(
@@ -68,7 +84,13 @@ impl RequestBody {
             }
         };
         self.incoming = None;
-        encoding.decode(wire, limits.decoded)
+        let encoded = wire.len();
+        let bytes = encoding.decode(wire, limits.decoded)?;
+        // Only as many bodies as there are threads are between being decoded and being counted.
+        if encoding != Encoding::Identity {
+            share.join(limits.memory.take(bytes.len().saturating_sub(encoded)).ok_or_else(too_many)?);
+        }
+        Ok(Bytes::from_owner(Counted { bytes, _share: share }))
     }
 }
 
@@ -94,14 +116,18 @@ async fn discard(mut incoming: Incoming) {
 }
 
 /// A body in one frame is passed on without a copy.
-async fn collect(incoming: &mut Incoming, max: usize) -> Result<Bytes, Problem> {
+async fn collect(incoming: &mut Incoming, limits: &BodyLimits) -> Result<(Bytes, Share), Problem> {
+    let max = limits.wire;
     let mut first = Bytes::new();
     let mut all: Vec<u8> = Vec::new();
+    let mut share = limits.memory.take(0).ok_or_else(too_many)?;
     while let Some(frame) = incoming.frame().await {
         let Ok(data) = frame.map_err(|error| incomplete(&error))?.into_data() else { continue };
         if first.len().max(all.len()) + data.len() > max {
             return Err(too_large(max));
         }
+        // What has come is counted, not what is announced: who sends slowly keeps nobody out.
+        share.join(limits.memory.take(data.len()).ok_or_else(too_many)?);
         if first.is_empty() && all.is_empty() {
             first = data;
             continue;
@@ -113,7 +139,11 @@ async fn collect(incoming: &mut Incoming, max: usize) -> Result<Bytes, Problem> 
         }
         all.extend_from_slice(&data);
     }
-    Ok(if all.is_empty() { first } else { Bytes::from(all) })
+    Ok((if all.is_empty() { first } else { Bytes::from(all) }, share))
+}
+
+fn too_many() -> Problem {
+    Problem::unavailable("too_many_bodies", "the service holds as many request bodies as it may", 1)
 }
 
 fn incomplete(error: &hyper::Error) -> Problem {

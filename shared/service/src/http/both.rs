@@ -25,6 +25,13 @@ impl<A: App, B: App> App for Both<A, B> {
         }
     }
 
+    fn experiment<'h>(&self, handler: &'h Self::Handler) -> Option<&'h str> {
+        match handler {
+            Either::First(handler) => self.0.experiment(handler),
+            Either::Second(handler) => self.1.experiment(handler),
+        }
+    }
+
     async fn handle(&self, handler: Self::Handler, request: Request) -> Result<Response, Problem> {
         match handler {
             Either::First(handler) => self.0.handle(handler, request).await,

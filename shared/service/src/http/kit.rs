@@ -1,4 +1,5 @@
 use super::body::{BodyLimits, RequestBody};
+use super::capacity::Capacity;
 use super::ident::{RequestId, X_REQUEST_ID};
 use super::key::{self, KeyPlaces};
 use super::problem::allow_header;
@@ -8,7 +9,7 @@ use super::{Access, App, CorsOrigins, Found, Networks, Problem, Request, Respons
 use crate::auth::{Keys, Principal, Throttle};
 use crate::health::Health;
 use crate::metrics::Metrics;
-use crate::settings::Settings;
+use crate::settings::{Budgets, Settings};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
@@ -21,6 +22,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
+
+const MAX_OPEN: usize = 4_096;
+const BODY_MEMORY: usize = 256 << 20;
 
 /// Limits of a listener.
 #[derive(Debug, Clone)]
@@ -35,6 +39,10 @@ pub struct Limits {
     pub body_time: Duration,
     /// Connections served at once; a few more are told 503, the rest are closed.
     pub max_connections: usize,
+    /// Requests handled at once, over all connections.
+    pub open: Arc<Capacity>,
+    /// Bytes of request bodies held at once, over all connections.
+    pub bodies: Arc<Capacity>,
     /// For open requests to end when the process does.
     pub drain_time: Duration,
 }
@@ -46,7 +54,9 @@ impl Limits {
             max_decoded_body: settings.http.max_decoded_body,
             header_time: Duration::from_secs(15),
             body_time: Duration::from_secs(30),
-            max_connections: 10_000,
+            max_connections: settings.http.max_connections,
+            open: Capacity::new(MAX_OPEN),
+            bodies: Capacity::new(BODY_MEMORY),
             drain_time: settings.lifecycle.drain_timeout,
         }
     }
@@ -60,6 +70,7 @@ pub struct Kit {
     throttle: Throttle,
     cors: CorsOrigins,
     proxies: Networks,
+    budgets: Budgets,
     health: Arc<Health>,
     nobody: Arc<Principal>,
     pub(super) stats: HttpStats,
@@ -85,6 +96,7 @@ impl Kit {
     ) -> Result<Self, prometheus::Error> {
         Ok(Self {
             limits: Limits::of(settings),
+            budgets: settings.http.budgets.clone(),
             keys,
             throttle: Throttle::default(),
             cors: settings.http.cors.clone(),
@@ -172,16 +184,30 @@ impl Kit {
             wire: self.limits.max_wire_body,
             decoded: self.limits.max_decoded_body,
             time: self.limits.body_time,
+            memory: Arc::clone(&self.limits.bodies),
         };
         if let Some((any_of, places)) = route.access.key() {
-            seen.principal = self.authenticate(&head, &mut body, limits, places, client).await?;
+            seen.principal = self.authenticate(&head, &mut body, &limits, places, client).await?;
             if !seen.principal.scopes.intersects(any_of) {
                 return Err(Problem::forbidden("missing_scope", "the key lacks the scope this route needs"));
             }
         }
+        let Some(_open) = self.limits.open.take(1) else {
+            return Err(Problem::unavailable(
+                "too_many_requests",
+                "the service has too many open requests",
+                1,
+            ));
+        };
         let principal = Arc::clone(&seen.principal);
+        let experiment = app.experiment(&route.handler);
+        let budget = self.budgets.of(route.class, &principal.tenant, experiment);
         let request = Request { head, body, limits, id: id.clone(), client, principal, beacon };
-        self.guarded(app.handle(route.handler, request)).await
+        let answered = self.guarded(app.handle(route.handler, request));
+        match budget {
+            None => answered.await,
+            Some(budget) => tokio::time::timeout(budget, answered).await.unwrap_or_else(|_| Err(too_late())),
+        }
     }
 
     /// A handler that panics costs its own request only.
@@ -226,7 +252,7 @@ impl Kit {
         &self,
         head: &Parts,
         body: &mut RequestBody,
-        limits: BodyLimits,
+        limits: &BodyLimits,
         places: KeyPlaces,
         client: std::net::IpAddr,
     ) -> Result<Arc<Principal>, Problem> {
@@ -268,6 +294,11 @@ impl Kit {
 
 fn nothing_here() -> Problem {
     Problem::not_found("not_found", "there is nothing at this path")
+}
+
+fn too_late() -> Problem {
+    let detail = "the answer was not ready in the time that the route has";
+    Problem::new(StatusCode::GATEWAY_TIMEOUT, "answer_timeout", detail).retry_after(1)
 }
 
 fn unauthorized(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Problem {

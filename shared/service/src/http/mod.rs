@@ -9,6 +9,7 @@
 
 mod body;
 mod both;
+mod capacity;
 mod cors;
 mod decode;
 mod depth;
@@ -24,6 +25,7 @@ mod server;
 mod stats;
 
 pub use both::Both;
+pub use capacity::Capacity;
 pub use cors::{CorsOrigins, check_origins};
 pub use depth::{MAX_DEPTH, check_depth};
 pub use key::KeyPlaces;
@@ -53,6 +55,11 @@ pub trait App: Send + Sync + 'static {
     /// The route of a path. `HEAD` arrives as `GET`; `OPTIONS` arrives as itself and should end in
     /// [`Found::MethodNotAllowed`] for a known path. Called before the key is checked, so it must be cheap.
     fn find(&self, method: &Method, path: &str) -> Found<Self::Handler>;
+
+    /// The experiment in the path, as it stands there, for whom a budget of its own may be set.
+    fn experiment<'h>(&self, _: &'h Self::Handler) -> Option<&'h str> {
+        None
+    }
 
     /// Answers a request whose key and scope were checked.
     fn handle(

@@ -106,7 +106,7 @@ impl Request {
     /// The whole body, decoded, in one buffer. Refuses with 413, 408, 415 and 400 by the limits of the server; a second
     /// call gives an empty body.
     pub async fn read_body(&mut self) -> Result<Bytes, Problem> {
-        self.body.read(&self.head.headers, self.limits).await
+        self.body.read(&self.head.headers, &self.limits).await
     }
 }
 

@@ -42,6 +42,8 @@ struct Operation {
 const REFUSED_KEYS: [&str; 3] = ["401", "403", "429"];
 const REFUSED_BODIES: [&str; 5] = ["400", "408", "413", "415", "422"];
 const FAILURES: [&str; 2] = ["500", "503"];
+/// Of events 503 says that they can be sent again.
+const LATE: &str = "504";
 
 /// The document, or why the files beside this one are none.
 pub static DOCUMENT: LazyLock<Result<String, serde_json::Error>> = LazyLock::new(assemble);
@@ -131,7 +133,9 @@ impl Operation {
         let keys = if self.scopes.is_empty() { &[][..] } else { &REFUSED_KEYS };
         let bodies = if self.body.is_some() { &REFUSED_BODIES[..] } else { &[] };
         let shared = keys.iter().chain(bodies).chain(&FAILURES).copied();
-        for status in shared.chain(self.problems.iter().map(String::as_str)) {
+        let late =
+            (!self.scopes.is_empty() && !["Ingest", "SDKs"].contains(&self.tag.as_str())).then_some(LATE);
+        for status in shared.chain(late).chain(self.problems.iter().map(String::as_str)) {
             let problem = json!({"schema": {"$ref": "#/components/schemas/Problem"}});
             let mut response = json!({"description": meaning(status)});
             if status != "304" {
@@ -182,6 +186,7 @@ fn meaning(status: &str) -> &'static str {
         "422" => "A field or parameter is not what it must be",
         "429" => "Too many; Retry-After says when to come back",
         "500" => "The service failed to answer",
+        "504" => "The answer was not ready in the time that the route has",
         "503" => "Not now: a dependency is away, or the service is full",
         _ => "",
     }

@@ -1,5 +1,6 @@
 //! Settings grouped by concern. None of these can be made outside this crate, so whoever holds one holds checked values.
 
+use super::budgets::Budgets;
 use super::error::Refusal;
 use super::rates::{Rate, Rates};
 use super::sdk_values::SdkValues;
@@ -26,6 +27,8 @@ pub struct Http {
     pub max_decoded_body: usize,
     pub cors: CorsOrigins,
     pub trusted_proxies: Networks,
+    pub max_connections: usize,
+    pub budgets: Budgets,
 }
 
 /// Keys given by configuration; [`crate::auth::Keys`] is built from it.
@@ -205,6 +208,9 @@ impl Http {
                 .map_err(|reason| Refusal::new("AB_CORS_ORIGINS", reason))?,
             trusted_proxies: Networks::parse(values.text("AB_TRUSTED_PROXIES").unwrap_or_default())
                 .map_err(|reason| Refusal::new("AB_TRUSTED_PROXIES", reason))?,
+            max_connections: values.number("AB_MAX_CONNECTIONS")?,
+            budgets: Budgets::parse(values.text("AB_SLA_TIMEOUTS").unwrap_or_default())
+                .map_err(|reason| Refusal::new("AB_SLA_TIMEOUTS", reason))?,
         };
         if http.max_decoded_body < http.max_wire_body {
             return Err(Refusal::new(

@@ -4,6 +4,7 @@
 //! secret from a file. An unknown name refuses to start; a name of another tier is accepted, so one environment and one
 //! file can serve all tiers. [`Settings::load`] takes environment and arguments as values, so tests need no process.
 
+mod budgets;
 mod error;
 mod file;
 mod groups;
@@ -17,6 +18,7 @@ mod spec;
 mod tier;
 mod value;
 
+pub use budgets::{BUDGET_CLASSES, Budgets};
 pub use error::{Refusal, SettingsError};
 pub use groups::{Auth, Client, Database, Http, Ingest, Lifecycle, LogFormat, Queue, Telemetry, Worker};
 pub use overview::{Overview, Setting};

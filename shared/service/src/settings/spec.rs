@@ -147,6 +147,22 @@ pub static SPECS: &[Spec] = &[
         "largest request body after decompression, bytes"
     ),
     setting!(
+        "AB_MAX_CONNECTIONS",
+        "max-connections",
+        SERVERS,
+        Kind::Number(1..=1_000_000),
+        Same("16384"),
+        "connections of the public port served at once"
+    ),
+    setting!(
+        "AB_SLA_TIMEOUTS",
+        "sla-timeouts",
+        PUBLIC,
+        Kind::Text(super::budgets::check_budgets),
+        Same("ingest=5s;live-stats=5s"),
+        "how long an answer may take, class=5s;class:tenant/experiment=5s;..."
+    ),
+    setting!(
         "AB_CORS_ORIGINS",
         "cors-origins",
         PUBLIC,

@@ -1,8 +1,9 @@
 use crate::kit::{Answer, ENV, SENDER, Server, limits, read_answer, request, start, start_with};
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
-use service::http::check_depth;
+use service::http::{Capacity, check_depth};
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -105,6 +106,35 @@ async fn bombs_are_refused() {
             encoded(&server, encoding, &body).await.is_problem(413, "decoded_body_too_large");
         }
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn bodies_past_what_is_held_at_once_are_refused_as_they_come_and_counted_as_they_go() {
+    let bodies = Capacity::new(MIB);
+    let held = Arc::clone(&bodies);
+    let server = start_with(ENV, limits(move |limits| limits.bodies = bodies)).await;
+    let whole = server.echo(&[], &vec![b' '; MIB]).await;
+    assert_eq!(whole.status, 200);
+    for (encoding, compress) in ENCODINGS {
+        let answer = encoded(&server, encoding, &compress(&vec![b' '; MIB + 1])).await;
+        answer.is_problem(503, "too_many_bodies");
+        assert_eq!(answer.header("retry-after"), "1");
+        assert_eq!(encoded(&server, encoding, &compress(&vec![b' '; MIB / 2])).await.status, 200);
+    }
+    // A client that sends half of a body holds half, and keeps out only what does not fit beside it.
+    let mut slow = TcpStream::connect(server.address).await.unwrap();
+    let head =
+        format!("POST /echo HTTP/1.1\r\nHost: h\r\nX-API-Key: {SENDER}\r\nContent-Length: {MIB}\r\n\r\n");
+    slow.write_all(head.as_bytes()).await.unwrap();
+    slow.write_all(&vec![b' '; MIB / 2]).await.unwrap();
+    let come = || std::future::ready(held.used() == MIB / 2);
+    testkit::eventually("half a body is held", Duration::from_secs(60), come).await.unwrap();
+    server.echo(&[], &vec![b' '; MIB]).await.is_problem(503, "too_many_bodies");
+    assert_eq!(server.echo(&[], &vec![b' '; MIB / 2]).await.status, 200);
+    drop(slow);
+    let gone = || std::future::ready(held.used() == 0);
+    testkit::eventually("nothing is held", Duration::from_secs(60), gone).await.unwrap();
     server.stop().await;
 }
 

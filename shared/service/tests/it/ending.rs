@@ -1,4 +1,5 @@
 use crate::kit::{ENV, Server, limits, read_answer, request, start, start_with};
+use service::http::Capacity;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -57,6 +58,31 @@ async fn connections_past_the_limit_are_told_so() {
     assert_eq!(answer.header("connection"), "close");
     server.app.release.add_permits(1);
     assert_eq!(read_answer(&mut open).await.status, 204);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn requests_past_what_is_handled_at_once_are_told_so_and_health_is_not() {
+    let server = start_with(ENV, limits(|limits| limits.open = Capacity::new(1))).await;
+    let mut open = held(&server).await;
+    let answer = server.get("/held").await;
+    answer.is_problem(503, "too_many_requests");
+    assert_eq!(answer.header("retry-after"), "1");
+    assert_eq!(server.get("/health").await.status, 200);
+    server.app.release.add_permits(1);
+    assert_eq!(read_answer(&mut open).await.status, 204);
+    server.app.release.add_permits(1);
+    assert_eq!(server.get("/held").await.status, 204);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_past_its_budget_is_given_up() {
+    let env = [ENV, &[("AB_SLA_TIMEOUTS", "stats=1ms")]].concat();
+    let server = start_with(&env, limits(|_| {})).await;
+    let answer = server.get("/late").await;
+    let problem = answer.is_problem(504, "answer_timeout");
+    assert_eq!((answer.header("retry-after"), &problem["retryable"]), ("1", &true.into()));
     server.stop().await;
 }
 

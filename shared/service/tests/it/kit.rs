@@ -55,7 +55,7 @@ impl App for TestApp {
     type Handler = Handler;
 
     fn classes() -> Vec<&'static str> {
-        vec!["echo", "other"]
+        vec!["echo", "other", "stats"]
     }
 
     fn find(&self, method: &Method, path: &str) -> Found<Handler> {
@@ -70,6 +70,7 @@ impl App for TestApp {
             }
             "/read" => (Handler::Read, "GET", "other", Access::Key { any_of: Scopes::READ, beacon: false }),
             "/held" => (Handler::Held, "GET", "other", Access::Public),
+            "/late" => (Handler::Held, "GET", "stats", Access::Public),
             "/panic" => (Handler::Panic, "GET", "other", Access::Public),
             "/items" => (Handler::Items, "GET", "other", Access::Public),
             _ => return Found::NotFound,

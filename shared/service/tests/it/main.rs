@@ -4,6 +4,7 @@ mod answers;
 mod bodies;
 mod boot;
 mod both;
+mod budgets;
 mod cors;
 mod ending;
 mod health;

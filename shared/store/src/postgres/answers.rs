@@ -20,7 +20,7 @@ const END_OF_TIME: Day = Day(2_000_000);
 impl Answers for PgStore {
     async fn answer(&self, experiment: &Experiment, as_of: Option<Day>) -> Result<Vec<ArmRow>, StoreError> {
         let client = self.client().await?;
-        last_rows(&client, experiment, as_of).await
+        last_rows(&*client, experiment, as_of).await
     }
 
     async fn moments_rows(
@@ -29,7 +29,7 @@ impl Answers for PgStore {
         plan_version: u32,
     ) -> Result<Vec<ArmRow>, StoreError> {
         let client = self.client().await?;
-        all_rows(&client, experiment, plan_version).await
+        all_rows(&*client, experiment, plan_version).await
     }
 
     async fn counters(
@@ -39,7 +39,7 @@ impl Answers for PgStore {
         as_of: Option<Day>,
     ) -> Result<Vec<Counter>, StoreError> {
         let client = self.client().await?;
-        counted(&client, tenant, experiment, as_of).await
+        counted(&*client, tenant, experiment, as_of).await
     }
 
     async fn snapshot(

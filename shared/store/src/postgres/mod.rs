@@ -9,6 +9,7 @@ mod erasures;
 mod experiments;
 mod import;
 mod members;
+mod pool;
 mod raw;
 mod rebuilds;
 mod rows;
@@ -21,7 +22,7 @@ pub use import::Import;
 
 use crate::{StoreError, Upkeep};
 use async_trait::async_trait;
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use pool::{Connections, Lease};
 use std::str::FromStr;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -40,7 +41,7 @@ const READ_TIMEOUT_MS: u32 = 30_000;
 /// A pool of connections for everything but the apply transaction, which has connections of its own.
 pub struct PgStore {
     url: String,
-    pool: Pool,
+    pool: Connections,
 }
 
 impl PgStore {
@@ -51,34 +52,24 @@ impl PgStore {
             "-c default_transaction_isolation=read\\ committed -c statement_timeout={READ_TIMEOUT_MS} \
              -c lock_timeout=10000 -c idle_in_transaction_session_timeout=30000"
         ));
-        let recycle = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let pool = Pool::builder(Manager::from_config(config, NoTls, recycle))
-            .max_size(pool_size.max(1))
-            .wait_timeout(Some(CONNECT_TIMEOUT))
-            .create_timeout(Some(CONNECT_TIMEOUT))
-            .runtime(deadpool_postgres::Runtime::Tokio1)
-            .build()
-            .map_err(|e| StoreError::Url(e.to_string()))?;
-        let store = PgStore { url: url.to_owned(), pool };
+        let store = PgStore { url: url.to_owned(), pool: Connections::new(config, pool_size)? };
         drop(store.client().await?);
         Ok(store)
     }
 
-    async fn client(&self) -> Result<Object, StoreError> {
-        Ok(self.pool.get().await?)
+    async fn client(&self) -> Result<Lease, StoreError> {
+        self.pool.get().await
     }
 }
 
 #[async_trait]
 impl Upkeep for PgStore {
     async fn migrate(&self) -> Result<(), StoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.pool.get_own().await?;
         client.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0").await?;
         client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
         let pg: &mut tokio_postgres::Client = &mut client;
         let run = migrations::migrations::runner().run_async(pg).await;
-        // Closing the session frees the lock and drops the settings above, whatever happened.
-        drop(Object::take(client));
         run.map(|_| ()).map_err(|e| StoreError::Migration(Box::new(e)))
     }
 
@@ -120,7 +111,7 @@ impl Upkeep for PgStore {
 }
 
 /// 0 where there is none.
-async fn schema_version(client: &Object) -> Result<i32, StoreError> {
+async fn schema_version(client: &tokio_postgres::Client) -> Result<i32, StoreError> {
     let migrated = client.query_one(include_str!("sql/schema_history.sql"), &[]).await?;
     if !migrated.get::<_, bool>(0) {
         return Ok(0);

@@ -1,6 +1,7 @@
 //! A partition as it stood at one instant, read in short snapshots while its owner goes on: see the decision record
 //! on views. The owner's half is here too: what it keeps of what it changes.
 
+use super::pool::Connections;
 use super::rows;
 use super::types::{unit_id, uuid};
 use super::{PgStore, raw};
@@ -8,13 +9,12 @@ use crate::apply::{Changes, NewConversion};
 use crate::numbers::narrow;
 use crate::{ArmRow, Experiment, Slice, StoreError, View, Views};
 use async_trait::async_trait;
-use deadpool_postgres::{Object, Pool};
 use domain::{ExperimentId, Partition, UnitId};
 use tokio_postgres::{Client, IsolationLevel};
 use uuid::Uuid;
 
 struct PgView {
-    pool: Pool,
+    pool: Connections,
     id: Uuid,
     partition: i16,
     experiment: Experiment,
@@ -58,7 +58,7 @@ impl View for PgView {
     }
 
     async fn slice(&mut self, first: UnitId, last: UnitId, limit: u32) -> Result<Option<Slice>, StoreError> {
-        let mut client: Object = self.pool.get().await?;
+        let mut client = self.pool.get().await?;
         let p = self.partition;
         client.execute(include_str!("sql/view/renew.sql"), &[&p, &self.id]).await?;
         let snapshot =
@@ -84,7 +84,7 @@ impl View for PgView {
     }
 
     async fn close(self: Box<Self>) -> Result<(), StoreError> {
-        let mut client: Object = self.pool.get().await?;
+        let mut client = self.pool.get().await?;
         let t = client.transaction().await?;
         if t.execute(include_str!("sql/view/close.sql"), &[&self.partition, &self.id]).await? == 1 {
             t.execute("DELETE FROM view_units WHERE partition = $1", &[&self.partition]).await?;
