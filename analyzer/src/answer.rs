@@ -1,11 +1,12 @@
 //! What all routes share: query parameters, entity tags, and errors of the store as problems.
 
 use domain::Day;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::error::Category;
 use service::http::header::{ETAG, HeaderValue, IF_NONE_MATCH};
 use service::http::{Payload, Problem, Request, Response, StatusCode, check_depth};
 use service::logs::causes;
-use store::{Asked, ErrorKind, Experiment, Snapshot, Store, StoreError};
+use store::{Actor, Asked, ErrorKind, Experiment, Snapshot, Store, StoreError};
 use uuid::Uuid;
 
 /// Entries of a list, when nothing else is asked for.
@@ -52,6 +53,19 @@ impl Parameters {
         let in_range = |n: &u32| (1..=LIMIT_MAX).contains(n);
         let read = |text: &str| text.parse().ok().filter(in_range);
         Ok(self.parsed("limit", "must be a number from 1 to 200", read)?.unwrap_or(LIMIT))
+    }
+
+    /// `cursor` of a list that begins with the latest.
+    pub fn before(&self) -> Result<Option<i64>, Problem> {
+        let read = |text: &str| text.parse().ok().filter(|id: &i64| *id >= 0);
+        self.parsed("cursor", "must be a `next_cursor`", read)
+    }
+
+    /// Those of `names` that were given, as a query.
+    pub fn encoded(&self, names: &[&str]) -> String {
+        let given = self.0.iter().filter(|(name, _)| names.contains(&name.as_str()));
+        let escape = |value: &str| utf8_percent_encode(value, NON_ALPHANUMERIC).to_string();
+        given.map(|(name, value)| format!("{name}={}", escape(value))).collect::<Vec<_>>().join("&")
     }
 
     /// `as_of`: a UTC date, the end of that day.
@@ -180,8 +194,7 @@ pub fn storage(error: StoreError) -> Problem {
     }
 }
 
-/// For the audit log: the scopes of the key used; keys given by configuration have no name of their own.
-pub fn actor_name(request: &Request) -> String {
-    let scopes: Vec<&str> = request.principal().scopes.names().collect();
-    format!("key:{}", scopes.join(","))
+/// For the audit log.
+pub fn actor(request: &Request) -> Actor<'_> {
+    Actor { name: &request.principal().name, request_id: request.id() }
 }

@@ -13,16 +13,18 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalogue::Catalogue;
+use crate::keys::Issuer;
 use crate::routes::{self, Action, Handler, Routes};
 use crate::stream::{self, Feeds};
 use crate::{
-    accounting, assign, batches, calculators, dead_letters, decision, erase, experiments, ingestion,
-    live_stats, page, timeseries, users,
+    accounting, assign, audit, batches, calculators, dead_letters, decision, erase, experiments, ingestion,
+    keys, live_stats, page, timeseries, users,
 };
 
 pub struct Analyzer {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) issuer: Arc<Issuer>,
     /// For what is in flight; accounting asks the queue itself.
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) partitions: u16,
@@ -38,13 +40,14 @@ impl Analyzer {
     pub fn new(
         store: Arc<dyn Store>,
         catalogue: Arc<Catalogue>,
+        issuer: Arc<Issuer>,
         queue: Arc<dyn Queue>,
         partitions: u16,
         stop: CancellationToken,
     ) -> Result<Analyzer, InsertError> {
         let (routes, feeds) = (Routes::new()?, Feeds::new(store.clone(), stop));
         let (scans, producer) = (Semaphore::new(1), OnceLock::new());
-        Ok(Analyzer { store, catalogue, queue, partitions, scans, producer, feeds, routes })
+        Ok(Analyzer { store, catalogue, issuer, queue, partitions, scans, producer, feeds, routes })
     }
 
     pub(crate) fn producer(&self) -> &dyn Producer {
@@ -120,6 +123,10 @@ impl Analyzer {
             Action::DeadLetters => dead_letters::list(self, &request).await,
             Action::DeadLetter => dead_letters::get(self, &request, &id).await,
             Action::Redrive => dead_letters::redrive(self, request).await,
+            Action::CreateKey => keys::create(self, request).await,
+            Action::ListKeys => keys::list(self, &request).await,
+            Action::RevokeKey => keys::revoke(self, &request, &id).await,
+            Action::Audit => audit::get(self, &request).await,
             Action::Drop => dead_letters::drop(self, request).await,
         }
     }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use service::http::{Problem, Request, Response, StatusCode};
-use store::{Actor, Erasure};
+use store::Erasure;
 use tokio::time::{Instant, sleep};
 
-use crate::answer::{Parameters, actor_name, json, storage};
+use crate::answer::{Parameters, actor, json, storage};
 use crate::app::Analyzer;
 use crate::dead_letters;
 
@@ -32,8 +32,7 @@ pub async fn post(app: &Analyzer, mut request: Request) -> Result<Response, Prob
     let Body { user_id } = json(&mut request, "invalid_body").await?;
     domain::event::check_user_id(&user_id)
         .map_err(|error| Problem::unprocessable("invalid_user_id", error.to_string()))?;
-    let name = actor_name(&request);
-    let actor = Actor { name: &name, request_id: request.id() };
+    let actor = actor(&request);
     let deadline = Instant::now() + WAIT;
     loop {
         let tenant = &request.principal().tenant;

@@ -5,7 +5,7 @@
 //! an answer costs the same at a thousand events and at a billion. [`ingestion`], [`batches`] and [`accounting`] tell
 //! what became of events, and [`users`] what became of one user's; [`dead_letters`] sends again what could not be
 //! applied. [`assign`] says which variation a user is to see. [`experiments`] creates and moves experiments, and
-//! [`catalogue`] tells the gateways; [`watch`] shows the books of the deployment as metrics.
+//! [`catalogue`] tells the gateways; [`keys`] issues keys, and [`audit`] says who changed what; [`watch`] shows the books of the deployment as metrics.
 //!
 //! [`routes`] says which path is whose; [`start`] refuses what cannot work, then serves until told to stop.
 
@@ -13,6 +13,7 @@ mod accounting;
 mod answer;
 mod app;
 mod assign;
+mod audit;
 mod batches;
 pub mod calculators;
 mod catalogue;
@@ -22,6 +23,7 @@ pub mod decision;
 mod erase;
 mod experiments;
 mod ingestion;
+mod keys;
 pub mod known;
 pub mod live_stats;
 pub mod metric;

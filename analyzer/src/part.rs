@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::app::Analyzer;
 use crate::catalogue::Catalogue;
+use crate::keys::Issuer;
 use crate::watch::Watch;
 
 /// What the writers of redriven events get to end in.
@@ -21,6 +22,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 pub struct Part {
     analyzer: Arc<Analyzer>,
     reconciler: JoinHandle<()>,
+    publisher: JoinHandle<()>,
     watch: JoinHandle<()>,
 }
 
@@ -36,11 +38,16 @@ impl Part {
         let watch = watch.map_err(unregistered)?;
         complete(&catalogue, settings.lifecycle.startup_timeout).await?;
         let catalogue = Arc::new(catalogue);
-        let analyzer = Analyzer::new(store, catalogue.clone(), queue, partitions, stop.clone())
+        service::auth::follow(&boot.keys, queue.issued_keys(), &boot.metrics, stop.clone())
+            .map_err(unregistered)?;
+        let issuer = Issuer::new(store.clone(), queue.issued_keys(), boot.keys.clone(), &boot.metrics);
+        let issuer = Arc::new(issuer.map_err(unregistered)?);
+        let publisher = tokio::spawn(issuer.clone().keep_published(stop.clone()));
+        let analyzer = Analyzer::new(store, catalogue.clone(), issuer, queue, partitions, stop.clone())
             .map_err(|error| BootError::failed("build the routes", error))?;
         let reconciler = tokio::spawn(catalogue.keep_reconciled(stop.clone()));
         let watch = tokio::spawn(watch.run(stop));
-        Ok(Part { analyzer: Arc::new(analyzer), reconciler, watch })
+        Ok(Part { analyzer: Arc::new(analyzer), reconciler, publisher, watch })
     }
 
     pub fn app(&self) -> Arc<Analyzer> {
@@ -53,6 +60,7 @@ impl Part {
             tracing::warn!("ended with events whose writing was not confirmed; their dead letters are kept");
         }
         self.watch.await.map_err(|error| BootError::failed("watch books and experiments", error))?;
+        self.publisher.await.map_err(|error| BootError::failed("keep issued keys published", error))?;
         self.reconciler.await.map_err(|error| BootError::failed("keep the catalogue reconciled", error))
     }
 }

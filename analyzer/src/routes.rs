@@ -40,13 +40,17 @@ pub enum Action {
     DeadLetter,
     Redrive,
     Drop,
+    CreateKey,
+    ListKeys,
+    RevokeKey,
+    Audit,
 }
 
 /// A route found.
 #[derive(Debug)]
 pub struct Handler {
     pub action: Action,
-    /// The id in the path, if there is one: of a batch or a dead letter, or an experiment's key or number.
+    /// The id in the path, if there is one: of a batch, a dead letter or a key, or an experiment's key or number.
     pub id: String,
     /// The user's id in the path, if there is one, as it stands there.
     pub user: String,
@@ -111,6 +115,10 @@ pub static ROWS: &[Row] = &[
     row(Method::GET, "/api/v1/dead-letters/{letter}", "dead-letters", LETTERS, Action::DeadLetter),
     row(Method::POST, "/api/v1/dead-letters/redrive", "dead-letters", LETTERS, Action::Redrive),
     row(Method::POST, "/api/v1/dead-letters/drop", "dead-letters", LETTERS, Action::Drop),
+    row(Method::GET, "/api/v1/keys", "keys", ADMIN, Action::ListKeys),
+    row(Method::POST, "/api/v1/keys", "keys", ADMIN, Action::CreateKey),
+    row(Method::DELETE, "/api/v1/keys/{key}", "keys", ADMIN, Action::RevokeKey),
+    row(Method::GET, "/api/v1/audit", "audit", ADMIN, Action::Audit),
 ];
 
 /// Every route, for the API document to be held against.
@@ -143,7 +151,7 @@ impl Routes {
         let parameter = |names: &[&str]| {
             names.iter().find_map(|name| found.params.get(name)).unwrap_or_default().to_owned()
         };
-        let (id, user) = (parameter(&["id", "batch", "letter"]), parameter(&["user"]));
+        let (id, user) = (parameter(&["id", "batch", "letter", "key"]), parameter(&["user"]));
         let handler = Handler { action: row.action, id, user };
         Found::Route(Route { handler, class: row.class, access: row.access })
     }

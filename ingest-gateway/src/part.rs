@@ -26,6 +26,9 @@ impl Part {
     pub async fn start(boot: &Boot, queue: Arc<dyn Queue>) -> Result<Part, BootError> {
         let gateway = Arc::new(build(boot, &*queue)?);
         startup::check_partitions(&boot.settings, &gateway).await?;
+        let issued = queue.issued_keys();
+        service::auth::follow(&boot.keys, issued, &boot.metrics, boot.shutdown.token())
+            .map_err(|error| BootError::failed("register metrics", error))?;
         let watch = AbortOnDropHandle::new(tokio::spawn(startup::watch(Arc::clone(&gateway), queue)));
         Ok(Part { gateway, _watch: watch })
     }

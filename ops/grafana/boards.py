@@ -37,6 +37,7 @@ BOARDS = {
         ("Queue in order", "short", "Reached by every gateway, and no setting under which acknowledged events can be lost.", [("sum(abstream_queue_reachable)", "gateways that reach it"), ("max(abstream_queue_weak_settings)", "weak settings")]),
         ("Connections", "short", "10,000 at most for each gateway.", [('sum by (instance) (abstream_http_connections{job="ingest-gateway"})', "{{instance}}"), ('sum(rate(abstream_http_connections_refused_total{job="ingest-gateway"}[$__rate_interval]))', "refused a second")]),
         ("Unknown keys", "reqps", "", [('sum(rate(abstream_http_unknown_keys_total{job="ingest-gateway"}[$__rate_interval]))', "requests")]),
+        ("Issued keys", "short", "In force, as each tier knows them: the same everywhere within a second.", [("max(abstream_issued_keys)", "most"), ("min(abstream_issued_keys)", "fewest"), ("sum(rate(abstream_issued_keys_failures_total[$__rate_interval]))", "not read a second"), ("sum(rate(abstream_issued_keys_not_written_total[$__rate_interval]))", "not written a second")]),
     ]),
     "worker": ("abstream: ingest-worker", [
         ("Applied", "eps", "By what became of the event.", [("sum by (fate) (rate(abstream_applied_events_total[$__rate_interval]))", "{{fate}}")]),

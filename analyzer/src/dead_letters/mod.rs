@@ -15,9 +15,9 @@ use domain::ExperimentId;
 use serde::{Deserialize, Serialize};
 use service::auth::Scopes;
 use service::http::{Problem, Request, Response, StatusCode};
-use store::{Actor, Letter, LetterFilter, Removal};
+use store::{Letter, LetterFilter, Removal};
 
-use crate::answer::{self, Parameters, actor_name, storage, tagged};
+use crate::answer::{self, Parameters, actor, storage, tagged};
 use crate::app::Analyzer;
 use view::{Summary, Whole};
 
@@ -106,8 +106,7 @@ pub async fn get(app: &Analyzer, request: &Request, id: &str) -> Result<Response
 pub async fn drop(app: &Analyzer, mut request: Request) -> Result<Response, Problem> {
     Parameters::of(&request, &[])?;
     let ids = read_ids(&mut request).await?;
-    let name = actor_name(&request);
-    let actor = Actor { name: &name, request_id: request.id() };
+    let actor = actor(&request);
     let mut dropped = Vec::new();
     for tenant in tenants(&request) {
         let deleted = app.store.delete_dead_letters(tenant, &ids, Removal::Dropped, actor);

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use queue::producer::{Outgoing, SendError};
 use service::http::{Problem, Request, Response, StatusCode};
-use store::{Actor, Removal};
+use store::Removal;
 use tokio::time::Instant;
 
 use super::{Item, Outcome, Outcomes, find, frames, read_ids, tenants};
-use crate::answer::{Parameters, actor_name, storage};
+use crate::answer::{Parameters, actor, storage};
 use crate::app::Analyzer;
 
 /// What the queue gets to take everything.
@@ -106,8 +106,7 @@ impl<'r> Redrive<'r> {
         }
         let sent = self.app.producer().send(frames, self.deadline).await;
         if sent.is_ok() {
-            let name = actor_name(self.request);
-            let actor = Actor { name: &name, request_id: self.request.id() };
+            let actor = actor(self.request);
             for tenant in tenants(self.request) {
                 let of_it = letters.iter().filter(|(of, _)| *of == tenant);
                 let ids: Vec<i64> = of_it.map(|(_, id)| *id).collect();

@@ -2,12 +2,12 @@
 //! are made of, and stored only while that is still the latest.
 
 use service::http::{Problem, Request, Response};
-use store::{Actor, Change, Changed, Experiment};
+use store::{Change, Changed, Experiment};
 
 use domain::definition::Definition;
 
 use super::{body, difference, precondition, published, rules};
-use crate::answer::{self, Parameters, actor_name, storage, unknown_experiment};
+use crate::answer::{self, Parameters, actor, storage, unknown_experiment};
 use crate::app::Analyzer;
 
 /// Changes of others that one request gives way to; each of them is somebody's success.
@@ -31,8 +31,7 @@ async fn change(
     reference: &str,
     wanted: impl Fn(&Experiment) -> Result<Definition, Problem>,
 ) -> Result<Response, Problem> {
-    let name = actor_name(request);
-    let actor = Actor { name: &name, request_id: request.id() };
+    let actor = actor(request);
     for _ in 0..ATTEMPTS {
         let experiment = answer::experiment(&*app.store, request, reference).await?;
         precondition::holds(request, &experiment)?;

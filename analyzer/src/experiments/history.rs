@@ -47,8 +47,7 @@ enum Event {
 pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<Response, Problem> {
     let parameters = Parameters::of(request, &["limit", "cursor"])?;
     let limit = parameters.limit()?;
-    let before = parameters
-        .parsed("cursor", "must be a `next_cursor`", |t| t.parse().ok().filter(|id: &i64| *id >= 0))?;
+    let before = parameters.before()?;
     let experiment = answer::experiment(&*app.store, request, reference).await?;
     let (tenant, id) = (&experiment.tenant, experiment.id);
     let mut found = app.store.experiment_history(tenant, id, before, limit + 1).await.map_err(storage)?;

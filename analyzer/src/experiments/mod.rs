@@ -16,9 +16,9 @@ mod view;
 use domain::ExperimentId;
 use service::http::header::{HeaderValue, LOCATION};
 use service::http::{Problem, Request, Response, StatusCode};
-use store::{Actor, Created, Experiment, Listing, Restored, Status, StoreError, Transition};
+use store::{Created, Experiment, Listing, Restored, Status, StoreError, Transition};
 
-use crate::answer::{self, Parameters, actor_name, storage, tagged, tagged_as, unknown_experiment};
+use crate::answer::{self, Parameters, actor, storage, tagged, tagged_as, unknown_experiment};
 use crate::app::Analyzer;
 pub use view::Rebuilding;
 use view::{Page, View};
@@ -26,8 +26,7 @@ use view::{Page, View};
 pub async fn create(app: &Analyzer, mut request: Request) -> Result<Response, Problem> {
     Parameters::of(&request, &[])?;
     let definition = body::definition(&mut request).await?;
-    let name = actor_name(&request);
-    let actor = Actor { name: &name, request_id: request.id() };
+    let actor = actor(&request);
     let created = app.store.create_experiment(&request.principal().tenant, &definition, actor).await;
     let (status, experiment) = match created {
         Ok(Created::New(experiment)) => (StatusCode::CREATED, experiment),
@@ -89,8 +88,7 @@ pub async fn become_status(
     body::nothing(&mut request).await?;
     let experiment = answer::experiment(&*app.store, &request, reference).await?;
     precondition::holds(&request, &experiment)?;
-    let name = actor_name(&request);
-    let actor = Actor { name: &name, request_id: request.id() };
+    let actor = actor(&request);
     let changed =
         app.store.set_status(&experiment.tenant, experiment.id, to, actor).await.map_err(storage)?;
     match changed {
@@ -107,8 +105,7 @@ pub async fn become_status(
 pub async fn restore(app: &Analyzer, mut request: Request, reference: &str) -> Result<Response, Problem> {
     Parameters::of(&request, &[])?;
     body::nothing(&mut request).await?;
-    let name = actor_name(&request);
-    let actor = Actor { name: &name, request_id: request.id() };
+    let actor = actor(&request);
     let tenant = &request.principal().tenant;
     match app.store.restore_experiment(tenant, reference, actor).await.map_err(storage)? {
         Restored::Done(experiment) => published(app, &experiment).await,
@@ -124,8 +121,7 @@ pub async fn delete(app: &Analyzer, request: &Request, reference: &str) -> Resul
     Parameters::of(request, &[])?;
     let experiment = answer::experiment(&*app.store, request, reference).await?;
     precondition::holds(request, &experiment)?;
-    let name = actor_name(request);
-    let actor = Actor { name: &name, request_id: request.id() };
+    let actor = actor(request);
     let deleted =
         app.store.delete_experiment(&experiment.tenant, experiment.id, actor).await.map_err(storage)?;
     if !deleted {

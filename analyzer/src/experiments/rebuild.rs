@@ -2,11 +2,11 @@
 //! meanwhile.
 
 use service::http::{Problem, Request, Response, StatusCode};
-use store::{Actor, Changed};
+use store::Changed;
 
 use super::view::View;
 use super::{body, precondition};
-use crate::answer::{self, Parameters, actor_name, storage, tagged_as, unknown_experiment};
+use crate::answer::{self, Parameters, actor, storage, tagged_as, unknown_experiment};
 use crate::app::Analyzer;
 
 pub async fn post(app: &Analyzer, mut request: Request, reference: &str) -> Result<Response, Problem> {
@@ -14,8 +14,7 @@ pub async fn post(app: &Analyzer, mut request: Request, reference: &str) -> Resu
     body::nothing(&mut request).await?;
     let experiment = answer::experiment(&*app.store, &request, reference).await?;
     precondition::holds(&request, &experiment)?;
-    let name = actor_name(&request);
-    let actor = Actor { name: &name, request_id: request.id() };
+    let actor = actor(&request);
     match app.store.rebuild_experiment(&experiment.tenant, experiment.id, actor).await.map_err(storage)? {
         Changed::Done(experiment) => tagged_as(StatusCode::ACCEPTED, &View::of(&experiment)),
         Changed::Outrun | Changed::NotFound => Err(unknown_experiment()),

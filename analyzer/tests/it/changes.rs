@@ -310,7 +310,8 @@ async fn history_tells_what_was_done_by_whom() {
             {"pointer": "/labels", "to": ["l"]},
         ])
     );
-    assert_eq!((&items[4]["request_id"], &items[4]["actor"]), (&json!("rename-1"), &json!("key:read,admin")));
+    assert_eq!(items[4]["request_id"], "rename-1");
+    assert!(items[4]["actor"].as_str().unwrap().starts_with("sha256:"), "{}", items[4]);
     assert_eq!(items[5]["definition"]["variations"], definition["variations"]);
     assert_eq!(history["next_cursor"], json!(null));
 

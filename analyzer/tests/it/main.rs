@@ -2,6 +2,7 @@
 
 mod answers;
 mod assign;
+mod audit;
 mod beliefs;
 mod calculators;
 mod changes;
@@ -13,6 +14,7 @@ mod experiments;
 mod families;
 mod fates;
 mod instants;
+mod keys;
 mod live;
 mod page;
 mod peeking;

@@ -92,6 +92,10 @@ impl Queue for Scripted {
         self.queue.projection()
     }
 
+    fn issued_keys(&self) -> Box<dyn queue::keys::IssuedKeys> {
+        self.queue.issued_keys()
+    }
+
     fn limiter(&self) -> Box<dyn queue::limiter::Limiter> {
         self.queue.limiter()
     }

@@ -95,6 +95,12 @@ impl Rig {
         testkit::postgres().await.execute(&self.database, statements).await.unwrap();
     }
 
+    /// The only value of the only row.
+    pub async fn sql_text(&self, query: &str) -> String {
+        let client = testkit::postgres().await.connect(&self.database).await.unwrap();
+        client.query_one(query, &[]).await.unwrap().get(0)
+    }
+
     /// Creates and starts an experiment of tenant a.
     pub async fn running(&self, definition: &Value) -> Experiment {
         let created = self.admin.post_json("/api/v1/experiments", definition).await.unwrap();

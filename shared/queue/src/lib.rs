@@ -4,8 +4,8 @@
 //! partition and hands them to its [`producer`], whose ordered writers put them into entries, [numbered](numbering)
 //! and acknowledged only when they are durable. The owner of a partition follows with a [`reader`], by a position
 //! that lives in the database. After its commit it tells what is applied ([`reporter`]), also to the gateways that
-//! wait ([`receipts`]). Gateways know the experiments from the [`catalogue`], and how much a tenant may send from the
-//! [`limiter`].
+//! wait ([`receipts`]). Gateways know the experiments from the [`catalogue`], the keys that admins issue from [`keys`],
+//! and how much a tenant may send from the [`limiter`].
 //!
 //! These are ports: object-safe traits, made by a [`Queue`]. Its adapters are [`redis`], a stream per partition, and
 //! [`local`], lists in the memory of the one process that is everything.
@@ -19,6 +19,7 @@ mod ticket;
 
 pub mod catalogue;
 pub mod frame;
+pub mod keys;
 pub mod limiter;
 pub mod local;
 pub mod numbering;

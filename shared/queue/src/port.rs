@@ -8,6 +8,7 @@ use domain::Partition;
 
 use crate::QueueError;
 use crate::catalogue::{Catalogue, Projection};
+use crate::keys::IssuedKeys;
 use crate::limiter::Limiter;
 use crate::producer::{Producer, WriterTotals};
 use crate::reader::{Ages, EntryId, Reader};
@@ -33,6 +34,8 @@ pub trait Queue: Send + Sync {
     fn catalogue(&self, max_loaded: usize) -> Box<dyn Catalogue>;
 
     fn projection(&self) -> Box<dyn Projection>;
+
+    fn issued_keys(&self) -> Box<dyn IssuedKeys>;
 
     /// What all limiters of a queue give out is one and the same.
     fn limiter(&self) -> Box<dyn Limiter>;

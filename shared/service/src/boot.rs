@@ -244,8 +244,12 @@ impl Listeners {
         };
         let public = kit(Arc::clone(&boot.keys), "http", A::classes())?;
         let internal = kit(Arc::clone(&boot.keys), "internal_http", Internal::classes())?;
+        let refused = metrics
+            .gauge("abstream_keys_files_refused", "Keys files whose content is not in force: see the log")
+            .map_err(|error| BootError::failed("register metrics", error))?;
         for path in boot.keys.files() {
-            tokio::spawn(KeysFile::new(Arc::clone(&boot.keys), path).watch(boot.shutdown.token()));
+            let file = KeysFile::new(Arc::clone(&boot.keys), path, refused.clone());
+            tokio::spawn(file.watch(boot.shutdown.token()));
         }
         let watch = Shutdown::manual();
         let metrics_app = Arc::new(Internal { metrics: Arc::clone(&boot.metrics) });

@@ -26,5 +26,7 @@ pub use books::{Accounts, Book, Books, LOSSES_MAX, RECORDED, Sent};
 pub use error::{ErrorKind, StoreError};
 pub use location::{Location, connect, open};
 pub use model::*;
-pub use port::{Answers, DeadLetters, Erasures, Experiments, RawRows, Store, Upkeep, View, Views};
+pub use port::{
+    Answers, ApiKeys, Audits, DeadLetters, Erasures, Experiments, RawRows, Store, Upkeep, View, Views,
+};
 pub use snapshot::{Asked, Rows, Snapshot, UserRows};

@@ -161,10 +161,60 @@ pub struct AuditEntry {
     pub actor: String,
     /// `experiment.create`, ..
     pub action: String,
+    /// What it was done to: the id of an experiment or a key, ..
+    pub subject: String,
     pub request_id: String,
     /// By action: a definition, what changed in it, a status.
     pub detail: String,
 }
+
+/// Something done that no other function of the port writes down.
+#[derive(Debug, Clone, Copy)]
+pub struct Deed<'a> {
+    /// Kind of thing and what was done: `webhook.create`.
+    pub action: &'a str,
+    pub subject: &'a str,
+    /// For people and programs: a text, or JSON.
+    pub detail: &'a str,
+}
+
+/// A key that an admin has issued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    pub id: i64,
+    pub tenant: String,
+    /// SHA-256 of the key.
+    pub digest: [u8; 32],
+    pub name: String,
+    /// Names, by commas.
+    pub scopes: String,
+    /// By which people tell keys apart.
+    pub last_digits: String,
+    pub created_at: Timestamp,
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl ApiKey {
+    /// For the audit log; JSON.
+    pub(crate) fn told(&self) -> String {
+        let ApiKey { name, scopes, last_digits, .. } = self;
+        serde_json::json!({ "name": name, "scopes": scopes, "last_digits": last_digits }).to_string()
+    }
+}
+
+/// A key to be kept.
+#[derive(Debug, Clone, Copy)]
+pub struct NewKey<'a> {
+    pub digest: [u8; 32],
+    pub name: &'a str,
+    pub scopes: &'a str,
+    pub last_digits: &'a str,
+}
+
+/// Keys in force that a tenant may have.
+pub const KEYS_MAX: u32 = 1_000;
+/// Revoked keys of a tenant that are still listed, the latest; the audit log has all.
+pub const REVOKED_KEPT: u32 = 1_000;
 
 /// How far the erasure of a user is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,17 +11,19 @@ pub enum Table {
     Losses,
     Receipts,
     AuditLog,
+    ApiKeys,
 }
 
 impl Table {
     /// In an order in which they can be written.
-    pub const ALL: [Table; 6] = [
+    pub const ALL: [Table; 7] = [
         Table::Experiments,
         Table::Counters,
         Table::DeadLetters,
         Table::Losses,
         Table::Receipts,
         Table::AuditLog,
+        Table::ApiKeys,
     ];
 }
 

@@ -2,18 +2,24 @@
 
 use crate::apply::Connect;
 use crate::{
-    Accounts, Actor, ArmRow, Asked, AuditEntry, Change, Changed, ConversionRow, Counter, Created, Erasure,
-    Experiment, Letter, LetterFilter, Listing, ReceiptPart, Removal, Restored, Slice, Snapshot, Status,
-    StoreError, Transition, UnitRow,
+    Accounts, Actor, ApiKey, ArmRow, Asked, AuditEntry, Change, Changed, ConversionRow, Counter, Created,
+    Deed, Erasure, Experiment, Letter, LetterFilter, Listing, NewKey, ReceiptPart, Removal, Restored, Slice,
+    Snapshot, Status, StoreError, Transition, UnitRow,
 };
 use async_trait::async_trait;
 use domain::definition::Definition;
 use domain::{BatchId, Day, ExperimentId, Partition, UnitId};
 
 /// A database of ours, as the tiers and tools share it: `Arc<dyn Store>`.
-pub trait Store: Connect + Upkeep + Experiments + Answers + DeadLetters + RawRows + Views + Erasures {}
+pub trait Store:
+    Connect + Upkeep + Experiments + Answers + DeadLetters + RawRows + Views + Erasures + ApiKeys + Audits
+{
+}
 
-impl<S: Connect + Upkeep + Experiments + Answers + DeadLetters + RawRows + Views + Erasures> Store for S {}
+impl<S> Store for S where
+    S: Connect + Upkeep + Experiments + Answers + DeadLetters + RawRows + Views + Erasures + ApiKeys + Audits
+{
+}
 
 /// Schema, start checks and probes.
 #[async_trait]
@@ -199,6 +205,45 @@ pub trait Erasures: Send + Sync {
         partitions: u16,
         actor: Actor<'_>,
     ) -> Result<Erasure, StoreError>;
+}
+
+/// Keys that admins issue; every change is audited.
+#[async_trait]
+pub trait ApiKeys: Send + Sync {
+    /// `None`: the tenant has [`KEYS_MAX`](crate::KEYS_MAX) in force. Requests at the same moment may go past it by
+    /// their number.
+    async fn create_key(
+        &self,
+        tenant: &str,
+        key: NewKey<'_>,
+        actor: Actor<'_>,
+    ) -> Result<Option<ApiKey>, StoreError>;
+
+    /// Revoked ones too, the latest first, beginning before the key `before`.
+    async fn keys(&self, tenant: &str, before: Option<i64>, limit: u32) -> Result<Vec<ApiKey>, StoreError>;
+
+    /// Every key of every tenant that is in force, for the projection.
+    async fn keys_in_force(&self) -> Result<Vec<ApiKey>, StoreError>;
+
+    /// `None`: the tenant has no such key. One that is revoked stays as it is.
+    async fn revoke_key(&self, tenant: &str, id: i64, actor: Actor<'_>)
+    -> Result<Option<ApiKey>, StoreError>;
+}
+
+/// The audit log: who did what, when.
+#[async_trait]
+pub trait Audits: Send + Sync {
+    /// Writes down what has no transaction of its own in this port; what has one does it there.
+    async fn audit(&self, tenant: &str, deed: Deed<'_>, actor: Actor<'_>) -> Result<(), StoreError>;
+
+    /// Entries of a tenant whose action begins with `action`, the latest first, beginning before the entry `before`.
+    async fn audit_log(
+        &self,
+        tenant: &str,
+        action: &str,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>, StoreError>;
 }
 
 /// Raw rows in key order, for tools that run alone: ranges of users, each its own short snapshot.

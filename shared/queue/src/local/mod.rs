@@ -5,6 +5,7 @@
 //! reads it again from the position that the database holds.
 
 mod catalogue;
+mod keys;
 mod limiter;
 mod producer;
 mod reader;
@@ -19,6 +20,7 @@ use async_trait::async_trait;
 use domain::{Partition, Timestamp};
 
 use crate::catalogue::{Catalogue, Projection};
+use crate::keys::IssuedKeys;
 use crate::limiter::Limiter;
 use crate::numbering::RENEW_AFTER;
 use crate::producer::{Producer, WriterTotals};
@@ -27,6 +29,7 @@ use crate::receipts::Receipts;
 use crate::reporter::Reporter;
 use crate::{Queue, QueueError, Weakness};
 use catalogue::LocalCatalogue;
+use keys::{Editions, LocalKeys};
 use limiter::LocalLimiter;
 use producer::LocalProducer;
 use reader::LocalReader;
@@ -70,6 +73,7 @@ pub struct LocalQueue {
     streams: Arc<Streams>,
     addresses: Arc<Addresses>,
     catalogue: LocalCatalogue,
+    keys: Editions,
     limiter: LocalLimiter,
 }
 
@@ -80,8 +84,8 @@ impl LocalQueue {
 
     pub fn with(config: LocalConfig) -> LocalQueue {
         let streams = Arc::new(Streams::new(&config));
-        let (addresses, catalogue) = (Arc::default(), LocalCatalogue::default());
-        LocalQueue { config, streams, addresses, catalogue, limiter: LocalLimiter::new() }
+        let (addresses, catalogue, keys) = (Arc::default(), LocalCatalogue::default(), Editions::new(None));
+        LocalQueue { config, streams, addresses, catalogue, keys, limiter: LocalLimiter::new() }
     }
 }
 
@@ -110,6 +114,10 @@ impl Queue for LocalQueue {
 
     fn projection(&self) -> Box<dyn Projection> {
         Box::new(self.catalogue.clone())
+    }
+
+    fn issued_keys(&self) -> Box<dyn IssuedKeys> {
+        Box::new(LocalKeys::new(&self.keys))
     }
 
     fn limiter(&self) -> Box<dyn Limiter> {

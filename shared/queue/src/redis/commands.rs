@@ -198,6 +198,28 @@ pub(crate) fn catalogue_script(script: &str, arguments: &[&[u8]]) -> Pipeline {
     pipeline
 }
 
+/// Hash of the issued keys.
+const ISSUED_KEYS: &str = "ab:{keys}";
+/// Channel on which a new edition's version is published.
+pub(crate) const ISSUED_KEYS_CHANGES: &str = "ab:{keys}:changes";
+
+pub(crate) fn issued_keys_slot() -> Slot {
+    Slot::of(ISSUED_KEYS)
+}
+
+pub(crate) fn issued_keys(fields: &[&str]) -> Pipeline {
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("HMGET").arg(ISSUED_KEYS).arg(fields);
+    pipeline
+}
+
+pub(crate) fn replace_issued_keys(script: &str, seen: &str, version: &str, keys: &str) -> Pipeline {
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("EVAL").arg(script).arg(1).arg(ISSUED_KEYS).arg(ISSUED_KEYS_CHANGES);
+    pipeline.arg(seen).arg(version).arg(keys);
+    pipeline
+}
+
 /// The script of a limit, and the slot it belongs to.
 pub(crate) fn limit(
     script: &str,

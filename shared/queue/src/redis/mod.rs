@@ -5,7 +5,7 @@
 //!
 //! Each writer has at most one entry in flight and acknowledges it when Redis has fsynced it ([`producer`]). Owners
 //! read behind an anchor ([`reader`]) and report by pub/sub and trimming ([`reporter`], [`receipts`]). The
-//! [`catalogue`] is a hash in the same Redis. [`checks`] says whether the server keeps what it is given.
+//! [`catalogue`] is a hash in the same Redis, and so are issued [`keys`]. [`checks`] says whether the server keeps what it is given.
 
 mod ages;
 mod catalogue;
@@ -13,6 +13,7 @@ mod checks;
 mod commands;
 mod connection;
 mod error;
+mod keys;
 mod limiter;
 mod producer;
 mod reader;
@@ -28,6 +29,7 @@ use async_trait::async_trait;
 use domain::Partition;
 
 use crate::catalogue::{Catalogue, Projection};
+use crate::keys::IssuedKeys;
 use crate::limiter::Limiter;
 use crate::producer::{Producer, WriterTotals};
 use crate::reader::{Ages, EntryId, Reader};
@@ -35,6 +37,7 @@ use crate::receipts::Receipts;
 use crate::reporter::Reporter;
 use crate::{Queue, QueueError, Weakness};
 use catalogue::RedisProjection;
+use keys::RedisKeys;
 use limiter::RedisLimiter;
 use producer::RedisProducer;
 use reader::RedisReader;
@@ -90,6 +93,10 @@ impl Queue for RedisQueue {
 
     fn projection(&self) -> Box<dyn Projection> {
         Box::new(RedisProjection::new(&self.server, self.config.partitions))
+    }
+
+    fn issued_keys(&self) -> Box<dyn IssuedKeys> {
+        Box::new(RedisKeys::start(&self.server))
     }
 
     fn limiter(&self) -> Box<dyn Limiter> {

@@ -1,10 +1,11 @@
-use super::Scopes;
+use super::issued::{Issued, NotKnown};
+use super::{Digest, Scopes};
 use crate::settings::{Auth, Refusal, Secret};
 use arc_swap::ArcSwap;
 use foldhash::{HashMap, HashMapExt};
-use sha2::{Digest, Sha256};
+use queue::keys::IssuedKey;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Whom a key speaks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,12 +13,15 @@ pub struct Principal {
     /// Empty for a request without a key on a public route.
     pub tenant: Arc<str>,
     pub scopes: Scopes,
+    /// By which the audit log knows the key, and which does not give it away: `AB_ADMIN_TOKEN`, `sha256:` and the
+    /// digest's first digits, or number and name of an issued one.
+    pub name: Arc<str>,
 }
 
 impl Principal {
     /// Nobody: no tenant, no scope.
     pub fn anonymous() -> Self {
-        Self { tenant: Arc::from(""), scopes: Scopes::NONE }
+        Self { tenant: Arc::from(""), scopes: Scopes::NONE, name: Arc::from("") }
     }
 
     pub fn can(&self, scopes: Scopes) -> bool {
@@ -30,13 +34,15 @@ impl Principal {
     }
 }
 
-type Sha = [u8; 32];
-type Table = HashMap<Sha, Arc<Principal>>;
+pub(super) type Table = HashMap<Digest, Arc<Principal>>;
 
-/// The keys of a process. Replaced as a whole when a file of keys changes.
+/// The keys of a process: those that its settings and files give, replaced as a whole when a file changes, and those
+/// that admins issue.
 #[derive(Debug)]
 pub struct Keys {
     table: ArcSwap<Table>,
+    issued: ArcSwap<Table>,
+    pub(super) source: OnceLock<Issued>,
     sources: Mutex<Sources>,
     strict: bool,
 }
@@ -70,7 +76,8 @@ impl Keys {
     pub fn new(auth: &Auth, strict: bool) -> Result<Self, Refusal> {
         let sources = Sources { auth: auth.clone(), kept: None };
         let table = ArcSwap::from_pointee(build(&sources, strict)?);
-        Ok(Self { table, sources: Mutex::new(sources), strict })
+        let (issued, source) = (ArcSwap::default(), OnceLock::new());
+        Ok(Self { table, issued, source, sources: Mutex::new(sources), strict })
     }
 
     /// Adds the keys of a file that the process keeps itself. What it says of a key holds, whatever the settings say:
@@ -82,7 +89,23 @@ impl Keys {
 
     /// Whom the key speaks for; `None` for an unknown one.
     pub fn find(&self, key: &str) -> Option<Arc<Principal>> {
-        self.table.load().get(&digest(key)).cloned()
+        let digest = Digest::of(key);
+        let configured = self.table.load().get(&digest).cloned();
+        configured.or_else(|| self.issued.load().get(&digest).cloned())
+    }
+
+    /// The same for a key that [`Keys::find`] does not know: it may have been issued a moment ago.
+    pub async fn find_anew(&self, key: &str) -> Result<Option<Arc<Principal>>, NotKnown> {
+        let Some(source) = self.source.get().filter(|_| super::issued::is_issued(key)) else {
+            return Ok(None);
+        };
+        source.catch_up(self).await?;
+        Ok(self.find(key))
+    }
+
+    /// These are the keys that are issued, and no others.
+    pub fn set_issued(&self, issued: &[IssuedKey]) {
+        self.issued.store(Arc::new(super::issued::table_of(issued)));
     }
 
     /// True when some key has at least one of `scopes`.
@@ -144,7 +167,7 @@ fn build(sources: &Sources, strict: bool) -> Result<Table, Refusal> {
     for (variable, token, scopes) in tokens {
         let Some(token) = token else { continue };
         check_key(token.expose(), strict).map_err(|reason| Refusal::new(variable, reason))?;
-        insert(&mut table, digest(token.expose()), DEFAULT_TENANT, scopes)
+        insert(&mut table, Digest::of(token.expose()), DEFAULT_TENANT, scopes, variable)
             .map_err(|reason| Refusal::new(variable, reason))?;
     }
     if let Some(entries) = &auth.api_keys {
@@ -167,22 +190,24 @@ fn add_entries(table: &mut Table, entries: &Secret, strict: bool) -> Result<(), 
     let entries = entries.filter(|entry| !entry.is_empty() && !entry.starts_with('#'));
     for (number, entry) in entries.enumerate() {
         parse_entry(entry, strict)
-            .and_then(|(sha, tenant, scopes)| insert(table, sha, tenant, scopes))
+            .and_then(|(digest, tenant, scopes)| {
+                insert(table, digest, tenant, scopes, &format!("sha256:{}", digest.short()))
+            })
             .map_err(|reason| format!("entry {}: {reason}", number + 1))?;
     }
     Ok(())
 }
 
-fn insert(table: &mut Table, sha: Sha, tenant: &str, scopes: Scopes) -> Result<(), String> {
-    let principal = Principal { tenant: Arc::from(tenant), scopes };
-    match table.insert(sha, Arc::new(principal)) {
+fn insert(table: &mut Table, digest: Digest, tenant: &str, scopes: Scopes, name: &str) -> Result<(), String> {
+    let principal = Principal { tenant: Arc::from(tenant), scopes, name: Arc::from(name) };
+    match table.insert(digest, Arc::new(principal)) {
         Some(_) => Err("holds a key that is configured twice".into()),
         None => Ok(()),
     }
 }
 
 /// `key:tenant:scope,scope` or `sha256:HEX:tenant:scope,scope`. Reasons never repeat the key.
-fn parse_entry(entry: &str, strict: bool) -> Result<(Sha, &str, Scopes), String> {
+fn parse_entry(entry: &str, strict: bool) -> Result<(Digest, &str, Scopes), String> {
     let mut parts = entry.rsplitn(3, ':');
     let (Some(scopes), Some(tenant), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
         return Err("must read key:tenant:scope,scope".into());
@@ -191,14 +216,14 @@ fn parse_entry(entry: &str, strict: bool) -> Result<(Sha, &str, Scopes), String>
     if !is_tenant(tenant) {
         return Err("a tenant is 1 to 64 of letters, digits, '.', '_' and '-'".into());
     }
-    let sha = match key.strip_prefix("sha256:") {
-        Some(hex) => parse_hex(hex).ok_or("sha256: needs 64 hexadecimal digits")?,
+    let digest = match key.strip_prefix("sha256:") {
+        Some(hex) => Digest::parse(hex).ok_or("sha256: needs 64 hexadecimal digits")?,
         None => {
             check_key(key, strict)?;
-            digest(key)
+            Digest::of(key)
         }
     };
-    Ok((sha, tenant, scopes))
+    Ok((digest, tenant, scopes))
 }
 
 pub(crate) fn is_tenant(text: &str) -> bool {
@@ -227,20 +252,4 @@ fn check_key(key: &str, strict: bool) -> Result<(), String> {
     } else {
         Ok(())
     }
-}
-
-fn digest(key: &str) -> Sha {
-    Sha256::digest(key.as_bytes()).into()
-}
-
-fn parse_hex(hex: &str) -> Option<Sha> {
-    let mut sha = [0; 32];
-    if hex.len() != 64 || !hex.is_ascii() {
-        return None;
-    }
-    for (byte, pair) in sha.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-        let pair = std::str::from_utf8(pair).ok()?;
-        *byte = u8::from_str_radix(pair, 16).ok()?;
-    }
-    Some(sha)
 }

@@ -14,6 +14,8 @@ impl Scopes {
     /// Across tenants; given by configuration only.
     pub const OPERATOR: Scopes = Scopes(16);
     pub const ALL: Scopes = Scopes(31);
+    /// What admins may give to the keys they issue.
+    pub const ISSUABLE: Scopes = Scopes(15);
 
     const NAMES: [(&'static str, Scopes); 5] = [
         ("events", Scopes::EVENTS),
@@ -25,6 +27,11 @@ impl Scopes {
 
     pub const fn union(self, other: Scopes) -> Scopes {
         Scopes(self.0 | other.0)
+    }
+
+    /// Those of `self` that are in `other` too.
+    pub const fn within(self, other: Scopes) -> Scopes {
+        Scopes(self.0 & other.0)
     }
 
     /// All of `other` are in `self`.

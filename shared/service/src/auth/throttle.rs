@@ -40,6 +40,15 @@ impl Throttle {
         Self { seen: Mutex::new(Seen { addresses: HashMap::new(), others: None }), max_addresses }
     }
 
+    /// Whether `address` may present unknown keys at the moment. `Err`: how long it has to wait.
+    pub fn check(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let network = network_of(address);
+        let full = seen.addresses.len() >= self.max_addresses;
+        let window = seen.addresses.get(&network).or(seen.others.as_ref().filter(|_| full));
+        window.map_or(Ok(()), |window| Window { ..*window }.count_at(now))
+    }
+
     /// Counts an unknown key from `address`. `Err`: how long that address has to wait.
     pub fn unknown_key(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,5 @@
 use super::Keys;
+use prometheus::IntGauge;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +15,15 @@ pub struct KeysFile {
     path: PathBuf,
     /// Content last looked at, so that a refused file is logged once.
     last: Option<String>,
+    /// Files that are not in force as they are now.
+    refused: IntGauge,
+    is_refused: bool,
 }
 
 impl KeysFile {
-    pub fn new(keys: Arc<Keys>, path: PathBuf) -> Self {
-        Self { keys, path, last: None }
+    /// `refused` counts the files whose content is not in force.
+    pub fn new(keys: Arc<Keys>, path: PathBuf, refused: IntGauge) -> Self {
+        Self { keys, path, last: None, refused, is_refused: false }
     }
 
     /// Looks at the file every five seconds until `stop`.
@@ -37,24 +42,35 @@ impl KeysFile {
         let text = match read.map_err(std::io::Error::other).flatten() {
             Ok(text) => text,
             Err(error) => {
-                tracing::warn!(path = %self.path.display(), %error, "keys file cannot be read, keys stay as they are");
+                // Once, not every five seconds.
+                if !self.is_refused {
+                    tracing::warn!(path = %self.path.display(), %error, "keys file cannot be read, keys stay as they are");
+                }
+                self.say(true);
+                self.last = None;
                 return false;
             }
         };
         if self.last.as_ref() == Some(&text) {
             return false;
         }
-        let changed = match self.keys.replace(&self.path, &text) {
-            Ok(changed) => changed,
-            Err(refusal) => {
-                tracing::warn!(%refusal, "keys file refused, keys stay as they are");
-                false
-            }
-        };
+        let replaced = self.keys.replace(&self.path, &text);
+        self.say(replaced.is_err());
+        let changed = replaced.unwrap_or_else(|refusal| {
+            tracing::warn!(%refusal, "keys file refused, keys stay as they are");
+            false
+        });
         if changed {
             tracing::info!(keys = self.keys.len(), "keys file taken over");
         }
         self.last = Some(text);
         changed
+    }
+
+    fn say(&mut self, is_refused: bool) {
+        if self.is_refused != is_refused {
+            self.refused.add(if is_refused { 1 } else { -1 });
+            self.is_refused = is_refused;
+        }
     }
 }

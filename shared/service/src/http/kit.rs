@@ -257,10 +257,10 @@ impl Kit {
         client: std::net::IpAddr,
     ) -> Result<Arc<Principal>, Problem> {
         if let Some(key) = places.in_headers(&head.headers) {
-            return self.keys.find(&key).ok_or_else(|| self.unknown_key(client));
+            return self.speaker(&key, client).await;
         }
         if let Some(key) = places.in_query(head.uri.query()) {
-            let principal = self.keys.find(&key).ok_or_else(|| self.unknown_key(client))?;
+            let principal = self.speaker(&key, client).await?;
             return match principal.only_events() {
                 true => Ok(principal),
                 false => Err(unauthorized(
@@ -272,23 +272,39 @@ impl Kit {
         if let Some(name) = places.body {
             let body = body.read_ahead(&head.headers, limits).await?;
             if let Some(key) = key::member(body, name) {
-                return self.keys.find(&key).ok_or_else(|| self.unknown_key(client));
+                return self.speaker(&key, client).await;
             }
         }
         Err(unauthorized("missing_key", places.hint()))
     }
 
-    fn unknown_key(&self, client: std::net::IpAddr) -> Problem {
-        self.stats.unknown_keys.inc();
-        match self.throttle.unknown_key(client, Instant::now()) {
-            Ok(()) => unauthorized("unknown_key", "the key is not known"),
-            Err(wait) => {
-                let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
-                let detail = "too many unknown keys from this address";
-                Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_unknown_keys", detail)
-                    .retry_after(seconds)
+    /// A key that is known is never throttled; who guesses too often makes no work.
+    async fn speaker(&self, key: &str, client: std::net::IpAddr) -> Result<Arc<Principal>, Problem> {
+        if let Some(principal) = self.keys.find(key) {
+            return Ok(principal);
+        }
+        self.throttle.check(client, Instant::now()).map_err(|wait| self.throttled(wait))?;
+        match self.keys.find_anew(key).await {
+            Ok(Some(principal)) => Ok(principal),
+            Ok(None) => {
+                let counted = self.throttle.unknown_key(client, Instant::now());
+                counted.map_err(|wait| self.throttled(wait))?;
+                self.stats.unknown_keys.inc();
+                Err(unauthorized("unknown_key", "the key is not known"))
+            }
+            Err(error) => {
+                tracing::debug!(%error, "issued keys unavailable");
+                let detail = "whether the key is known cannot be said at the moment";
+                Err(Problem::unavailable("keys_unavailable", detail, 1))
             }
         }
+    }
+
+    fn throttled(&self, wait: Duration) -> Problem {
+        self.stats.unknown_keys.inc();
+        let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+        let detail = "too many unknown keys from this address";
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_unknown_keys", detail).retry_after(seconds)
     }
 }
 

@@ -1,4 +1,5 @@
 use crate::kit::{ADMIN, ENV, READER, SENDER, start};
+use prometheus::IntGauge;
 use service::auth::{Keys, KeysFile, Scopes, Throttle};
 use service::settings::{Refusal, Settings, SettingsError, Tier};
 use std::net::IpAddr;
@@ -152,7 +153,8 @@ async fn keys_file_is_taken_over_when_it_changes() {
     let settings = Settings::for_testing(Tier::Gateway, &env).unwrap();
     assert_eq!(settings.auth.api_keys_file.as_ref(), Some(&path));
     let keys = Arc::new(Keys::new(&settings.auth, false).unwrap());
-    let mut file = KeysFile::new(Arc::clone(&keys), path.clone());
+    let refused = IntGauge::new("refused", "of the test").unwrap();
+    let mut file = KeysFile::new(Arc::clone(&keys), path.clone(), refused.clone());
     assert!(!file.look().await, "the same keys as at the start");
     let steps = [
         ("second:shop:read", true, "second", "first"),
@@ -163,10 +165,18 @@ async fn keys_file_is_taken_over_when_it_changes() {
         std::fs::write(&path, content).unwrap();
         assert_eq!(file.look().await, changed, "{content}");
         assert!(keys.find(known).is_some() && keys.find(unknown).is_none(), "{content}");
+        assert_eq!(refused.get(), i64::from(!changed), "{content}");
     }
     std::fs::remove_file(&path).unwrap();
     assert!(!file.look().await);
+    assert!(!file.look().await);
     assert!(keys.find("third").is_some(), "a missing file leaves the keys as they are");
+    assert_eq!(refused.get(), 1);
+    // As it was: nothing to take over, and nothing wrong any more.
+    std::fs::write(&path, "third:shop:read").unwrap();
+    assert!(!file.look().await);
+    assert_eq!(refused.get(), 0);
+    std::fs::remove_file(&path).unwrap();
 }
 
 #[tokio::test]
@@ -182,7 +192,8 @@ async fn a_kept_file_has_the_last_word_on_its_keys() {
     assert_eq!(&*keys.find("printed-too").unwrap().tenant, "default");
     assert!(keys.find("other").is_some());
 
-    let mut file = KeysFile::new(Arc::clone(&keys), path.clone());
+    let refused = IntGauge::new("refused", "of the test").unwrap();
+    let mut file = KeysFile::new(Arc::clone(&keys), path.clone(), refused);
     std::fs::write(&path, "third:default:read\n").unwrap();
     assert!(file.look().await);
     assert!(keys.find("third").is_some() && keys.find("other").is_some());

@@ -1,6 +1,6 @@
 //! Dead letters, for whoever looks at them: listed, shown, and deleted with a word in the audit log.
 
-use super::experiments::audit;
+use super::audits::audit;
 use super::{PgStore, rows};
 use crate::{Actor, DeadLetters, Letter, LetterFilter, Removal, StoreError};
 use async_trait::async_trait;

@@ -1,6 +1,7 @@
 //! Changes of definitions, and what they ask of the owners of partitions.
 
-use super::experiments::{audit, lock};
+use super::audits::audit;
+use super::experiments::lock;
 use super::rebuilds::raise_epochs;
 use super::types::PgTime;
 use super::{PgStore, rows};

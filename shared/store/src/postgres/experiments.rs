@@ -1,6 +1,7 @@
 //! Experiments: created, listed, and moved through their statuses, each change audited in its transaction.
 
 use super::PgStore;
+use super::audits::audit;
 use super::rebuilds::raise_epochs;
 use super::rows;
 use crate::{
@@ -184,17 +185,4 @@ pub(super) async fn lock(
 ) -> Result<Option<Experiment>, StoreError> {
     let row = t.query_opt(include_str!("sql/experiment_lock.sql"), &[&tenant, &id.0]).await?;
     row.map_or(Ok(None), |r| rows::experiment(&r))
-}
-
-pub(super) async fn audit(
-    t: &Transaction<'_>,
-    tenant: &str,
-    actor: Actor<'_>,
-    action: &str,
-    subject: &str,
-    detail: &str,
-) -> Result<(), StoreError> {
-    let sql = include_str!("sql/audit.sql");
-    t.execute(sql, &[&tenant, &actor.name, &action, &subject, &actor.request_id, &detail]).await?;
-    Ok(())
 }

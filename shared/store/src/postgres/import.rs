@@ -49,6 +49,7 @@ impl Import {
             Table::Losses => include_str!("sql/import/losses.sql"),
             Table::Receipts => include_str!("sql/import/receipts.sql"),
             Table::AuditLog => include_str!("sql/import/audit_log.sql"),
+            Table::ApiKeys => include_str!("sql/import/api_keys.sql"),
         };
         self.client.execute(sql, &[&json]).await?;
         Ok(())

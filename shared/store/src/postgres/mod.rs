@@ -1,7 +1,9 @@
 //! The PostgreSQL adapter: connection, schema, start checks. Each concern has its file; SQL is in `sql/`.
 
 mod answers;
+mod api_keys;
 mod apply;
+mod audits;
 mod changes;
 mod dead_letters;
 mod definitions;

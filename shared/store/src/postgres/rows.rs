@@ -4,7 +4,9 @@ use super::types::{PgDay, PgTime, unit_id};
 use crate::Rebuild;
 use crate::apply::Past;
 use crate::numbers::narrow;
-use crate::{ArmRow, AuditEntry, Experiment, Letter, Loss, MomentsKey, Status, StoreError, WriterRow};
+use crate::{
+    ApiKey, ArmRow, AuditEntry, Experiment, Letter, Loss, MomentsKey, Status, StoreError, WriterRow,
+};
 use domain::codec::decode_moments;
 use domain::{BatchId, Decimal, ExperimentId, Partition};
 use tokio_postgres::Row;
@@ -106,7 +108,23 @@ pub fn audit_entry(row: &Row) -> AuditEntry {
         action: row.get(3),
         request_id: row.get(4),
         detail: row.get(5),
+        subject: row.get(6),
     }
+}
+
+/// The columns of `sql/keys/list.sql`.
+pub fn api_key(row: &Row) -> Result<ApiKey, StoreError> {
+    let digest: &[u8] = row.get(2);
+    Ok(ApiKey {
+        id: row.get(0),
+        tenant: row.get(1),
+        digest: digest.try_into().map_err(|_| StoreError::Corrupt("digest of a key"))?,
+        name: row.get(3),
+        scopes: row.get(4),
+        last_digits: row.get(5),
+        created_at: row.get::<_, PgTime>(6).0,
+        revoked_at: row.get::<_, Option<PgTime>>(7).map(|at| at.0),
+    })
 }
 
 fn rebuild(row: &Row) -> Result<Option<Box<Rebuild>>, StoreError> {

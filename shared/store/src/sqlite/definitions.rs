@@ -1,6 +1,7 @@
 //! Changes of definitions, and what they ask of the owners of partitions.
 
-use super::experiments::{audit, find, raise_epochs};
+use super::audits::audit;
+use super::experiments::{find, raise_epochs};
 use crate::step::{Step, phases, step};
 use crate::{Actor, Change, Changed, StoreError};
 use domain::{ExperimentId, Timestamp};

@@ -1,5 +1,6 @@
 //! Users who are forgotten: asked for here, done by the owner of their partition.
 
+use super::audits::audit;
 use super::{SqliteStore, rows};
 use crate::apply::ErasureRow;
 use crate::{Actor, Erasure, Erasures, StoreError};
@@ -50,7 +51,6 @@ pub fn erase(c: &Connection, erasure: &ErasureRow) -> Result<(), StoreError> {
     c.execute(include_str!("sql/erase/name.sql"), [unit])?;
     c.execute(include_str!("sql/erase/done.sql"), [unit])?;
     let subject = Uuid::from_bytes(unit).to_string();
-    let row = (&erasure.tenant, &erasure.actor, "user.erase", subject, &erasure.request_id, "");
-    c.prepare_cached(include_str!("sql/audit.sql"))?.execute(row)?;
-    Ok(())
+    let actor = Actor { name: &erasure.actor, request_id: &erasure.request_id };
+    audit(c, &erasure.tenant, actor, "user.erase", &subject, "")
 }

@@ -1,5 +1,6 @@
 //! Experiments: created, listed, and moved through their statuses, each change audited in its transaction.
 
+use super::audits::audit;
 use super::{SqliteStore, definitions, rows};
 use crate::{
     Actor, AuditEntry, Change, Changed, Created, Experiment, Experiments, Listing, Restored, Status,
@@ -198,17 +199,4 @@ fn one(c: &Connection, sql: &str, params: &[&dyn ToSql]) -> Result<Option<Experi
 fn several(c: &Connection, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<Experiment>, StoreError> {
     let found = rows::all(&mut *c.prepare_cached(sql)?, params, rows::experiment)?;
     Ok(found.into_iter().flatten().collect())
-}
-
-pub(super) fn audit(
-    c: &Connection,
-    tenant: &str,
-    actor: Actor<'_>,
-    action: &str,
-    subject: &str,
-    detail: &str,
-) -> Result<(), StoreError> {
-    let row = (tenant, actor.name, action, subject, actor.request_id, detail);
-    c.prepare_cached(include_str!("sql/audit.sql"))?.execute(row)?;
-    Ok(())
 }

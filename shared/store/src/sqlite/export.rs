@@ -16,6 +16,7 @@ impl SqliteStore {
             Table::Losses => include_str!("sql/export/losses.sql"),
             Table::Receipts => include_str!("sql/export/receipts.sql"),
             Table::AuditLog => include_str!("sql/export/audit_log.sql"),
+            Table::ApiKeys => include_str!("sql/export/api_keys.sql"),
         };
         let offset = i64::try_from(offset).unwrap_or(i64::MAX);
         let read = self.readers.read(|c| {

@@ -5,7 +5,9 @@
 //! end, so one transaction is one commit and one fsync; reads run beside it on connections of their own (WAL).
 
 mod answers;
+mod api_keys;
 mod apply;
+mod audits;
 mod changes;
 mod connections;
 mod dead_letters;

@@ -3,8 +3,8 @@
 use crate::apply::Past;
 use crate::numbers::narrow;
 use crate::{
-    ArmRow, AuditEntry, ConversionRow, Experiment, Letter, Loss, MomentsKey, PartitionAccount, Rebuild,
-    ReceiptPart, Status, StoreError, UnitRow, WriterRow,
+    ApiKey, ArmRow, AuditEntry, ConversionRow, Experiment, Letter, Loss, MomentsKey, PartitionAccount,
+    Rebuild, ReceiptPart, Status, StoreError, UnitRow, WriterRow,
 };
 use domain::codec::{decode_moments, decode_unit};
 use domain::{BatchId, Day, Decimal, ExperimentId, Partition, Timestamp, UnitId};
@@ -213,5 +213,20 @@ pub fn audit_entry(row: &Row<'_>) -> Result<AuditEntry, StoreError> {
         action: row.get(3)?,
         request_id: row.get(4)?,
         detail: row.get(5)?,
+        subject: row.get(6)?,
+    })
+}
+
+/// The columns of `sql/keys/list.sql`.
+pub fn api_key(row: &Row<'_>) -> Result<ApiKey, StoreError> {
+    Ok(ApiKey {
+        id: row.get(0)?,
+        tenant: row.get(1)?,
+        digest: row.get(2)?,
+        name: row.get(3)?,
+        scopes: row.get(4)?,
+        last_digits: row.get(5)?,
+        created_at: time(row, 6)?,
+        revoked_at: some_time(row, 7)?,
     })
 }

@@ -7,6 +7,7 @@ mod elsewhere;
 mod owner;
 
 mod answers;
+mod api_keys;
 mod apply;
 mod changes;
 mod conversions;

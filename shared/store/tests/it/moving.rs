@@ -10,7 +10,7 @@ use store::apply::{
 use store::moving::{Stood, Table};
 use store::postgres::{Import, PgStore};
 use store::sqlite::SqliteStore;
-use store::{Answers, ErrorKind, Experiments, Location, RawRows, Status, StoreError, Upkeep};
+use store::{Answers, ErrorKind, Experiments, Location, NewKey, RawRows, Status, StoreError, Upkeep};
 use uuid::Uuid;
 
 const TARGET_PARTITIONS: u16 = 16;
@@ -27,6 +27,13 @@ async fn source() -> Db {
     db.set_status(TENANT, one.id, Status::Running, ACTOR).await.unwrap();
     db.set_status(TENANT, one.id, Status::Stopped, ACTOR).await.unwrap();
     db.delete_experiment(TENANT, gone.id, ACTOR).await.unwrap();
+    for n in 0..4 {
+        let key = NewKey { digest: [250 + n; 32], name: "ü", scopes: "events", last_digits: "wxyz" };
+        let key = db.create_key(TENANT, key, ACTOR).await.unwrap().unwrap();
+        if n == 1 {
+            db.revoke_key(TENANT, key.id, ACTOR).await.unwrap();
+        }
+    }
     for partition in [0, 3] {
         let mut owner = Owner::of(&*db, partition).await;
         for n in 0..3_u16 {
@@ -221,9 +228,17 @@ async fn rows(db: &Db, columns: &[(String, String)], table: &str) -> Vec<String>
 #[tokio::test(flavor = "multi_thread")]
 async fn every_column_of_every_row_is_moved() {
     let (from, into) = moved().await;
-    for table in
-        ["experiments", "units", "conversions", "moments", "receipts", "dead_letters", "losses", "audit_log"]
-    {
+    for table in [
+        "experiments",
+        "units",
+        "conversions",
+        "moments",
+        "receipts",
+        "dead_letters",
+        "losses",
+        "audit_log",
+        "api_keys",
+    ] {
         let theirs = columns(&into, table).await;
         let ours = from.texts(&format!("SELECT name FROM pragma_table_info('{table}') ORDER BY name")).await;
         assert_eq!(theirs.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), ours, "{table}");

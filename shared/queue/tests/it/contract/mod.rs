@@ -2,6 +2,7 @@
 
 mod books;
 mod catalogue;
+mod keys;
 mod limiting;
 mod producing;
 mod reading;

@@ -5,3 +5,5 @@ UNION ALL
 SELECT setval(pg_get_serial_sequence('losses', 'id'), max(id)) FROM losses HAVING max(id) IS NOT NULL
 UNION ALL
 SELECT setval(pg_get_serial_sequence('audit_log', 'id'), max(id)) FROM audit_log HAVING max(id) IS NOT NULL
+UNION ALL
+SELECT setval(pg_get_serial_sequence('api_keys', 'id'), max(id)) FROM api_keys HAVING max(id) IS NOT NULL

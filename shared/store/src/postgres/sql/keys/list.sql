@@ -1,0 +1,1 @@
+SELECT id, tenant, digest, name, scopes, last_digits, created_at, revoked_at FROM api_keys WHERE tenant = $1 AND id < $2 ORDER BY id DESC LIMIT $3

@@ -1,0 +1,3 @@
+SELECT id, at, actor, action, request_id, detail, subject FROM audit_log
+WHERE tenant = ?1 AND id < ?2 AND substr(action, 1, length(?3)) = ?3
+ORDER BY id DESC LIMIT ?4
