@@ -16,7 +16,8 @@ use store::{Book, Books, Counter, Loss, RECORDED};
 
 use crate::answer::{Parameters, storage, tagged};
 use crate::app::Analyzer;
-use crate::ingestion::{dead_lettered, total};
+use crate::ingestion::dead_lettered;
+use crate::quality::total;
 
 #[derive(Debug, Serialize)]
 struct Accounting {

@@ -8,7 +8,8 @@ use store::{Asked, Counter, Experiment, RECORDED, Rows, Snapshot};
 use crate::answer::{self, Parameters, tagged};
 use crate::app::Analyzer;
 use crate::known::{arms_of, unanswerable};
-use crate::live_stats::{DataQuality, Subject};
+use crate::live_stats::Subject;
+use crate::quality::{ArmQuality, Quality, of_arm, total};
 
 /// Events that named this experiment, by fate; the first five are disjoint.
 #[derive(Debug, Serialize)]
@@ -30,10 +31,12 @@ struct Ingestion<'a> {
     discarded: i64,
     /// Part of `deduplicated`: keys seen before with another payload.
     conflicts: i64,
+    /// Part of `conversions`.
     keyless: i64,
     /// Users whose stratum was one more than is kept apart.
     strata_merged: i64,
     clock_corrected: i64,
+    data_quality: Quality,
     arms: Vec<ArmCounts<'a>>,
 }
 
@@ -43,10 +46,9 @@ struct ArmCounts<'a> {
     key: &'a str,
     /// First exposures recorded.
     exposures: i64,
-    clock_corrected: i64,
     /// Enrolled.
     users: i64,
-    data_quality: DataQuality,
+    data_quality: ArmQuality,
 }
 
 pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<Response, Problem> {
@@ -56,11 +58,6 @@ pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<R
         answer::snapshot(&*app.store, request, reference, &asked).await?;
     let arms = arms_of(&experiment, &moments).map_err(|error| unanswerable(&error))?;
     tagged(request, &Ingestion::of(&experiment, as_of, &arms, &counters))
-}
-
-/// Of all arms and of none.
-pub(crate) fn total(counters: &[Counter], name: &str) -> i64 {
-    counters.iter().filter(|c| c.name == name).map(|c| c.n).sum()
 }
 
 /// Those that were redriven have another fate by now.
@@ -77,10 +74,6 @@ impl<'a> Ingestion<'a> {
     ) -> Ingestion<'a> {
         let (exposures, conversions) = (total(counters, "exposures"), total(counters, "conversions"));
         let variations = experiment.definition.variations.iter().zip(arms).enumerate();
-        let of_arm = |index: usize, name: &str| {
-            let of_it = |c: &&Counter| c.name == name && usize::try_from(c.variation) == Ok(index);
-            counters.iter().filter(of_it).map(|c| c.n).sum()
-        };
         Ingestion {
             experiment: Subject::of(experiment),
             as_of: as_of.map(|day| day.to_string()),
@@ -97,14 +90,14 @@ impl<'a> Ingestion<'a> {
             keyless: total(counters, "keyless"),
             strata_merged: total(counters, "strata_merged"),
             clock_corrected: total(counters, "clock_corrected"),
+            data_quality: Quality::of(&experiment.definition, counters),
             arms: variations
                 .map(|(variation_index, (variation, moments))| ArmCounts {
                     variation_index,
                     key: &variation.key,
-                    exposures: of_arm(variation_index, "exposures"),
-                    clock_corrected: of_arm(variation_index, "clock_corrected"),
+                    exposures: of_arm(counters, variation_index, "exposures"),
                     users: moments.heads.enrolled,
-                    data_quality: DataQuality::of(&moments.heads),
+                    data_quality: ArmQuality::of(&moments.heads, Some(counters), variation_index),
                 })
                 .collect(),
         }

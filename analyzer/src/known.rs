@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use domain::definition::{Mode, Role};
 use domain::{Day, Moments, Overflow, Plan, Timestamp};
 use service::http::Problem;
-use store::{ArmRow, Experiment, MomentsKey, Rows, Snapshot};
+use store::{ArmRow, Counter, Experiment, MomentsKey, Rows, Snapshot};
 
 use crate::metric::methods::Methods;
+use crate::quality::Quality;
 
 /// The stored rows do not fit the stored experiment.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,8 @@ pub struct Known<'a> {
     pub methods: Methods,
     /// The end of this UTC day; none = now.
     pub as_of: Option<Day>,
+    /// What was counted beside the sums; none: not asked for.
+    pub counters: Option<&'a [Counter]>,
     pub arms: Arms,
     /// Users kept out of every arm, if there are any.
     pub holdout: Option<Moments>,
@@ -79,7 +82,8 @@ pub struct Look {
 impl<'a> Known<'a> {
     pub fn from(snapshot: &'a Snapshot, as_of: Option<Day>, now: Timestamp) -> Result<Known<'a>, Problem> {
         let known = Known::of(&snapshot.experiment, &snapshot.moments, as_of, now);
-        known.map_err(|error| unanswerable(&error))
+        let known = known.map_err(|error| unanswerable(&error))?;
+        Ok(Known { counters: Some(&snapshot.counters), ..known })
     }
 
     /// From the rows that [`rows_needed`] asks for.
@@ -100,12 +104,17 @@ impl<'a> Known<'a> {
             }
         }
         while days.next_day(|_| true).is_some() {}
-        Ok(Known { experiment, methods, as_of, arms: days.arms()?, holdout: days.holdout()?, looks, plan })
+        let (arms, holdout) = (days.arms()?, days.holdout()?);
+        Ok(Known { experiment, methods, as_of, counters: None, arms, holdout, looks, plan })
     }
 
     /// Enrolled users of all arms.
     pub fn users(&self) -> i64 {
         self.arms.all.iter().map(|arm| arm.heads.enrolled).sum()
+    }
+
+    pub fn quality(&self) -> Option<Quality> {
+        self.counters.map(|counters| Quality::of(&self.experiment.definition, counters))
     }
 
     /// The metric that decides.

@@ -29,6 +29,7 @@ pub mod live_stats;
 pub mod metric;
 mod page;
 mod part;
+pub mod quality;
 mod routes;
 pub mod sample_ratio;
 mod start;

@@ -2,12 +2,11 @@
 //!
 //! Reads the last moments rows only. [`LiveStats::of`] is pure: rows in, answer out.
 
-use domain::contribution::Heads;
 use domain::definition::Mode;
 use domain::{ExperimentId, Moments};
 use serde::Serialize;
 use service::http::{Problem, Request, Response};
-use store::{Asked, Experiment};
+use store::{Asked, Counter, Experiment};
 
 use crate::answer::{self, Parameters, tagged};
 use crate::app::Analyzer;
@@ -16,6 +15,7 @@ use crate::experiments::Rebuilding;
 use crate::known::{Known, rows_needed, unanswerable};
 use crate::metric::MetricView;
 use crate::metric::holdout::Holdout;
+use crate::quality::{ArmQuality, Quality};
 use crate::sample_ratio::{FilterImbalance, SampleRatio};
 use crate::strata::{self, StratumView};
 
@@ -32,6 +32,9 @@ pub struct LiveStats<'a> {
     pub users: i64,
     pub srm: SampleRatio,
     pub filter_imbalance: FilterImbalance,
+    /// Of the experiment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_quality: Option<Quality>,
     pub arms: Vec<ArmView<'a>>,
     pub metrics: Vec<MetricView<'a>>,
     /// Users kept out of every arm, against all arms together; none: nobody is.
@@ -62,29 +65,14 @@ pub struct ArmView<'a> {
     pub weight: f64,
     /// Enrolled, whatever was filtered or excluded since.
     pub users: i64,
-    pub data_quality: DataQuality,
-}
-
-/// Head counts of an arm: users, or conversions where it says so.
-#[derive(Debug, Serialize)]
-pub struct DataQuality {
-    pub crossovers: i64,
-    pub earlier_exposure_seen: i64,
-    pub filtered: i64,
-    pub excluded: i64,
-    /// Conversions.
-    pub before_exposure: i64,
-    /// Conversions.
-    pub after_window: i64,
-    /// Users whose stratum or a covariate was told behind their exposure.
-    pub after_exposure: i64,
+    pub data_quality: ArmQuality,
 }
 
 pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<Response, Problem> {
     let parameters = Parameters::of(request, &["as_of", "by"])?;
     let as_of = parameters.as_of()?;
     let apart = parameters.parsed("by", "must be `stratum`", |text| (text == "stratum").then_some(()))?;
-    let asked = Asked::of(as_of, rows_needed);
+    let asked = Asked { counters: true, ..Asked::of(as_of, rows_needed) };
     let snapshot = answer::snapshot(&*app.store, request, reference, &asked).await?;
     let now = clock::now();
     let known = Known::from(&snapshot, as_of, now)?;
@@ -114,7 +102,8 @@ impl<'a> LiveStats<'a> {
             srm: SampleRatio::of(known),
             filter_imbalance: FilterImbalance::of(known),
             metrics: definition.metrics.iter().map(|metric| MetricView::of(known, metric)).collect(),
-            arms: ArmView::all(known.experiment, &known.arms.all),
+            data_quality: known.quality(),
+            arms: ArmView::all(known.experiment, &known.arms.all, known.counters),
             holdout: Holdout::of(known),
             strata: None,
         }
@@ -134,7 +123,11 @@ impl<'a> Subject<'a> {
 }
 
 impl<'a> ArmView<'a> {
-    pub fn all(experiment: &'a Experiment, arms: &[Moments]) -> Vec<ArmView<'a>> {
+    pub fn all(
+        experiment: &'a Experiment,
+        arms: &[Moments],
+        counters: Option<&[Counter]>,
+    ) -> Vec<ArmView<'a>> {
         let variations = experiment.definition.variations.iter().zip(arms).enumerate();
         variations
             .map(|(variation_index, (variation, moments))| ArmView {
@@ -143,22 +136,8 @@ impl<'a> ArmView<'a> {
                 name: &variation.name,
                 weight: variation.weight,
                 users: moments.heads.enrolled,
-                data_quality: DataQuality::of(&moments.heads),
+                data_quality: ArmQuality::of(&moments.heads, counters, variation_index),
             })
             .collect()
-    }
-}
-
-impl DataQuality {
-    pub fn of(heads: &Heads) -> DataQuality {
-        DataQuality {
-            crossovers: heads.crossovers,
-            earlier_exposure_seen: heads.earlier_seen,
-            filtered: heads.filtered,
-            excluded: heads.excluded,
-            before_exposure: heads.before,
-            after_window: heads.after_window,
-            after_exposure: heads.after_exposure,
-        }
     }
 }

@@ -57,7 +57,7 @@ impl<'a> StratumView<'a> {
             stratum,
             users: known.users(),
             srm: SampleRatio::of(known),
-            arms: ArmView::all(known.experiment, &known.arms.all),
+            arms: ArmView::all(known.experiment, &known.arms.all, None),
             metrics: metrics.iter().map(|metric| MetricView::of(known, metric)).collect(),
         }
     }

@@ -144,7 +144,7 @@ impl Feeds {
 
     /// None: there is no such experiment any more.
     async fn read(&self, tenant: &str, id: ExperimentId) -> Result<Option<Event>, Problem> {
-        let asked = Asked::of(None, rows_needed);
+        let asked = Asked { counters: true, ..Asked::of(None, rows_needed) };
         let found = self.store.snapshot(tenant, &id.to_string(), &asked).await.map_err(storage)?;
         let Some(snapshot) = found else { return Ok(None) };
         let known = Known::from(&snapshot, None, clock::now())?;

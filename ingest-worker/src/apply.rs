@@ -212,10 +212,10 @@ impl<'t, 'a> Trial<'t, 'a> {
             }
         };
         let mut changes = folding.changes(cache, &moments);
-        changes.counters = tally.counters();
-        changes.receipts = tally.receipts(chunk);
         let letters;
         (changes.dead_letters, letters) = letters::bounded(store, &mut tally, max_letters).await?;
+        changes.counters = tally.counters();
+        changes.receipts = tally.receipts(chunk);
         changes.losses = losses(cache.replaced, chunk, last);
         changes.writers = chunk.writers.values().copied().collect();
         changes.forgotten = cache.silent_writers(last.ms);
@@ -241,6 +241,12 @@ impl<'a> Written<'_, 'a> {
         folding.keep(cache);
         for (key, moments) in moments {
             cache.remember(key, advance.day, moments);
+        }
+        for (experiment, name) in tally.unused_names() {
+            let known = cache.unused.entry(experiment).or_default();
+            if !known.contains(name) {
+                known.insert(name.clone());
+            }
         }
         let position = crate::source::position(&advance.to);
         cache.position = advance.to;

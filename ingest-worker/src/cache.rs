@@ -3,7 +3,7 @@
 
 use crate::chunk::Writers;
 use domain::{Day, Enrollment, ExperimentId, Moments, Partition, Plan, Timestamp, Unit, UnitId};
-use foldhash::{HashMap, HashMapExt};
+use foldhash::{HashMap, HashMapExt, HashSet};
 use queue::numbering::is_forgotten;
 use std::collections::BTreeMap;
 use store::apply::{Known, PartitionState, RebuildRow};
@@ -29,6 +29,8 @@ pub struct PartitionCache {
     pub moments: HashMap<MomentsKey, Kept>,
     /// Of versions being built: what changed on each day.
     pub building: HashMap<MomentsKey, BTreeMap<Day, Moments>>,
+    /// Counters of metrics without a plan that this owner has written.
+    pub unused: HashMap<ExperimentId, HashSet<String>>,
 }
 
 /// An experiment that exists, ready to be folded with.
@@ -55,6 +57,12 @@ impl Catalogued {
     pub fn plan_of(&self, version: u32) -> Option<&Plan> {
         let next = self.next.as_ref().map(|next| &next.plan);
         std::iter::once(&self.plan).chain(next).find(|plan| plan.version == version)
+    }
+
+    /// Whether a metric of any version counts conversions of this name.
+    pub fn uses(&self, metric: &str) -> bool {
+        let next = self.next.as_ref().map(|next| &next.plan);
+        std::iter::once(&self.plan).chain(next).any(|plan| plan.event_index(metric).is_some())
     }
 
     /// What is being built, if the unit has tallies of it.
@@ -84,6 +92,7 @@ impl PartitionCache {
             experiments: HashMap::new(),
             moments: HashMap::new(),
             building: HashMap::new(),
+            unused: HashMap::new(),
         }
     }
 
@@ -159,6 +168,7 @@ impl PartitionCache {
             self.experiments.clear();
             self.moments.clear();
             self.building.clear();
+            self.unused.clear();
         }
     }
 

@@ -6,12 +6,14 @@ use crate::apply::learn;
 use crate::cache::PartitionCache;
 use crate::fold::key_of;
 use crate::rebuild::{StepError, dated, standing};
+use crate::tally::NO_VARIATION;
+use crate::tally::name::NEVER_EXPOSED;
 use domain::codec::encode_unit;
 use domain::ladder::{self, Dated};
-use domain::{Day, Enrollment, Moments, Unit};
+use domain::{Day, Enrollment, ExperimentId, Moments, Unit};
 use std::collections::{BTreeMap, BTreeSet};
-use store::MomentsKey;
-use store::apply::{ApplyStore, Changes, ErasureRow, MomentsRow, NewUnit};
+use store::apply::{ApplyStore, Changes, Count, ErasureRow, MomentsRow, NewUnit};
+use store::{ConversionRow, MomentsKey};
 
 /// After an error the cache must be dropped.
 pub async fn erase(
@@ -34,6 +36,9 @@ pub async fn erase(
     }
     let left = Unit { erased: true, ..Unit::default() };
     let mut changes = Changes { erased: Some(erasure), ..Changes::default() };
+    if let Some(unit) = &known {
+        changes.counters = never_exposed(erasure, unit, &slice.conversions);
+    }
     match known {
         Some(_) => changes.changed_units.push((erasure.unit, encode_unit(&left))),
         None => changes.new_units.push(NewUnit {
@@ -60,6 +65,18 @@ pub async fn erase(
         cache.remember(key, day, moments);
     }
     Ok(())
+}
+
+/// What the user did in experiments they never were in is not waiting for them any more.
+fn never_exposed<'e>(erasure: &'e ErasureRow, unit: &Unit, conversions: &[ConversionRow]) -> Vec<Count<'e>> {
+    let named = conversions.iter().map(|c| c.experiment).filter(|id| !id.is_none());
+    let mut waiting: BTreeMap<ExperimentId, i64> = BTreeMap::new();
+    for experiment in named.filter(|id| unit.enrollment(*id).is_none()) {
+        *waiting.entry(experiment).or_default() -= 1;
+    }
+    let (tenant, variation, name) = (erasure.tenant.as_str(), NO_VARIATION, NEVER_EXPOSED);
+    let count = |(experiment, n)| Count { tenant, experiment, variation, name, n };
+    waiting.into_iter().map(count).collect()
 }
 
 /// The rows that an enrollment has a part in, without it.

@@ -4,10 +4,10 @@ use crate::cache::{PartitionCache, UnitCache};
 use crate::chunk::{Chunk, Event, Kind};
 use crate::sort::{Fate, Sorted, distinct, is_new};
 use crate::strata::Strata;
-use crate::tally::{Discard, Tally, conflicts};
+use crate::tally::{Discard, NO_VARIATION, Tally, conflicts};
 use domain::attributes::{Attribute, COVARIATES_MAX, Told};
 use domain::codec::encode_unit;
-use domain::event::{Conversion, Exposure, Key};
+use domain::event::{Conversion, Exposure};
 use domain::fold::{self, Exposed, Fact, Seen};
 use domain::ladder::{self, Dated};
 use domain::{Day, Enrollment, ExperimentId, Moments, Overflow, Partition, Unit, UnitId};
@@ -128,37 +128,44 @@ impl<'c, 'a> Folding<'c, 'a> {
                     let past = past.get(&event.unit).map_or(&[][..], Vec::as_slice);
                     match work.expose(chunk, cache, event, e, self.day, past).map_err(|o| (i, o))? {
                         Exposed::Enrolled => {
-                            tally.recorded(chunk, event);
+                            tally.recorded(chunk, event, e.variation, self.day);
+                            tally.never_exposed(chunk, event, -work.named(chunk, event.experiment, past));
                             if self.strata.bound(cache, &mut work.unit, event.experiment) {
                                 tally.merged(chunk, event);
                             }
                         }
-                        Exposed::Repeated { .. } => tally.deduplicated(chunk, event, false),
+                        Exposed::Repeated { .. } => tally.deduplicated(chunk, event, e.variation, false),
                     }
                 }
                 (Kind::Conversion(c), Fate::Conversion { row, .. }) => {
+                    let arm = work.arm(event.experiment);
                     if is_new(*fate, outcomes) {
                         work.convert(cache, &fact(chunk, event, c)).map_err(|o| (i, o))?;
                         work.fresh.push(i);
-                        tally.recorded(chunk, event);
-                        if matches!(c.key, Key::Index(_)) {
-                            tally.keyless(chunk, event);
+                        tally.recorded(chunk, event, arm.unwrap_or(NO_VARIATION), self.day);
+                        let named = cache.experiment(event.experiment);
+                        if named.is_some() && arm.is_none() {
+                            tally.never_exposed(chunk, event, 1);
+                        }
+                        if named.is_some_and(|known| !known.uses(c.metric)) {
+                            tally.unused(chunk, event, c.metric, cache);
                         }
                     } else {
                         let conflict = differs(plan, outcomes, row, c);
-                        tally.deduplicated(chunk, event, conflict);
+                        tally.deduplicated(chunk, event, arm.unwrap_or(NO_VARIATION), conflict);
                     }
                 }
                 (Kind::Told(told), Fate::Told) => {
+                    let arm = work.arm(event.experiment).unwrap_or(NO_VARIATION);
                     match work.tell(event.experiment, told.attribute, self.day) {
                         Told::Changed => {
-                            tally.recorded(chunk, event);
+                            tally.recorded(chunk, event, arm, self.day);
                             if self.strata.bound(cache, &mut work.unit, event.experiment) {
                                 tally.merged(chunk, event);
                             }
                         }
-                        Told::Same => tally.deduplicated(chunk, event, false),
-                        Told::Conflict => tally.deduplicated(chunk, event, true),
+                        Told::Same => tally.deduplicated(chunk, event, arm, false),
+                        Told::Conflict => tally.deduplicated(chunk, event, arm, true),
                         Told::TooMany => {
                             let detail = format!("the user has {COVARIATES_MAX} other covariates");
                             tally.dead(chunk, event, "too_many_covariates", detail);
@@ -287,6 +294,18 @@ impl Work<'_> {
         }
         fold::convert(&mut self.unit, fact, |e| cache.plan(e))?;
         Ok(())
+    }
+
+    /// The variation the user is enrolled in.
+    fn arm(&self, experiment: ExperimentId) -> Option<i16> {
+        self.unit.enrollment(experiment).map(|e| e.variation)
+    }
+
+    /// Conversions stored that name the experiment.
+    fn named(&self, chunk: &Chunk<'_>, experiment: ExperimentId, past: &[Past]) -> i64 {
+        let stored = past.iter().filter(|p| p.experiment == experiment).count();
+        let fresh = self.fresh.iter().filter(|i| chunk.events[**i].experiment == experiment).count();
+        i64::try_from(stored + fresh).unwrap_or(i64::MAX)
     }
 
     /// Whether an exposure that nobody had before occurred when its experiment was already stopped.

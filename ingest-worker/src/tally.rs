@@ -1,12 +1,15 @@
 //! The fate of every event of a chunk, counted: per tenant and experiment for the books, per request for receipts.
 
+use crate::cache::PartitionCache;
 use crate::chunk::{Chunk, Event, Kind};
 use domain::attributes::Attribute;
-use domain::{Decimal, ExperimentId, Timestamp};
-use foldhash::{HashMap, HashMapExt};
+use domain::event::{Conversion, Key};
+use domain::{Day, Decimal, ExperimentId, Timestamp};
+use foldhash::{HashMap, HashMapExt, HashSet};
 use queue::frame::{Frame, Receipt};
 use queue::receipts::ReceiptMessage;
 use std::collections::BTreeMap;
+use store::UNUSED_METRIC;
 use store::apply::{Count, DeadLetter, NewReceipt, Outcome};
 
 /// Names of `counters`. Down to `discarded` they are fates: every event applied has exactly one of them. Those of
@@ -24,14 +27,25 @@ pub mod name {
     pub const KEYLESS: &str = "keyless";
     pub const STRATA_MERGED: &str = "strata_merged";
     pub const CLOCK_CORRECTED: &str = "clock_corrected";
+    /// Exposures and conversions recorded on a later day than they occurred.
+    pub const LATE: &str = "late";
+    /// Conversions that name the experiment, of users who are not enrolled in it; what came before a user's exposure
+    /// is taken back when that arrives.
+    pub const NEVER_EXPOSED: &str = "never_exposed";
 }
 
-/// Belongs to no arm.
-const NO_VARIATION: i16 = -1;
+/// Belongs to no arm; the holdout is none.
+pub const NO_VARIATION: i16 = -1;
+
+/// Metrics without a plan that are counted by name, of one experiment in one partition; the others are together.
+const UNUSED_MAX: usize = 100;
+const UNUSED_OTHERS: &str = "(other)";
 
 #[derive(Default)]
 pub struct Tally<'a> {
     counts: HashMap<(&'a str, ExperimentId, i16, &'static str), i64>,
+    /// Conversions of metrics that no plan uses, by what they are counted under.
+    unused: HashMap<(&'a str, ExperimentId, String), i64>,
     /// By index of frame.
     frames: Vec<FrameTally>,
     pub dead_letters: Vec<DeadLetter<'a>>,
@@ -119,11 +133,11 @@ impl<'a> Tally<'a> {
         tally
     }
 
-    /// It took effect: a first exposure (in the arm it enrolled into), a conversion stored, something told that was
-    /// not known.
-    pub fn recorded(&mut self, chunk: &Chunk<'a>, event: &Event<'a>) {
+    /// It took effect on `day`: a first exposure, a conversion stored, something told that was not known. `arm` is the one
+    /// its user is in by now.
+    pub fn recorded(&mut self, chunk: &Chunk<'a>, event: &Event<'a>, arm: i16, day: Day) {
         let frame = chunk.frame(event);
-        let (fate, arm) = match &event.kind {
+        let (fate, of) = match &event.kind {
             Kind::Exposure(e) => (name::EXPOSURES, e.variation),
             Kind::Conversion(_) => (name::CONVERSIONS, NO_VARIATION),
             Kind::Told(told) => match told.attribute {
@@ -132,16 +146,44 @@ impl<'a> Tally<'a> {
                 Attribute::Exclusion { .. } => (name::EXCLUSIONS, NO_VARIATION),
             },
         };
-        self.count(frame.tenant, event.experiment, arm, fate, 1);
+        self.count(frame.tenant, event.experiment, of, fate, 1);
         if frame.clock_shift != 0 && event.kind.occurred_given().is_some() {
             self.count(frame.tenant, event.experiment, arm, name::CLOCK_CORRECTED, 1);
+        }
+        if !matches!(event.kind, Kind::Told(_)) && chunk.occurred_at(event).day() < day {
+            self.count(frame.tenant, event.experiment, arm, name::LATE, 1);
+        }
+        if let Kind::Conversion(Conversion { key: Key::Index(_), .. }) = event.kind {
+            self.count(frame.tenant, event.experiment, arm, name::KEYLESS, 1);
         }
         self.totals.recorded += 1;
         self.frames[event.frame].recorded += 1;
     }
 
-    pub fn keyless(&mut self, chunk: &Chunk<'a>, event: &Event<'a>) {
-        self.count(chunk.frame(event).tenant, event.experiment, NO_VARIATION, name::KEYLESS, 1);
+    /// Conversions that name the experiment and whose user is not in it: more of them, or fewer because the user came.
+    pub fn never_exposed(&mut self, chunk: &Chunk<'a>, event: &Event<'a>, change: i64) {
+        let tenant = chunk.frame(event).tenant;
+        self.add(tenant, event.experiment, NO_VARIATION, name::NEVER_EXPOSED, change);
+    }
+
+    /// A conversion that names an experiment without such a metric.
+    pub fn unused(&mut self, chunk: &Chunk<'a>, event: &Event<'a>, metric: &str, cache: &PartitionCache) {
+        let tenant = chunk.frame(event).tenant;
+        let mut key = (tenant, event.experiment, format!("{UNUSED_METRIC}{metric}"));
+        let known = cache.unused.get(&event.experiment);
+        if known.is_none_or(|known| !known.contains(&key.2)) && !self.unused.contains_key(&key) {
+            let fresh = self.unused.keys().filter(|other| other.1 == event.experiment);
+            let fresh = fresh.filter(|other| known.is_none_or(|known| !known.contains(&other.2))).count();
+            if known.map_or(0, HashSet::len) + fresh >= UNUSED_MAX {
+                key.2 = format!("{UNUSED_METRIC}{UNUSED_OTHERS}");
+            }
+        }
+        *self.unused.entry(key).or_default() += 1;
+    }
+
+    /// What the metrics without a plan were counted under.
+    pub fn unused_names(&self) -> impl Iterator<Item = (ExperimentId, &String)> {
+        self.unused.keys().map(|(_, experiment, name)| (*experiment, name))
     }
 
     /// A user's stratum was one more than there is room for.
@@ -149,7 +191,8 @@ impl<'a> Tally<'a> {
         self.count(chunk.frame(event).tenant, event.experiment, NO_VARIATION, name::STRATA_MERGED, 1);
     }
 
-    pub fn deduplicated(&mut self, chunk: &Chunk<'a>, event: &Event<'a>, conflict: bool) {
+    /// `arm`: its user's.
+    pub fn deduplicated(&mut self, chunk: &Chunk<'a>, event: &Event<'a>, arm: i16, conflict: bool) {
         let tenant = chunk.frame(event).tenant;
         self.count(tenant, event.experiment, NO_VARIATION, name::DEDUPLICATED, 1);
         self.totals.deduplicated += 1;
@@ -157,7 +200,7 @@ impl<'a> Tally<'a> {
         frame.deduplicated += 1;
         if conflict {
             frame.conflicts += 1;
-            self.count(tenant, event.experiment, NO_VARIATION, name::CONFLICTS, 1);
+            self.count(tenant, event.experiment, arm, name::CONFLICTS, 1);
         }
     }
 
@@ -165,7 +208,12 @@ impl<'a> Tally<'a> {
     pub fn discarded(&mut self, chunk: &Chunk<'a>, event: &Event<'a>, why: Discard) {
         let tenant = chunk.frame(event).tenant;
         self.count(tenant, event.experiment, NO_VARIATION, name::DISCARDED, 1);
-        self.count(tenant, event.experiment, NO_VARIATION, why.counter(), 1);
+        // Who comes too late is in no arm; which one was shown is known.
+        let arm = match (&event.kind, why) {
+            (Kind::Exposure(e), Discard::AfterStop) => e.variation,
+            _ => NO_VARIATION,
+        };
+        self.count(tenant, event.experiment, arm, why.counter(), 1);
         *self.discards.entry(why.reason()).or_default() += 1;
         self.totals.discarded += 1;
         self.frames[event.frame].dead_lettered += 1;
@@ -190,12 +238,20 @@ impl<'a> Tally<'a> {
         });
     }
 
-    pub fn counters(&self) -> Vec<Count<'a>> {
+    pub fn counters(&self) -> Vec<Count<'_>> {
         let count = |(&(tenant, experiment, variation, name), &n): (
             &(&'a str, ExperimentId, i16, &'static str),
             &i64,
         )| { Count { tenant, experiment, variation, name, n } };
-        self.counts.iter().map(count).collect()
+        let unused = self.unused.iter().map(|((tenant, experiment, name), n)| Count {
+            tenant,
+            experiment: *experiment,
+            variation: NO_VARIATION,
+            name,
+            n: *n,
+        });
+        // Taken back as soon as it was counted.
+        self.counts.iter().filter(|(_, n)| **n != 0).map(count).chain(unused).collect()
     }
 
     /// Of the frames whose sender asked, to be stored.
@@ -246,7 +302,11 @@ impl<'a> Tally<'a> {
         name: &'static str,
         n: u64,
     ) {
-        *self.counts.entry((tenant, experiment, variation, name)).or_default() += n.cast_signed();
+        self.add(tenant, experiment, variation, name, n.cast_signed());
+    }
+
+    fn add(&mut self, tenant: &'a str, experiment: ExperimentId, variation: i16, name: &'static str, n: i64) {
+        *self.counts.entry((tenant, experiment, variation, name)).or_default() += n;
     }
 }
 

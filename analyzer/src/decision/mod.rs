@@ -19,6 +19,7 @@ use crate::metric::contrast::Treatment;
 use crate::metric::guardrail::{Guarded, guarded};
 use crate::metric::reading::Reading;
 use crate::metric::verdict::{Verdict, verdicts};
+use crate::quality::Quality;
 use crate::sample_ratio::{FilterImbalance, SampleRatio};
 use rules::{Code, Decision, Facts, Judgement, judge};
 
@@ -40,6 +41,9 @@ pub struct Decided<'a> {
     pub mde: Option<f64>,
     pub srm: SampleRatio,
     pub filter_imbalance: FilterImbalance,
+    /// Of the experiment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_quality: Option<Quality>,
     pub arms: Vec<ArmView<'a>>,
     pub treatments: Vec<Judged<'a>>,
 }
@@ -78,7 +82,7 @@ pub struct Missing {
 
 pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<Response, Problem> {
     let as_of = Parameters::of(request, &["as_of"])?.as_of()?;
-    let asked = Asked::of(as_of, rows_needed);
+    let asked = Asked { counters: true, ..Asked::of(as_of, rows_needed) };
     let snapshot = answer::snapshot(&*app.store, request, reference, &asked).await?;
     let now = clock::now();
     let known = Known::from(&snapshot, as_of, now)?;
@@ -143,7 +147,8 @@ impl<'a> Decided<'a> {
             mde: known.methods.mde,
             srm,
             filter_imbalance,
-            arms: ArmView::all(known.experiment, &known.arms.all),
+            data_quality: known.quality(),
+            arms: ArmView::all(known.experiment, &known.arms.all, known.counters),
             treatments,
         }
     }

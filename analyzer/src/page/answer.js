@@ -64,6 +64,18 @@ function alerts(live) {
   if (crossed >= 10 && crossed >= live.users / 100) {
     found.push(h("div", { class: "note wait" }, h("strong", {}, `${count(crossed)} users saw more than one variation`), `That is ${percent(crossed / live.users)} of all; effects are diluted by it.`));
   }
+  const { unused_metrics: unused, ...counts } = live.data_quality;
+  const lines = [
+    [counts.never_exposed, "conversions name this experiment and come from users who were never exposed: they count in no arm"],
+    [counts.after_stop, "exposures occurred after the stop: they enrolled nobody"],
+    [counts.conflicts, "events came again under the same key and said something else: the first one counts"],
+  ].filter(([n]) => n > 0).map(([n, text]) => h("li", {}, `${count(n)} ${text}.`));
+  if (unused.length > 0) {
+    lines.push(h("li", {}, `No metric counts ${unused.slice(0, 5).map(({ metric, conversions }) => `${metric} (${count(conversions)})`).join(", ")}${unused.length > 5 ? ` and ${unused.length - 5} more` : ""}: is one misspelt?`));
+  }
+  if (lines.length > 0) {
+    found.push(h("div", { class: "note wait" }, h("strong", {}, "Data quality"), h("ul", { class: "plain" }, lines)));
+  }
   return found;
 }
 
@@ -155,7 +167,7 @@ function metricCard(metric, live, experiment) {
 }
 
 function qualityCard(live) {
-  const names = { crossovers: "Crossovers", filtered: "Filtered", excluded: "Excluded", earlier_exposure_seen: "Earlier exposure", before_exposure: "Too early", after_window: "Too late" };
+  const names = { crossovers: "Crossovers", filtered: "Filtered", excluded: "Excluded", earlier_exposure_seen: "Earlier exposure", before_exposure: "Too early", after_window: "Too late", late: "Late", after_stop: "After stop", conflicts: "Conflicts", keyless: "Without key" };
   const total = live.arms.reduce((sum, arm) => sum + arm.weight, 0);
   const heads = [{ text: "Variation" }, { text: "Users", n: true }, { text: "Share", n: true }, { text: "Expected", n: true }, ...Object.values(names).map((text) => ({ text, n: true }))];
   const rows = live.arms.map((arm, index) => [
@@ -163,6 +175,9 @@ function qualityCard(live) {
     ...Object.keys(names).map((name) => n(count(arm.data_quality[name]))),
   ]);
   const srm = live.srm.status === "ok" ? `Sample ratio: ${live.srm.mismatch ? "mismatch" : "as expected"} (p ${equals(live.srm.p_value)}; over all looks ${equals(live.srm.always_valid.p_value)})` : `Sample ratio: ${why(live.srm.reason || live.srm.status)}`;
+  const whole = live.data_quality;
+  const all = [[whole.late, "late"], [whole.clock_corrected, "with a clock put right"], [whole.keyless, "without a key"], [whole.conflicts, "in conflict with what came before"], [whole.after_stop, "after the stop"], [whole.never_exposed, "of users never exposed"]].filter(([n]) => n > 0).map(([n, text]) => `${count(n)} ${text}`);
   return h("section", { class: "card", "aria-label": "Data quality" }, h("header", {}, h("h2", {}, "Data quality"), h("span", { class: "small soft end" }, srm)), table("Data quality by variation", heads, rows),
-    h("p", { class: "small soft" }, "Crossovers saw several variations and count in their first. Filtered and excluded users count in no metric. Earlier exposure: an exposure came later than one it precedes. Too early, too late: conversions before the exposure or after the attribution window."));
+    h("p", { class: "small soft" }, "Crossovers saw several variations and count in their first. Filtered and excluded users count in no metric. Earlier exposure: an exposure came later than one it precedes. Too early, too late: conversions before the exposure or after the attribution window. Late: recorded on a later day than it occurred. Events count in the arm their user was in when they were recorded."),
+    all.length > 0 && h("p", { class: "small soft" }, `Of all events, also of users in no arm: ${all.join(", ")}.`));
 }

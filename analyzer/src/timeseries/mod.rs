@@ -17,6 +17,7 @@ use crate::app::Analyzer;
 use crate::known::{Arms, Days, Unanswerable, unanswerable};
 use crate::live_stats::{ArmView, Subject};
 use crate::metric::methods::Methods;
+use crate::quality::Quality;
 use points::{MetricSeries, SrmPoint};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -40,6 +41,9 @@ pub struct Timeseries<'a> {
     /// Days between points; the last one is at the end of the range.
     pub step: u16,
     pub days: Vec<String>,
+    /// Of the experiment; by day of receipt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_quality: Option<Quality>,
     /// At the end of the last day that is known.
     pub arms: Vec<ArmView<'a>>,
     pub srm: Vec<SrmPoint>,
@@ -71,14 +75,12 @@ pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<R
         _ => None,
     })?;
     let basis = basis.unwrap_or(DayBasis::Received);
-    let asked = Asked::of(
-        as_of,
-        match basis {
-            DayBasis::Received => |_| Rows::EveryDay,
-            DayBasis::Occurred => |_| Rows::None,
-        },
-    );
-    let Snapshot { experiment, moments, .. } =
+    let rows = match basis {
+        DayBasis::Received => |_: &_| Rows::EveryDay,
+        DayBasis::Occurred => |_: &_| Rows::None,
+    };
+    let asked = Asked { counters: basis == DayBasis::Received, ..Asked::of(as_of, rows) };
+    let Snapshot { experiment, moments, counters, .. } =
         answer::snapshot(&*app.store, request, reference, &asked).await?;
     let plan = experiment.plan();
     let history = match basis {
@@ -93,6 +95,8 @@ pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<R
             occurred::history(&*app.store, &experiment, &plan, as_of).await?
         }
     };
+    let none = Arms::none(experiment.definition.variations.len());
+    let counters = asked.counters.then_some(&*counters);
     let points = wanted.points(&history).ok_or_else(|| {
         let detail = format!("more than {MAX_POINTS} points: ask for a larger step or fewer days");
         Problem::unprocessable("too_many_points", detail)
@@ -108,7 +112,8 @@ pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<R
             day_basis: basis,
             step: wanted.step,
             days: points.iter().map(ToString::to_string).collect(),
-            arms: ArmView::all(&experiment, history.last().map_or(&[], |(_, arms)| &arms.all)),
+            data_quality: counters.map(|counters| Quality::of(&experiment.definition, counters)),
+            arms: ArmView::all(&experiment, &history.last().map_or(&none, |(_, arms)| arms).all, counters),
             srm,
             metrics: series.metrics(&points),
         },

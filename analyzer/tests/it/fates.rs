@@ -27,6 +27,17 @@ async fn ingestion_counts_every_fate() {
         (0, -1, "keyless", 6),
         (0, 1, "clock_corrected", 8),
         (0, -1, "clock_corrected", 1),
+        (0, 1, "discarded:after_stop", 3),
+        (0, 0, "late", 2),
+        (1, 0, "late", 1),
+        (1, 1, "conflicts", 5),
+        (0, -1, "never_exposed", 4),
+        (1, -1, "never_exposed", -1),
+        (0, -1, "unused:page", 2),
+        (1, -1, "unused:page", 1),
+        (1, -1, "unused:typo", 9),
+        // Added to the definition since.
+        (1, -1, "unused:purchase", 9),
     ] {
         rig.counter(id, partition, variation, name, n).await;
     }
@@ -37,7 +48,7 @@ async fn ingestion_counts_every_fate() {
         ("conversions", 4),
         ("recorded", 26),
         ("deduplicated", 3),
-        ("conflicts", 2),
+        ("conflicts", 7),
         ("dead_lettered", 1),
         ("discarded", 0),
         ("keyless", 6),
@@ -46,8 +57,25 @@ async fn ingestion_counts_every_fate() {
         assert_eq!(answer[field], n, "{field}");
     }
     assert_eq!((&answer["arms"][0]["exposures"], &answer["arms"][1]["exposures"]), (&json!(15), &json!(7)));
-    assert_eq!(answer["arms"][1]["clock_corrected"], 8);
     assert_eq!(answer["arms"][0]["data_quality"]["crossovers"], 0);
+    let quality = json!({
+        "never_exposed": 3, "after_stop": 3, "late": 3, "clock_corrected": 9, "keyless": 6, "conflicts": 7,
+        "strata_merged": 0,
+        "unused_metrics": [{"metric": "typo", "conversions": 9}, {"metric": "page", "conversions": 3}],
+    });
+    // Every answer says the same of the data it is made of.
+    for route in ["ingestion", "live-stats", "decision", "timeseries"] {
+        let answer = rig.ok(&format!("/api/v1/experiments/checkout/{route}")).await;
+        assert_eq!(answer["data_quality"], quality, "{route}");
+        let of_arm = |index: usize| {
+            let quality = &answer["arms"][index]["data_quality"];
+            ["after_stop", "late", "clock_corrected", "keyless", "conflicts", "excluded"]
+                .map(|name| quality[name].as_i64().unwrap())
+        };
+        assert_eq!((of_arm(0), of_arm(1)), ([0, 3, 0, 0, 0, 0], [3, 0, 8, 0, 5, 0]), "{route}");
+    }
+    let series = rig.ok("/api/v1/experiments/checkout/timeseries?day_basis=occurred").await;
+    assert_eq!((series.get("data_quality"), series["arms"][0]["data_quality"].get("late")), (None, None));
     // All of it was counted on one day.
     let mut then = rig.ok("/api/v1/experiments/checkout/ingestion?as_of=2026-03-01").await;
     assert_eq!(then["as_of"].take(), "2026-03-01");

@@ -181,7 +181,7 @@ async fn ratios_caps_filters_and_head_counts_are_answered() {
     assert_eq!(answer["arms"][1]["users"], 910);
     let quality = json!({
         "crossovers": 7, "earlier_exposure_seen": 8, "filtered": 4, "excluded": 6, "before_exposure": 9, "after_window": 10,
-        "after_exposure": 11,
+        "after_exposure": 11, "after_stop": 0, "late": 0, "clock_corrected": 0, "keyless": 0, "conflicts": 0,
     });
     assert_eq!(answer["arms"][0]["data_quality"], quality);
     let basket = &answer["metrics"][0];

@@ -78,7 +78,9 @@ fn definition(key: &str) -> Value {
 async fn a_reader_signs_in_and_follows_an_answer() {
     let reader = Reader::start(1200, false).await;
     let rig = &reader.rig;
-    rig.running(&definition("checkout")).await;
+    let e = rig.running(&definition("checkout")).await;
+    rig.counter(e.id.0, 0, -1, "never_exposed", 7).await;
+    rig.counter(e.id.0, 0, -1, &format!("unused:{NASTY}").replace('\'', "''"), 3).await;
     fill(rig, "checkout", 20_512, [500, 505]).await;
     fill(rig, "checkout", 20_513, [500, 510]).await;
 
@@ -100,6 +102,9 @@ async fn a_reader_signs_in_and_follows_an_answer() {
         reader.shows(text).await;
     }
     assert_eq!(reader.value("document.activeElement.id").await, "main", "readers are taken to what is new");
+
+    reader.shows("7 conversions name this experiment").await;
+    reader.shows(&format!("No metric counts {NASTY} (3)")).await;
 
     // What changes is shown without asking, and what was opened stays open.
     reader.shows("The same as a table").await;

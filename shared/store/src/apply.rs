@@ -52,7 +52,7 @@ pub struct HistoryOf<'a> {
     pub units: Vec<UnitId>,
     /// The experiments that enroll; conversions of the tenant are always included.
     pub experiments: Vec<ExperimentId>,
-    /// The events of their plans.
+    /// The events of their plans; what names an experiment is included whatever its metric.
     pub metrics: Vec<&'a str>,
 }
 
@@ -163,7 +163,7 @@ pub struct Count<'a> {
     pub tenant: &'a str,
     pub experiment: ExperimentId,
     pub variation: i16,
-    pub name: &'static str,
+    pub name: &'a str,
     pub n: i64,
 }
 

@@ -10,6 +10,10 @@ use uuid::Uuid;
 pub const RECORDED: [&str; 6] =
     ["exposures", "conversions", "pre_period", "strata", "exclusions", "controls"];
 
+/// Begins the names of the counters of conversions that no metric of the experiment they name uses; the rest is what
+/// they called it.
+pub const UNUSED_METRIC: &str = "unused:";
+
 /// What the database knows, of one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Accounts {

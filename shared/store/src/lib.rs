@@ -22,7 +22,7 @@ pub mod sqlite;
 mod step;
 
 pub use abandoned::{Abandonable, abandonable};
-pub use books::{Accounts, Book, Books, LOSSES_MAX, RECORDED, Sent};
+pub use books::{Accounts, Book, Books, LOSSES_MAX, RECORDED, Sent, UNUSED_METRIC};
 pub use error::{ErrorKind, StoreError};
 pub use location::{Location, connect, open};
 pub use model::*;

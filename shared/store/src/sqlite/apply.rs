@@ -268,8 +268,12 @@ fn read_history(c: &Connection, of: &HistoryOf<'_>) -> Result<Vec<Past>, StoreEr
         let mut rows = sql.query([unit.0])?;
         while let Some(row) = rows.next()? {
             let experiment = ExperimentId(row.get(1)?);
-            let wanted = experiment.is_none() || of.experiments.contains(&experiment);
-            if wanted && of.metrics.contains(&rows::text(row, 2)?) {
+            let wanted = if experiment.is_none() {
+                of.metrics.contains(&rows::text(row, 2)?)
+            } else {
+                of.experiments.contains(&experiment)
+            };
+            if wanted {
                 found.push(rows::past(row)?);
             }
         }

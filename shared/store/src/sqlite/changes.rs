@@ -76,7 +76,7 @@ fn write_rebuilds(c: &Connection, rows: &[RebuildRow], partition: Partition) -> 
 fn count(c: &Connection, counts: &[Count<'_>], partition: Partition, day: Day) -> Result<(), StoreError> {
     let mut sql = c.prepare_cached(include_str!("sql/count.sql"))?;
     for n in counts {
-        sql.execute((Text(n.tenant), n.experiment.0, partition.0, n.variation, day.0, n.name, n.n))?;
+        sql.execute((Text(n.tenant), n.experiment.0, partition.0, n.variation, day.0, Text(n.name), n.n))?;
     }
     Ok(())
 }
