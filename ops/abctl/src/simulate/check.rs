@@ -1,11 +1,11 @@
 //! The database against the oracle: counters, moments, and, when the oracle kept them, every raw row.
 
 use super::expect;
-use super::oracle::{Booking, Counts, Oracle, Rows};
+use super::oracle::{ArmTruth, Booking, Counts, Oracle, Rows};
 use super::world::{EVENTS, World};
 use crate::verify::{RawRows, read_all};
 use domain::{ExperimentId, Moments, Overflow, Timestamp};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use store::{ConversionRow, Experiment, Store, StoreError};
 
 #[derive(Debug, thiserror::Error)]
@@ -34,18 +34,33 @@ impl Checker<'_> {
     pub async fn differences(&self, oracle: &Oracle, partitions: u16) -> Result<Vec<String>, CheckError> {
         let mut found = Vec::new();
         let mut ids = Vec::new();
-        for (experiment, arms) in self.world.experiments.iter().zip(&oracle.arms) {
+        let truths = oracle.holdouts.iter().zip(&oracle.arms);
+        for (experiment, (holdout, arms)) in self.world.experiments.iter().zip(truths) {
             let stored = self.experiment(&experiment.key).await?;
             let plan = stored.plan();
-            let mut totals = vec![Moments::default(); arms.len()];
+            // The holdout before the arms.
+            let truths: Vec<&ArmTruth> = [holdout].into_iter().chain(arms).collect();
+            let mut totals = vec![(Moments::default(), BTreeMap::<String, i64>::new()); truths.len()];
             for row in self.store.answer(&stored, None).await? {
-                match usize::try_from(row.key.variation).ok().and_then(|v| totals.get_mut(v)) {
-                    Some(total) => total.add(&row.moments)?,
+                match usize::try_from(row.key.variation + 1).ok().and_then(|v| totals.get_mut(v)) {
+                    Some((total, strata)) => {
+                        total.add(&row.moments)?;
+                        *strata.entry(row.key.stratum).or_default() += row.moments.heads.enrolled;
+                    }
                     None => found.push(format!("{}: an arm {} exists", stored.key, row.key.variation)),
                 }
             }
-            for (variation, (moments, truth)) in totals.iter().zip(arms).enumerate() {
-                let different = expect::differences(&stored.definition, &plan, moments, truth);
+            for (variation, ((moments, mut strata), truth)) in (-1..).zip(totals.into_iter().zip(truths)) {
+                let mut different = expect::differences(&stored.definition, &plan, &moments, truth);
+                // A row that everybody has left.
+                strata.retain(|_, users| *users != 0);
+                if !strata
+                    .iter()
+                    .map(|(name, n)| (name.as_str(), n))
+                    .eq(truth.strata.iter().map(|(s, n)| (*s, n)))
+                {
+                    different.push(format!("strata: stored {strata:?}, expected {:?}", truth.strata));
+                }
                 found.extend(different.into_iter().map(|d| format!("{} arm {variation}, {d}", stored.key)));
             }
             ids.push(stored.id);
@@ -72,8 +87,11 @@ impl Checker<'_> {
         for c in self.store.counters(self.tenant, None, None).await? {
             *counters.entry((c.experiment, c.name)).or_default() += c.n;
         }
-        for (id, expected) in ids.iter().chain([&ExperimentId::NONE]).zip(&oracle.counts) {
-            let Counts { exposures, conversions, deduplicated, conflicts, keyless, sent: _ } = *expected;
+        let never_exposed = oracle.never_exposed.iter().copied().chain([0]);
+        for ((id, expected), never_exposed) in
+            ids.iter().chain([&ExperimentId::NONE]).zip(&oracle.counts).zip(never_exposed)
+        {
+            let Counts { exposures, conversions, deduplicated, conflicts, keyless, .. } = *expected;
             for (name, expected, fixed) in [
                 ("exposures", exposures, true),
                 ("conversions", conversions, true),
@@ -82,6 +100,10 @@ impl Checker<'_> {
                 ("deduplicated", deduplicated, self.exact),
                 ("conflicts", conflicts, self.exact),
                 ("keyless", keyless, true),
+                ("strata", expected.strata, true),
+                ("pre_period", expected.pre_period, true),
+                ("exclusions", expected.exclusions, true),
+                ("never_exposed", never_exposed, true),
             ] {
                 let stored = counters.get(&(*id, name.to_owned())).copied().unwrap_or(0);
                 let stored = u64::try_from(stored).unwrap_or(u64::MAX);
@@ -116,9 +138,12 @@ impl Checker<'_> {
                     let expected = index
                         .get(&e.experiment)
                         .and_then(|i| rows.enrollments.get(&(unit.user_id.clone(), *i)))
-                        .map(|(arm, at)| (i16::from(*arm), Timestamp::from_millis(*at)));
-                    if expected != Some((e.variation, e.exposed_at)) {
-                        found.push(format!("{}: enrollment {e:?}, expected {expected:?}", unit.user_id));
+                        .filter(|(arm, at)| {
+                            let at = at.map(Timestamp::from_millis);
+                            *arm == e.variation && at.is_none_or(|at| at == e.exposed_at)
+                        });
+                    if expected.is_none() {
+                        found.push(format!("{}: enrollment {e:?} was never sent", unit.user_id));
                     }
                 }
                 for c in raw.conversions_of(unit.id) {

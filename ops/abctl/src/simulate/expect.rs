@@ -23,6 +23,7 @@ pub fn differences(definition: &Definition, plan: &Plan, moments: &Moments, trut
         ("filtered", heads.filtered, 0),
         ("before", heads.before, truth.before),
         ("after_window", heads.after_window, truth.after_window),
+        ("after_exposure", heads.after_exposure, truth.told_late),
     ] {
         check(what, stored.into(), expected.into());
     }

@@ -2,10 +2,11 @@
 
 use super::oracle::{Booking, Counts, Oracle, outcome};
 use super::rng::Rng;
-use super::script::{Author, Event, Habits, User, What};
+use super::script::{Author, COVARIATES, Event, Habits, Route, STRATA, User, What};
 use super::world::{EVENTS, World};
 use bytes::Bytes;
 use domain::{BatchId, Decimal, ExperimentId, Timestamp};
+use serde_json::json;
 use std::sync::Arc;
 
 /// What all lanes share.
@@ -25,8 +26,9 @@ pub struct Plot {
     pub keep_rows: bool,
 }
 
-/// One request to `/api/v1/events`.
+/// One request.
 pub struct Batch {
+    pub path: String,
     /// `Idempotency-Key`.
     pub key: String,
     pub body: Bytes,
@@ -52,6 +54,8 @@ pub struct Lane {
 
 /// Users of a lane that are in the middle of their events.
 const ACTIVE: u64 = 4096;
+/// Users looked at for one whose next event is one of the request; of others what is next waits for its own request.
+const LOOKS: u32 = 8;
 
 impl Lane {
     /// Writes `events` events, not counting batches sent twice.
@@ -72,26 +76,43 @@ impl Lane {
 
     /// The next batch of at most `size` events; `None` when all are written.
     pub fn next(&mut self, size: u32) -> Option<Batch> {
-        let events = u32::try_from(self.left.min(u64::from(size))).unwrap_or(size);
-        if events == 0 {
+        let most = u32::try_from(self.left.min(u64::from(size))).unwrap_or(size);
+        if most == 0 {
             return None;
         }
-        self.left -= u64::from(events);
         self.batches += 1;
+        let first = self.slot();
+        let route = self.route_of(first);
         let key = format!("{}{:x}-{}-{}", self.plot.prefix, self.plot.seed, self.number, self.batches);
+        let (path, list) = self.request(route);
         let mut batch = Batch {
+            path,
             key,
             body: Bytes::new(),
-            events,
+            events: 0,
             keyless: 0,
             resend: self.rng.chance(self.plot.habits.resend),
             counts: vec![Counts::default(); self.oracle.counts.len()],
         };
-        let mut body = Vec::with_capacity(events as usize * 160 + 16);
-        body.extend_from_slice(b"{\"events\":[");
-        for index in 0..events {
-            self.emit(&mut batch, &mut body, index);
+        let mut body = Vec::with_capacity(most as usize * 160 + 32);
+        body.extend_from_slice(format!("{{\"{list}\":[").as_bytes());
+        self.emit(&mut batch, &mut body, first);
+        if route == Route::Events {
+            while batch.events < most
+                && let Some(slot) = self.slot_for(route)
+            {
+                self.emit(&mut batch, &mut body, slot);
+            }
+        } else {
+            // What is told of a user is told once in a request, of everybody of whom that is next.
+            for slot in (0..self.active.len()).filter(|slot| *slot != first) {
+                let waits = self.active.get(slot).is_some_and(Option::is_some);
+                if waits && batch.events < most && self.route_of(slot) == route {
+                    self.emit(&mut batch, &mut body, slot);
+                }
+            }
         }
+        self.left -= u64::from(batch.events);
         body.pop();
         body.extend_from_slice(b"]}");
         batch.body = body.into();
@@ -116,19 +137,59 @@ impl Lane {
         self.oracle
     }
 
-    fn emit(&mut self, batch: &mut Batch, body: &mut Vec<u8>, index: u32) {
-        let slot = usize::try_from(self.rng.below(self.active.len() as u64)).unwrap_or(0);
-        let mut user = match self.active.get_mut(slot).and_then(Option::take) {
-            Some(user) => user,
-            None => self.new_user(),
+    fn slot(&mut self) -> usize {
+        usize::try_from(self.rng.below(self.active.len() as u64)).unwrap_or(0)
+    }
+
+    fn slot_for(&mut self, route: Route) -> Option<usize> {
+        for _ in 0..LOOKS {
+            let slot = self.slot();
+            if self.route_of(slot) == route {
+                return Some(slot);
+            }
+        }
+        None
+    }
+
+    /// Of the next event of the user at `slot`, who comes if nobody is there.
+    fn route_of(&mut self, slot: usize) -> Route {
+        if self.active.get(slot).is_some_and(Option::is_none) {
+            let user = self.new_user();
+            if let Some(place) = self.active.get_mut(slot) {
+                *place = Some(user);
+            }
+        }
+        let user = self.active.get(slot).and_then(Option::as_ref);
+        user.and_then(|user| user.events.get(user.sent)).map_or(Route::Events, Event::route)
+    }
+
+    /// Path, and what its list is called.
+    fn request(&self, route: Route) -> (String, &'static str) {
+        let (experiment, path, list) = match route {
+            Route::Events => return ("/api/v1/events".to_owned(), "events"),
+            Route::Holdout(experiment) => (experiment, "holdout", "holdout"),
+            Route::Strata(experiment) => (experiment, "strata", "strata"),
+            Route::PrePeriod(experiment) => (experiment, "pre-period", "pre_period_values"),
+            Route::Exclusions(experiment) => (experiment, "exclusions", "exclusions"),
         };
+        let experiment = self.plot.world.experiments.get(usize::from(experiment));
+        (format!("/api/v1/experiments/{}/{path}", experiment.map_or("", |e| &e.key)), list)
+    }
+
+    fn emit(&mut self, batch: &mut Batch, body: &mut Vec<u8>, slot: usize) {
+        let Some(mut user) = self.active.get_mut(slot).and_then(Option::take) else { return };
+        let index = batch.events;
+        batch.events += 1;
         let outcome = outcome(&user);
         if let Some(event) = user.events.get(user.sent).copied() {
             let counted = Oracle::slot(event.experiment, batch.counts.len());
             if let Some(counts) = batch.counts.get_mut(counted) {
                 counts.count(&event, outcome);
             }
-            self.write(body, &user, &event);
+            match event.route() {
+                Route::Events => self.write(body, &user, &event),
+                _ => self.write_told(body, &user, &event),
+            }
             if let What::Conversion { key, .. } = event.what {
                 batch.keyless += u32::from(key.is_none());
             }
@@ -203,6 +264,7 @@ impl Lane {
                     put("\"");
                 }
             }
+            What::Holdout | What::Stratum { .. } | What::Covariate { .. } | What::Exclusion { .. } => {}
         }
         if let Some(experiment) = experiment {
             put(",\"experiment\":\"");
@@ -217,5 +279,29 @@ impl Lane {
         put(",\"user_id\":\"");
         put(&user.id);
         put("\"},");
+    }
+
+    /// One item of a request that names its experiment, with a comma behind.
+    fn write_told(&mut self, body: &mut Vec<u8>, user: &User, event: &Event) {
+        let spelling = self.rng.below(2);
+        let mut item = json!({"user_id": user.id});
+        match event.what {
+            What::Holdout | What::Exposure { .. } | What::Conversion { .. } => {}
+            What::Stratum { stratum } => item["stratum"] = json!(STRATA.get(usize::from(stratum))),
+            What::Covariate { name, millionths } => {
+                item["value"] = json!(Decimal(millionths).to_string());
+                if let Some(name) = COVARIATES.get(usize::from(name)).copied().flatten() {
+                    item["covariate_name"] = json!(name);
+                }
+            }
+            // The default.
+            What::Exclusion { excluded: true } if spelling == 0 => item["exclusion_reason"] = json!("bot"),
+            What::Exclusion { excluded } => item["excluded"] = json!(excluded),
+        }
+        if let Some(at) = event.at {
+            item["occurred_at"] = json!(at);
+        }
+        body.extend_from_slice(item.to_string().as_bytes());
+        body.push(b',');
     }
 }

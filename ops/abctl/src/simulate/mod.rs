@@ -5,6 +5,7 @@ pub mod answers;
 pub mod calibration;
 pub mod check;
 mod command;
+mod enrolled;
 pub mod expect;
 pub mod lane;
 pub mod oracle;

@@ -1,9 +1,10 @@
 //! What must come out, from the rules as the contract states them. Shares no code with the system's own fold:
 //! each user's short list of sent events is looked at directly.
 
+use super::enrolled::{Enrolled, excluded_by};
 use super::script::{Author, DAY, Event, Key, User, What};
 use super::world::{Experiment, Kind};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Everything expected of the events sent.
 #[derive(Debug, Default, Clone)]
@@ -12,6 +13,10 @@ pub struct Oracle {
     pub counts: Vec<Counts>,
     /// Per experiment, per arm.
     pub arms: Vec<Vec<ArmTruth>>,
+    /// Per experiment: users kept out of every arm.
+    pub holdouts: Vec<ArmTruth>,
+    /// Per experiment: conversions that name it, of users who are not in it.
+    pub never_exposed: Vec<u64>,
     /// Every row, when asked for: memory grows with the events then.
     pub rows: Option<Rows>,
 }
@@ -20,7 +25,7 @@ pub struct Oracle {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
     pub sent: u64,
-    /// First exposures of a user.
+    /// First exposures of a user, to the holdout too.
     pub exposures: u64,
     /// Conversions not seen before.
     pub conversions: u64,
@@ -29,6 +34,10 @@ pub struct Counts {
     pub conflicts: u64,
     /// Part of `conversions`.
     pub keyless: u64,
+    /// Told for the first time, or lifted.
+    pub strata: u64,
+    pub pre_period: u64,
+    pub exclusions: u64,
 }
 
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -39,6 +48,10 @@ pub struct ArmTruth {
     pub excluded: i64,
     pub before: i64,
     pub after_window: i64,
+    /// Users of whom a stratum or a value was told behind their exposure, or of a time not before it.
+    pub told_late: i64,
+    /// Users by stratum; empty = none was told.
+    pub strata: BTreeMap<&'static str, i64>,
     /// Users that contribute to metrics.
     pub users: i64,
     pub metrics: Vec<MetricTruth>,
@@ -60,8 +73,8 @@ pub struct MetricTruth {
 pub struct Rows {
     /// (user, experiment, key as stored) -> what was sent first under the key.
     pub conversions: HashMap<(String, Option<u8>, String), Booking>,
-    /// (user, experiment) -> (arm, unix milliseconds).
-    pub enrollments: HashMap<(String, u8), (u8, i64)>,
+    /// (user, experiment) -> (arm or -1, unix milliseconds or when it was received).
+    pub enrollments: HashMap<(String, u8), (i16, Option<i64>)>,
 }
 
 /// What a stored conversion says.
@@ -85,6 +98,11 @@ pub enum Outcome {
 pub fn outcome(user: &User) -> Outcome {
     let (before, rest) = user.events.split_at(user.sent);
     let Some(event) = rest.first() else { return Outcome::Recorded };
+    if let What::Exclusion { excluded } = event.what {
+        // It says something new, or it says what holds.
+        let holds = excluded_by(before.iter().filter(|earlier| earlier.experiment == event.experiment));
+        return if holds == excluded { Outcome::Duplicate { conflict: false } } else { Outcome::Recorded };
+    }
     let first = before.iter().find(|earlier| same_event(earlier, event));
     match first {
         None => Outcome::Recorded,
@@ -95,19 +113,23 @@ pub fn outcome(user: &User) -> Outcome {
 fn same_event(a: &Event, b: &Event) -> bool {
     a.experiment == b.experiment
         && match (a.what, b.what) {
-            (What::Exposure { .. }, What::Exposure { .. }) => true,
+            (What::Exposure { .. } | What::Holdout, What::Exposure { .. } | What::Holdout)
+            | (What::Stratum { .. }, What::Stratum { .. }) => true,
+            (What::Covariate { name: x, .. }, What::Covariate { name: y, .. }) => x == y,
             (What::Conversion { key: Some(x), .. }, What::Conversion { key: Some(y), .. }) => x == y,
             _ => false,
         }
 }
 
-/// Metric, value, or a time given both times.
+/// Metric, value, or a time given both times; what is told without a key, by its value alone.
 fn differ(a: &Event, b: &Event) -> bool {
     match (a.what, b.what) {
         (
             What::Conversion { event: e1, millionths: m1, .. },
             What::Conversion { event: e2, millionths: m2, .. },
         ) => (e1, m1) != (e2, m2) || (a.at.is_some() && b.at.is_some() && a.at != b.at),
+        (What::Stratum { stratum: s1 }, What::Stratum { stratum: s2 }) => s1 != s2,
+        (What::Covariate { millionths: m1, .. }, What::Covariate { millionths: m2, .. }) => m1 != m2,
         _ => false,
     }
 }
@@ -116,8 +138,11 @@ impl Counts {
     pub fn count(&mut self, event: &Event, outcome: Outcome) {
         self.sent += 1;
         match (outcome, event.what) {
-            (Outcome::Recorded, What::Exposure { .. }) => self.exposures += 1,
+            (Outcome::Recorded, What::Exposure { .. } | What::Holdout) => self.exposures += 1,
             (Outcome::Recorded, What::Conversion { .. }) => self.conversions += 1,
+            (Outcome::Recorded, What::Stratum { .. }) => self.strata += 1,
+            (Outcome::Recorded, What::Covariate { .. }) => self.pre_period += 1,
+            (Outcome::Recorded, What::Exclusion { .. }) => self.exclusions += 1,
             (Outcome::Duplicate { conflict }, _) => {
                 self.deduplicated += 1;
                 self.conflicts += u64::from(conflict);
@@ -128,7 +153,7 @@ impl Counts {
 
     /// The same events once more: nothing is recorded again, and what conflicted conflicts again.
     pub fn again(self) -> Counts {
-        Counts { exposures: 0, conversions: 0, keyless: 0, deduplicated: self.sent, ..self }
+        Counts { sent: self.sent, deduplicated: self.sent, conflicts: self.conflicts, ..Counts::default() }
     }
 
     pub fn add(&mut self, more: Counts) {
@@ -138,10 +163,18 @@ impl Counts {
         self.deduplicated += more.deduplicated;
         self.conflicts += more.conflicts;
         self.keyless += more.keyless;
+        self.strata += more.strata;
+        self.pre_period += more.pre_period;
+        self.exclusions += more.exclusions;
     }
 
     pub fn recorded(&self) -> u64 {
-        self.exposures + self.conversions
+        self.exposures + self.conversions + self.told()
+    }
+
+    /// Recorded of what is told of users.
+    pub fn told(&self) -> u64 {
+        self.strata + self.pre_period + self.exclusions
     }
 }
 
@@ -154,6 +187,8 @@ impl Oracle {
         Oracle {
             counts: vec![Counts::default(); experiments.len() + 1],
             arms: experiments.iter().map(|e| vec![arm(e); e.arms.len()]).collect(),
+            holdouts: experiments.iter().map(arm).collect(),
+            never_exposed: vec![0; experiments.len()],
             rows: keep_rows.then(Rows::default),
         }
     }
@@ -179,27 +214,25 @@ impl Oracle {
             .map(|(_, e)| e)
             .collect();
         for (index, experiment) in (0u8..).zip(&author.world.experiments) {
-            let mut exposures = sent.iter().filter_map(|e| match e.what {
-                What::Exposure { arm } if e.experiment == Some(index) => {
-                    Some((arm, e.at.unwrap_or(author.now)))
+            let slot = usize::from(index);
+            let named: Vec<&Event> = sent.iter().filter(|e| e.experiment == Some(index)).collect();
+            let Some(enrolled) = Enrolled::of(&named, author.now) else {
+                let waiting = kept.iter().filter(|e| e.experiment == Some(index));
+                let waiting = waiting.filter(|e| matches!(e.what, What::Conversion { .. })).count();
+                if let Some(never) = self.never_exposed.get_mut(slot) {
+                    *never += waiting as u64;
                 }
-                _ => None,
-            });
-            let Some((arm, exposed)) = exposures.next() else { continue };
-            let (mut crossed, mut earlier) = (false, false);
-            for (other, at) in exposures {
-                crossed |= other != arm;
-                earlier |= at < exposed;
-            }
+                continue;
+            };
             if let Some(rows) = &mut self.rows {
-                rows.enrollments.insert((user.id.clone(), index), (arm, exposed));
+                rows.enrollments.insert((user.id.clone(), index), (enrolled.variation, enrolled.given));
             }
-            let truth = self.arms.get_mut(usize::from(index)).and_then(|a| a.get_mut(usize::from(arm)));
+            let truth = match usize::try_from(enrolled.variation) {
+                Ok(arm) => self.arms.get_mut(slot).and_then(|arms| arms.get_mut(arm)),
+                Err(_) => self.holdouts.get_mut(slot),
+            };
             let Some(truth) = truth else { continue };
-            truth.enrolled += 1;
-            truth.crossovers += i64::from(crossed);
-            truth.earlier_seen += i64::from(earlier);
-            truth.add(experiment, index, &kept, exposed, author.now, crossed);
+            truth.add(experiment, index, &kept, &enrolled, author.now);
         }
     }
 
@@ -209,6 +242,12 @@ impl Oracle {
         }
         for (mine, theirs) in self.arms.iter_mut().flatten().zip(other.arms.into_iter().flatten()) {
             mine.merge(&theirs);
+        }
+        for (mine, theirs) in self.holdouts.iter_mut().zip(&other.holdouts) {
+            mine.merge(theirs);
+        }
+        for (mine, theirs) in self.never_exposed.iter_mut().zip(&other.never_exposed) {
+            *mine += theirs;
         }
         if let (Some(mine), Some(theirs)) = (&mut self.rows, other.rows) {
             mine.conversions.extend(theirs.conversions);
@@ -227,17 +266,16 @@ struct Did {
 }
 
 const HOUR: i64 = 3_600_000;
+const MILLION: i128 = 1_000_000;
 
 impl ArmTruth {
-    fn add(
-        &mut self,
-        experiment: &Experiment,
-        index: u8,
-        kept: &[&Event],
-        exposed: i64,
-        now: i64,
-        crossed: bool,
-    ) {
+    fn add(&mut self, experiment: &Experiment, index: u8, kept: &[&Event], enrolled: &Enrolled, now: i64) {
+        let exposed = enrolled.exposed;
+        self.enrolled += 1;
+        self.crossovers += i64::from(enrolled.crossed);
+        self.earlier_seen += i64::from(enrolled.earlier);
+        self.told_late += i64::from(enrolled.late);
+        *self.strata.entry(enrolled.stratum).or_default() += 1;
         let mut did: HashMap<u8, Did> = HashMap::new();
         for e in kept {
             let What::Conversion { event, millionths, .. } = e.what else { continue };
@@ -260,7 +298,7 @@ impl ArmTruth {
                 }
             }
         }
-        if crossed && experiment.exclude_crossovers {
+        if enrolled.excluded || (enrolled.crossed && experiment.exclude_crossovers) {
             self.excluded += 1;
             return;
         }
@@ -273,6 +311,13 @@ impl ArmTruth {
                 Kind::Mean => (did.sum.min(cap), did.pre_sum),
                 Kind::Count => (did.count.into(), did.pre_count.into()),
                 Kind::Ratio => (did.sum, 0),
+            };
+            let pre = match (enrolled.told(experiment, metric.event), metric.kind) {
+                (Some(told), Kind::Proportion) => i128::from(told != 0),
+                (Some(told), Kind::Mean) => told,
+                // Whole ones.
+                (Some(told), Kind::Count) => told / MILLION,
+                (None, _) | (_, Kind::Ratio) => pre,
             };
             truth.converters += i64::from(did.count > 0);
             truth.events += did.count;
@@ -290,6 +335,10 @@ impl ArmTruth {
         self.excluded += other.excluded;
         self.before += other.before;
         self.after_window += other.after_window;
+        self.told_late += other.told_late;
+        for (stratum, users) in &other.strata {
+            *self.strata.entry(stratum).or_default() += users;
+        }
         self.users += other.users;
         for (mine, theirs) in self.metrics.iter_mut().zip(&other.metrics) {
             mine.converters += theirs.converters;

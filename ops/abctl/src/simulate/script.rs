@@ -1,7 +1,7 @@
 //! One synthetic user: everything they will ever send, in the order it will be sent.
 
 use super::rng::Rng;
-use super::world::{ADD_TO_CART, PAGE_SEEN, PURCHASE, REFUND, SIGNUP, World};
+use super::world::{ADD_TO_CART, EVENTS, PAGE_SEEN, PURCHASE, REFUND, SIGNUP, World};
 
 /// How users, browsers and services behave; probabilities unless said otherwise.
 #[derive(Debug, Clone)]
@@ -32,6 +32,10 @@ pub struct Habits {
     pub others: f64,
     /// An acknowledged batch is sent again whole.
     pub resend: f64,
+    /// Something is told of a user in an experiment: each of stratum, values from before, exclusion.
+    pub told: f64,
+    /// A user is kept out of every arm of an experiment.
+    pub held: f64,
 }
 
 impl Habits {
@@ -51,6 +55,8 @@ impl Habits {
             untimed: 0.03,
             others: 0.3,
             resend: 0.02,
+            told: 0.12,
+            held: 0.03,
         }
     }
 
@@ -70,6 +76,8 @@ impl Habits {
             untimed: 0.0,
             others: 0.0,
             resend: 0.0,
+            told: 0.0,
+            held: 0.0,
         }
     }
 }
@@ -85,8 +93,56 @@ pub struct Event {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
-    Exposure { arm: u8 },
-    Conversion { event: u8, millionths: i64, key: Option<Key> },
+    Exposure {
+        arm: u8,
+    },
+    Conversion {
+        event: u8,
+        millionths: i64,
+        key: Option<Key>,
+    },
+    /// The user is kept out of every arm.
+    Holdout,
+    /// Index into [`STRATA`].
+    Stratum {
+        stratum: u8,
+    },
+    /// A value from before the exposure; index into [`COVARIATES`].
+    Covariate {
+        name: u8,
+        millionths: i64,
+    },
+    Exclusion {
+        excluded: bool,
+    },
+}
+
+pub const STRATA: [&str; 3] = ["DE", "FR", "IT"];
+/// The primary metric's own, a metric's, and one that nothing is adjusted by.
+pub const COVARIATES: [Option<&str>; 3] = [None, Some(EVENTS[PURCHASE as usize]), Some("age")];
+
+/// What one request can hold: the routes of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// Exposures and conversions of all experiments.
+    Events,
+    Holdout(u8),
+    Strata(u8),
+    PrePeriod(u8),
+    Exclusions(u8),
+}
+
+impl Event {
+    pub fn route(&self) -> Route {
+        let experiment = self.experiment.unwrap_or_default();
+        match self.what {
+            What::Exposure { .. } | What::Conversion { .. } => Route::Events,
+            What::Holdout => Route::Holdout(experiment),
+            What::Stratum { .. } => Route::Strata(experiment),
+            What::Covariate { .. } => Route::PrePeriod(experiment),
+            What::Exclusion { .. } => Route::Exclusions(experiment),
+        }
+    }
 }
 
 /// A client's idempotency key.
@@ -125,13 +181,15 @@ struct Draft<'a> {
     /// With the time each is sent, of which only the order matters.
     events: Vec<(i64, Event)>,
     keys: u16,
+    /// Kept out of an experiment: exposed when that is received, so nothing else may happen then.
+    held: bool,
 }
 
 impl Author<'_> {
     /// A user with at least one event.
     pub fn user(&self, rng: &mut Rng, id: String) -> User {
         loop {
-            let mut draft = Draft { rng, events: Vec::new(), keys: 0 };
+            let mut draft = Draft { rng, events: Vec::new(), keys: 0, held: false };
             self.write(&mut draft);
             if !draft.events.is_empty() {
                 draft.events.sort_by_key(|e| e.0);
@@ -146,6 +204,12 @@ impl Author<'_> {
         let mut first_seen = None;
         let exposed = !d.rng.chance(self.habits.never_exposed);
         for (index, experiment) in (0u8..).zip(&self.world.experiments) {
+            self.told(d, index, visit);
+            if d.rng.chance(self.habits.held) {
+                d.held = true;
+                let sent = visit + d.rng.between(0, 3 * HOUR);
+                self.tell(d, index, sent, None, What::Holdout);
+            }
             if !exposed || !d.rng.chance(experiment.coverage) {
                 continue;
             }
@@ -164,7 +228,8 @@ impl Author<'_> {
         }
         if d.rng.chance(self.habits.others) {
             // At the same relative rate, so that they do not dilute the effect.
-            if d.rng.chance(chance) {
+            // Windows of users who are held out are not those of their visit.
+            if !d.held && d.rng.chance(chance) {
                 self.before(d, visit, first_seen.unwrap_or(visit));
             }
             self.others(d, visit);
@@ -183,6 +248,43 @@ impl Author<'_> {
             let claimed = if earlier { at - d.rng.between(1, 3 * HOUR) } else { sent };
             d.events.push((sent, event(u8::try_from(shown).unwrap_or(0), claimed)));
         }
+    }
+
+    /// Before the first exposure is sent or behind it, of a time before the exposure or not; contradictions too.
+    fn told(&self, d: &mut Draft<'_>, experiment: u8, visit: i64) {
+        let sent = |rng: &mut Rng| visit + rng.between(-HOUR, DAY);
+        let at = |rng: &mut Rng| match rng.below(4) {
+            0 => Some(visit - rng.between(1, DAY)),
+            1 => Some(visit + rng.between(3 * HOUR, DAY)),
+            _ => None,
+        };
+        if d.rng.chance(self.habits.told) {
+            for _ in 0..=d.rng.run_of(0.2) {
+                let stratum = u8::try_from(d.rng.below(STRATA.len() as u64)).unwrap_or(0);
+                let (sent, at) = (sent(d.rng), at(d.rng));
+                self.tell(d, experiment, sent, at, What::Stratum { stratum });
+            }
+        }
+        if d.rng.chance(self.habits.told) {
+            for _ in 0..=d.rng.run_of(0.5) {
+                let name = u8::try_from(d.rng.below(COVARIATES.len() as u64)).unwrap_or(0);
+                // With a fraction, negative or nothing, too.
+                let millionths = d.rng.between(-2, 40) * 750_000;
+                let (sent, at) = (sent(d.rng), at(d.rng));
+                self.tell(d, experiment, sent, at, What::Covariate { name, millionths });
+            }
+        }
+        if d.rng.chance(self.habits.told) {
+            for _ in 0..=d.rng.run_of(0.5) {
+                let excluded = d.rng.chance(0.7);
+                let sent = sent(d.rng);
+                self.tell(d, experiment, sent, None, What::Exclusion { excluded });
+            }
+        }
+    }
+
+    fn tell(&self, d: &mut Draft<'_>, experiment: u8, sent: i64, at: Option<i64>, what: What) {
+        d.events.push((sent, Event { experiment: Some(experiment), at, what }));
     }
 
     /// The one that books a purchase mostly does not know which experiments run.
@@ -245,7 +347,7 @@ impl Author<'_> {
         if d.rng.chance(self.habits.overtake) {
             sent = if at < visit { visit + d.rng.between(0, 2 * DAY) } else { visit - 1 };
         }
-        let untimed = d.rng.chance(self.habits.untimed) && self.is_unambiguous_now(visit);
+        let untimed = !d.held && d.rng.chance(self.habits.untimed) && self.is_unambiguous_now(visit);
         let key = (!d.rng.chance(self.habits.keyless)).then(|| {
             d.keys += 1;
             if d.keys.is_multiple_of(16) { Key::Common(d.keys) } else { Key::Own(d.keys) }

@@ -142,7 +142,7 @@ pub async fn attempt(batch: &Batch, client: &mut Client, wait: Option<u32>) -> R
     let prefer = wait.map(|seconds| format!("wait={seconds}"));
     let mut headers = vec![("idempotency-key", batch.key.as_str())];
     headers.extend(prefer.as_deref().map(|p| ("prefer", p)));
-    match client.post("/api/v1/events", &headers, batch.body.clone()).await {
+    match client.post(&batch.path, &headers, batch.body.clone()).await {
         Ok(answer) if matches!(answer.status, 200 | 202) => {
             acknowledged(batch, &answer).map(Attempt::Acknowledged)
         }

@@ -6,10 +6,13 @@ use abctl::simulate::oracle::Counts;
 use abctl::simulate::script::Habits;
 use abctl::simulate::world::World;
 use abctl::verify::recompute::{Days, Key};
+use domain::attributes::{Attribute, Told};
 use domain::definition::Definition;
 use domain::fold::{self, Exposed, Fact, Seen};
-use domain::ladder::Dated;
-use domain::{Day, Decimal, Enrollment, ExperimentId, Moments, Partition, Plan, Timestamp, Unit, UnitId};
+use domain::ladder::{self, Dated};
+use domain::{
+    BatchId, Day, Decimal, Enrollment, ExperimentId, Moments, Partition, Plan, Timestamp, Unit, UnitId,
+};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -33,12 +36,14 @@ pub fn plot(world: World, habits: Habits, seed: u64) -> Plot {
 
 #[derive(Deserialize)]
 pub struct Body {
+    #[serde(alias = "holdout", alias = "strata", alias = "pre_period_values", alias = "exclusions")]
     pub events: Vec<Item>,
 }
 
 #[derive(Deserialize, Debug)]
 pub struct Item {
-    #[serde(rename = "type")]
+    /// None: what the route says.
+    #[serde(rename = "type", default)]
     pub kind: String,
     pub user_id: String,
     pub experiment: Option<String>,
@@ -48,6 +53,9 @@ pub struct Item {
     value: Option<Decimal>,
     pub idempotency_key: Option<String>,
     pub occurred_at: Option<serde_json::Value>,
+    stratum: Option<String>,
+    covariate_name: Option<String>,
+    excluded: Option<bool>,
 }
 
 pub struct StoredConversion {
@@ -72,6 +80,7 @@ pub struct Pipeline {
     /// Running totals at the end of each day, as stored.
     pub moments: HashMap<ExperimentId, Days>,
     pub counts: Vec<Counts>,
+    pub never_exposed: Vec<u64>,
     pub keys: Vec<String>,
 }
 
@@ -84,22 +93,30 @@ impl Pipeline {
                 serde_json::from_str::<Definition>(&e.definition().to_string()).unwrap().checked().unwrap()
             })
             .collect();
-        let plans = (1..).zip(&definitions).map(|(i, d)| Plan::new(ExperimentId(i), 1, d)).collect();
+        let plans: Vec<Plan> =
+            (1..).zip(&definitions).map(|(i, d)| Plan::new(ExperimentId(i), 1, d)).collect();
         let counts = vec![Counts::default(); definitions.len() + 1];
         let keys = definitions.iter().map(|d| d.key.clone()).collect();
-        Pipeline { plans, definitions, users: HashMap::new(), moments: HashMap::new(), counts, keys }
+        let never_exposed = vec![0; plans.len()];
+        let (users, moments) = (HashMap::new(), HashMap::new());
+        Pipeline { plans, definitions, users, moments, counts, never_exposed, keys }
     }
 
     /// Applies a batch on `day`; moments rows are the running totals of that day.
     pub fn apply(&mut self, batch: &Batch, day: Day) {
         let body: Body = serde_json::from_slice(&batch.body).unwrap();
         assert_eq!(body.events.len(), batch.events as usize);
-        for (index, item) in body.events.iter().enumerate() {
-            self.item(item, &format!("@{}/{index}", batch.key), day);
+        let route: Vec<&str> = batch.path.split('/').collect();
+        let id = BatchId::derived("default", ExperimentId::NONE, "any", &batch.key);
+        for (index, mut item) in body.events.into_iter().enumerate() {
+            if let ["", "api", "v1", "experiments", experiment, kind] = route[..] {
+                (item.experiment, item.kind) = (Some(experiment.to_owned()), kind.to_owned());
+            }
+            self.item(&item, id, &format!("@{}/{index}", batch.key), day);
         }
     }
 
-    fn item(&mut self, item: &Item, keyless: &str, day: Day) {
+    fn item(&mut self, item: &Item, batch: BatchId, keyless: &str, day: Day) {
         let slot = item.experiment.as_ref().map(|e| self.keys.iter().position(|k| k == e).unwrap());
         let given = item.occurred_at.as_ref().map(|t| match t {
             serde_json::Value::String(text) => Timestamp::parse(text).unwrap(),
@@ -111,18 +128,25 @@ impl Pipeline {
         let user = self.users.entry(item.user_id.clone()).or_default();
         let before = user.unit.clone();
         match item.kind.as_str() {
-            "exposure" => {
+            "exposure" | "holdout" => {
                 let plan = &self.plans[slot.unwrap()];
                 let by_key = item
                     .variation
                     .as_ref()
                     .map(|v| self.definitions[slot.unwrap()].variation_index(v).unwrap());
-                let variation = item.variation_index.unwrap_or_else(|| by_key.unwrap().try_into().unwrap());
+                let variation = match item.kind.as_str() {
+                    "holdout" => -1,
+                    _ => item.variation_index.unwrap_or_else(|| by_key.unwrap().try_into().unwrap()),
+                };
                 let history: Vec<Fact<'_>> = user.conversions.values().map(StoredConversion::fact).collect();
                 match fold::expose(&mut user.unit, plan, Seen { variation, at, day, phase: 0 }, history)
                     .unwrap()
                 {
-                    Exposed::Enrolled => self.counts[counts].exposures += 1,
+                    Exposed::Enrolled => {
+                        self.counts[counts].exposures += 1;
+                        let named = user.conversions.keys().filter(|key| key.0 == plan.experiment);
+                        self.never_exposed[counts] -= named.count() as u64;
+                    }
                     Exposed::Repeated { .. } => self.counts[counts].deduplicated += 1,
                 }
             }
@@ -145,6 +169,9 @@ impl Pipeline {
                     return;
                 }
                 self.counts[counts].conversions += 1;
+                if slot.is_some() && user.unit.enrollment(experiment).is_none() {
+                    self.never_exposed[counts] += 1;
+                }
                 self.counts[counts].keyless += u64::from(item.idempotency_key.is_none());
                 let plans = &self.plans;
                 fold::convert(&mut user.unit, &new.fact(), |e| {
@@ -153,7 +180,31 @@ impl Pipeline {
                 .unwrap();
                 user.conversions.insert(key, new);
             }
-            other => panic!("type {other}"),
+            told => {
+                let value = item.value.unwrap_or_default();
+                let name = item.covariate_name.as_deref().unwrap_or_default();
+                let excluded = item.excluded.unwrap_or(true);
+                let told_at = given;
+                let attribute = match told {
+                    "strata" => Attribute::Stratum { value: item.stratum.as_deref().unwrap(), at: told_at },
+                    "pre-period" => Attribute::Covariate { name, value, at: told_at },
+                    "exclusions" => Attribute::Exclusion { excluded, reason: None, batch },
+                    other => panic!("type {other}"),
+                };
+                let experiment = self.plans[slot.unwrap()].experiment;
+                let counts = &mut self.counts[counts];
+                match (fold::tell(&mut user.unit, experiment, attribute, day), told) {
+                    (Told::Changed, "strata") => counts.strata += 1,
+                    (Told::Changed, "pre-period") => counts.pre_period += 1,
+                    (Told::Changed, _) => counts.exclusions += 1,
+                    (Told::Same, _) => counts.deduplicated += 1,
+                    (Told::Conflict, _) => {
+                        counts.deduplicated += 1;
+                        counts.conflicts += 1;
+                    }
+                    (Told::TooMany, _) => panic!("{item:?}"),
+                }
+            }
         }
         let (after, partition) = (user.unit.clone(), partition(&item.user_id));
         for e in &after.enrollments {
@@ -163,13 +214,29 @@ impl Pipeline {
 
     fn shift(&mut self, partition: Partition, before: Option<&Enrollment>, after: &Enrollment, day: Day) {
         let plan = self.plans.iter().find(|p| p.experiment == after.experiment).unwrap();
-        let key = Key { partition, variation: after.variation, stratum: String::new(), phase: after.phase };
-        let days = self.moments.entry(after.experiment).or_default().entry(key).or_default();
         if before == Some(after) {
             return;
         }
-        let last = days.range(..=day).next_back().map(|(_, m)| m.clone()).unwrap_or_default();
-        days.entry(day).or_insert(last).shift(plan, before, Some(after)).unwrap();
+        for (from, to) in ladder::shifts(before, after) {
+            let of = to.or(from).unwrap();
+            let stratum = of.stratum().to_owned();
+            let key = Key { partition, variation: of.variation, stratum, phase: of.phase };
+            let days = self.moments.entry(of.experiment).or_default().entry(key).or_default();
+            let last = days.range(..=day).next_back().map(|(_, m)| m.clone()).unwrap_or_default();
+            days.entry(day).or_insert(last).shift(plan, from, to).unwrap();
+        }
+    }
+
+    /// Users by stratum, of one arm.
+    pub fn strata(&self, experiment: ExperimentId, variation: i16) -> Vec<(String, i64)> {
+        let mut users = BTreeMap::<String, i64>::new();
+        for (key, days) in self.moments.get(&experiment).into_iter().flatten() {
+            if key.variation == variation {
+                let last = days.values().next_back().unwrap();
+                *users.entry(key.stratum.clone()).or_default() += last.heads.enrolled;
+            }
+        }
+        users.into_iter().filter(|(_, n)| *n != 0).collect()
     }
 
     /// Of one arm, over all partitions.

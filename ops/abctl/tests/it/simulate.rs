@@ -15,10 +15,17 @@ fn oracle_and_fold_agree_on_everything_that_can_happen() {
         let plot = plot(World::varied("x-"), Habits::varied(), seed);
         let (pipeline, oracle) = play(&plot, 3, 6_000, 97);
         assert_eq!(oracle.counts, pipeline.counts, "seed {seed}");
-        for ((plan, definition), arms) in pipeline.plans.iter().zip(&pipeline.definitions).zip(&oracle.arms) {
-            for (variation, arm) in (0..).zip(arms) {
+        assert_eq!(oracle.never_exposed, pipeline.never_exposed, "seed {seed}");
+        let truths = oracle.holdouts.iter().zip(&oracle.arms);
+        for ((plan, definition), (holdout, arms)) in
+            pipeline.plans.iter().zip(&pipeline.definitions).zip(truths)
+        {
+            for (variation, arm) in (-1..).zip([holdout].into_iter().chain(arms)) {
                 let moments = pipeline.total(plan.experiment, variation);
                 assert_eq!(expect::differences(definition, plan, &moments, arm), Vec::<String>::new());
+                let strata = pipeline.strata(plan.experiment, variation);
+                let expected: Vec<_> = arm.strata.iter().map(|(s, n)| ((*s).to_owned(), *n)).collect();
+                assert_eq!(strata, expected, "seed {seed}");
             }
         }
         let rows = oracle.rows.unwrap();
@@ -35,7 +42,11 @@ fn a_varied_run_holds_every_case() {
     let total = oracle.total();
     assert!(total.deduplicated > 1000 && total.conflicts > 20 && total.keyless > 100, "{total:?}");
     assert!(oracle.counts.iter().all(|c| c.conversions > 50), "{:?}", oracle.counts);
+    assert!(total.strata > 500 && total.pre_period > 500 && total.exclusions > 500, "{total:?}");
+    assert!(oracle.never_exposed.iter().any(|n| *n > 10), "{:?}", oracle.never_exposed);
+    assert!(oracle.holdouts.iter().all(|h| h.enrolled > 20 && h.crossovers > 0), "{:?}", oracle.holdouts);
     let arms: Vec<_> = oracle.arms.iter().flatten().collect();
+    assert!(arms.iter().all(|a| a.strata.len() == 4 && a.told_late > 10 && a.excluded > 5));
     assert!(arms.iter().all(|a| a.enrolled > 300));
     assert!(arms.iter().map(|a| a.before).sum::<i64>() > 100);
     assert!(arms.iter().any(|a| a.after_window > 10) && arms.iter().any(|a| a.excluded > 10));
@@ -51,7 +62,7 @@ fn no_time_lies_after_the_seventh_day() {
     while let Some(batch) = lane.next(1000) {
         let body: Body = serde_json::from_slice(&batch.body).unwrap();
         let numbers = body.events.iter().filter_map(|i| i.occurred_at.as_ref()?.as_i64());
-        assert!(numbers.max().unwrap() < last);
+        assert!(numbers.max().is_none_or(|at| at < last));
     }
 }
 
