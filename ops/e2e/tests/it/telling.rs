@@ -111,7 +111,16 @@ async fn each_kind_has_its_effect_on_the_answer(system: &dyn Deployment) {
         sender.send(None, "exclusions", "exclusions", (2..5).map(excluded).collect()).await,
         [0, 3, 0]
     );
-    assert_eq!(live(system).await, answer);
+    // Of all that, the answer knows the contradictions, by the arms of their users.
+    let mut then = live(system).await;
+    let conflicts = ["/data_quality", "/arms/0/data_quality", "/arms/1/data_quality"]
+        .map(|of| then.pointer_mut(of).unwrap()["conflicts"].take());
+    assert_eq!(conflicts, [json!(5), json!(3), json!(2)]);
+    let mut now = answer;
+    for of in ["/data_quality", "/arms/0/data_quality", "/arms/1/data_quality"] {
+        assert_eq!(now.pointer_mut(of).unwrap()["conflicts"].take(), 0);
+    }
+    assert_eq!(then, now);
     assert_verified(system, &["told"]).await;
 
     let books = system.books().await.unwrap();
