@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use matchit::InsertError;
 use queue::Queue;
 use queue::producer::Producer;
-use service::http::{App, Found, Method, Problem, Request, Response};
+use service::http::{App, Found, Method, Networks, Problem, Request, Response};
 use service::openapi;
 use store::Store;
 use tokio::sync::Semaphore;
@@ -18,7 +18,7 @@ use crate::routes::{self, Action, Handler, Routes};
 use crate::stream::{self, Feeds};
 use crate::{
     accounting, assign, audit, batches, calculators, dead_letters, decision, erase, experiments, ingestion,
-    keys, live_stats, page, timeseries, users,
+    keys, live_stats, page, timeseries, users, webhooks,
 };
 
 pub struct Analyzer {
@@ -33,6 +33,8 @@ pub struct Analyzer {
     /// For what is sent again; made when first used.
     producer: OnceLock<Box<dyn Producer>>,
     pub(crate) feeds: Arc<Feeds>,
+    /// Addresses webhooks may have although they are not public.
+    pub(crate) webhook_targets: Networks,
     routes: Routes,
 }
 
@@ -43,11 +45,23 @@ impl Analyzer {
         issuer: Arc<Issuer>,
         queue: Arc<dyn Queue>,
         partitions: u16,
+        webhook_targets: Networks,
         stop: CancellationToken,
     ) -> Result<Analyzer, InsertError> {
         let (routes, feeds) = (Routes::new()?, Feeds::new(store.clone(), stop));
         let (scans, producer) = (Semaphore::new(1), OnceLock::new());
-        Ok(Analyzer { store, catalogue, issuer, queue, partitions, scans, producer, feeds, routes })
+        Ok(Analyzer {
+            store,
+            catalogue,
+            issuer,
+            queue,
+            partitions,
+            scans,
+            producer,
+            feeds,
+            webhook_targets,
+            routes,
+        })
     }
 
     pub(crate) fn producer(&self) -> &dyn Producer {
@@ -128,6 +142,11 @@ impl Analyzer {
             Action::RevokeKey => keys::revoke(self, &request, &id).await,
             Action::Audit => audit::get(self, &request).await,
             Action::Drop => dead_letters::drop(self, request).await,
+            Action::Webhooks => webhooks::routes::list(self, &request).await,
+            Action::CreateWebhook => webhooks::routes::create(self, request).await,
+            Action::DeleteWebhook => webhooks::routes::delete(self, &request, &id).await,
+            Action::Deliveries => webhooks::routes::deliveries(self, &request, &id).await,
+            Action::TestWebhook => webhooks::routes::test(self, request, &id).await,
         }
     }
 }

@@ -39,6 +39,7 @@ mod stream;
 pub mod timeseries;
 mod users;
 pub mod watch;
+pub mod webhooks;
 
 pub use part::Part;
 pub use routes::routes;

@@ -14,6 +14,7 @@ use crate::app::Analyzer;
 use crate::catalogue::Catalogue;
 use crate::keys::Issuer;
 use crate::watch::Watch;
+use crate::webhooks::{Look, Policy, Sender, sender::Counts};
 
 /// What the writers of redriven events get to end in.
 const WRITERS_END: Duration = Duration::from_secs(2);
@@ -24,6 +25,8 @@ pub struct Part {
     reconciler: JoinHandle<()>,
     publisher: JoinHandle<()>,
     watch: JoinHandle<()>,
+    look: JoinHandle<()>,
+    sender: JoinHandle<()>,
 }
 
 impl Part {
@@ -36,6 +39,10 @@ impl Part {
         let catalogue = catalogue.map_err(unregistered)?;
         let watch = Watch::new(store.clone(), queue.clone(), partitions, &boot.metrics);
         let watch = watch.map_err(unregistered)?;
+        let counts = Counts::new(&boot.metrics).map_err(unregistered)?;
+        let look = Look::new(store.clone(), &settings.webhooks, counts.clone(), &boot.metrics);
+        let look = look.map_err(unregistered)?;
+        let sender = Sender::new(store.clone(), Policy::of(&settings.webhooks), counts);
         complete(&catalogue, settings.lifecycle.startup_timeout).await?;
         let catalogue = Arc::new(catalogue);
         service::auth::follow(&boot.keys, queue.issued_keys(), &boot.metrics, stop.clone())
@@ -43,11 +50,15 @@ impl Part {
         let issuer = Issuer::new(store.clone(), queue.issued_keys(), boot.keys.clone(), &boot.metrics);
         let issuer = Arc::new(issuer.map_err(unregistered)?);
         let publisher = tokio::spawn(issuer.clone().keep_published(stop.clone()));
-        let analyzer = Analyzer::new(store, catalogue.clone(), issuer, queue, partitions, stop.clone())
-            .map_err(|error| BootError::failed("build the routes", error))?;
+        let targets = settings.webhooks.allow_private.clone();
+        let analyzer =
+            Analyzer::new(store, catalogue.clone(), issuer, queue, partitions, targets, stop.clone())
+                .map_err(|error| BootError::failed("build the routes", error))?;
         let reconciler = tokio::spawn(catalogue.keep_reconciled(stop.clone()));
-        let watch = tokio::spawn(watch.run(stop));
-        Ok(Part { analyzer: Arc::new(analyzer), reconciler, publisher, watch })
+        let watch = tokio::spawn(watch.run(stop.clone()));
+        let look = tokio::spawn(look.run(stop.clone()));
+        let sender = tokio::spawn(sender.run(stop));
+        Ok(Part { analyzer: Arc::new(analyzer), reconciler, publisher, watch, look, sender })
     }
 
     pub fn app(&self) -> Arc<Analyzer> {
@@ -59,6 +70,8 @@ impl Part {
         if !self.analyzer.drain(Instant::now() + WRITERS_END).await {
             tracing::warn!("ended with events whose writing was not confirmed; their dead letters are kept");
         }
+        self.sender.await.map_err(|error| BootError::failed("send to webhooks", error))?;
+        self.look.await.map_err(|error| BootError::failed("look for what webhooks are told", error))?;
         self.watch.await.map_err(|error| BootError::failed("watch books and experiments", error))?;
         self.publisher.await.map_err(|error| BootError::failed("keep issued keys published", error))?;
         self.reconciler.await.map_err(|error| BootError::failed("keep the catalogue reconciled", error))

@@ -44,6 +44,11 @@ pub enum Action {
     ListKeys,
     RevokeKey,
     Audit,
+    Webhooks,
+    CreateWebhook,
+    DeleteWebhook,
+    Deliveries,
+    TestWebhook,
 }
 
 /// A route found.
@@ -119,6 +124,11 @@ pub static ROWS: &[Row] = &[
     row(Method::POST, "/api/v1/keys", "keys", ADMIN, Action::CreateKey),
     row(Method::DELETE, "/api/v1/keys/{key}", "keys", ADMIN, Action::RevokeKey),
     row(Method::GET, "/api/v1/audit", "audit", ADMIN, Action::Audit),
+    row(Method::GET, "/api/v1/webhooks", "webhooks", ADMIN, Action::Webhooks),
+    row(Method::POST, "/api/v1/webhooks", "webhooks", ADMIN, Action::CreateWebhook),
+    row(Method::DELETE, "/api/v1/webhooks/{webhook}", "webhooks", ADMIN, Action::DeleteWebhook),
+    row(Method::GET, "/api/v1/webhooks/{webhook}/deliveries", "webhooks", ADMIN, Action::Deliveries),
+    row(Method::POST, "/api/v1/webhooks/{webhook}/test", "webhooks", ADMIN, Action::TestWebhook),
 ];
 
 /// Every route, for the API document to be held against.
@@ -151,7 +161,7 @@ impl Routes {
         let parameter = |names: &[&str]| {
             names.iter().find_map(|name| found.params.get(name)).unwrap_or_default().to_owned()
         };
-        let (id, user) = (parameter(&["id", "batch", "letter", "key"]), parameter(&["user"]));
+        let (id, user) = (parameter(&["id", "batch", "letter", "key", "webhook"]), parameter(&["user"]));
         let handler = Handler { action: row.action, id, user };
         Found::Route(Route { handler, class: row.class, access: row.access })
     }

@@ -60,6 +60,15 @@ impl SampleRatio {
         Ok(SampleRatio::Ok(Tested { chi_square, always_valid }))
     }
 
+    /// By the test that may be looked at again and again.
+    pub fn mismatch_at_any_look(&self) -> bool {
+        match self {
+            SampleRatio::Ok(tested) => tested.always_valid.mismatch,
+            SampleRatio::MismatchCertain { mismatch } => *mismatch,
+            SampleRatio::Undefined { .. } => false,
+        }
+    }
+
     /// By either test.
     pub fn mismatch(&self) -> bool {
         match self {

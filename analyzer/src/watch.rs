@@ -128,10 +128,6 @@ impl Watch {
         let rows = self.store.answer(experiment, None).await?;
         // What cannot be answered says so to whoever asks for it.
         let Ok(known) = Known::of(experiment, &rows, None, clock::now()) else { return Ok(false) };
-        Ok(match SampleRatio::of(&known) {
-            SampleRatio::Ok(tested) => tested.always_valid.mismatch,
-            SampleRatio::MismatchCertain { mismatch } => mismatch,
-            SampleRatio::Undefined { .. } => false,
-        })
+        Ok(SampleRatio::of(&known).mismatch_at_any_look())
     }
 }

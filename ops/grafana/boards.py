@@ -65,6 +65,9 @@ BOARDS = {
         ("Time to answer by route, p99", "s", "", quantiles("abstream_http_request_seconds", READS, "route")[1:]),
         ("Catalogue", "cps", "What gateways know of experiments: repaired, or not written.", [("sum(rate(abstream_catalogue_repairs_total[$__rate_interval]))", "repairs"), ("sum(rate(abstream_catalogue_failures_total[$__rate_interval]))", "failures")]),
         ("Connections", "short", "", [('sum by (instance) (abstream_http_connections{job="analyzer"})', "{{instance}}")]),
+        ("Deliveries to webhooks", "cps", "Attempts by how they ended; a failed one is tried again.", [("sum by (outcome) (rate(abstream_webhook_deliveries_total[$__rate_interval]))", "{{outcome}}")]),
+        ("Webhooks' outbox", "short", "Deliveries that wait, and the age of the oldest in seconds.", [("max(abstream_webhook_waiting)", "waiting"), ("max(abstream_webhook_oldest_waiting_seconds)", "oldest, s")]),
+        ("Looks for what webhooks are told that failed", "cps", "The next look tells it.", [("sum(rate(abstream_webhook_look_failures_total[$__rate_interval]))", "failures")]),
         ("Looks at books and experiments that failed", "cps", "Their metrics keep the last values.", [("sum(rate(abstream_watch_failures_total[$__rate_interval]))", "failures")]),
     ]),
     "experiments": ("abstream: experiments", [

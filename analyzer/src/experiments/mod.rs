@@ -20,6 +20,7 @@ use store::{Created, Experiment, Listing, Restored, Status, StoreError, Transiti
 
 use crate::answer::{self, Parameters, actor, storage, tagged, tagged_as, unknown_experiment};
 use crate::app::Analyzer;
+pub use body::nothing;
 pub use view::Rebuilding;
 use view::{Page, View};
 

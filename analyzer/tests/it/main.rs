@@ -31,6 +31,7 @@ mod strata;
 mod stream;
 mod vectors;
 mod watch;
+mod webhooks;
 mod whole;
 
 use proptest::test_runner::Config;

@@ -48,10 +48,14 @@ pub async fn settings(database_url: &str, redis_url: &str, more: &[(&str, &str)]
 
 impl Rig {
     pub async fn start() -> Rig {
+        Rig::start_with(&[]).await
+    }
+
+    pub async fn start_with(more: &[(&str, &str)]) -> Rig {
         let server = testkit::postgres().await;
         let database = server.create_database().await.unwrap();
         let url = server.url_for(&database);
-        Rig::start_on(database, url, &[]).await
+        Rig::start_on(database, url, more).await
     }
 
     /// On a database that may be anywhere.

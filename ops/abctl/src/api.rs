@@ -98,6 +98,12 @@ impl Api {
         self.success(answer)
     }
 
+    /// The answer when it is a success.
+    pub async fn delete(&mut self, path: &str) -> Result<Answer, ApiError> {
+        let answer = self.client.delete(path).await?;
+        self.success(answer)
+    }
+
     pub fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, ApiError> {
         self.parse(&answer.body)
     }
@@ -109,7 +115,7 @@ impl Api {
     }
 
     fn success(&self, answer: Answer) -> Result<Answer, ApiError> {
-        if matches!(answer.status, 200 | 201) {
+        if matches!(answer.status, 200 | 201 | 202 | 204) {
             return Ok(answer);
         }
         match answer.json::<Problem>() {
@@ -135,6 +141,7 @@ impl Api {
             "missing_scope" => Some(format!("{key} is not enough for this, set AB_ADMIN_TOKEN")),
             "unknown_experiment" => Some("`abctl experiments list` shows what there is".into()),
             "unknown_dead_letter" => Some("`abctl dead-letters list` shows what there is".into()),
+            "unknown_webhook" => Some("`abctl webhooks list` shows what there is".into()),
             "not_found" => {
                 Some("of three tiers the analyzer answers this: is AB_URL the address of the gateway?".into())
             }

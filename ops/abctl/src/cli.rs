@@ -14,6 +14,7 @@ use crate::results::Results;
 use crate::simulate::Simulate;
 use crate::up;
 use crate::verify::Verify;
+use crate::webhooks::Webhooks;
 use anyhow::Result;
 use backends::OpenError;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -63,6 +64,9 @@ enum Tool {
     /// List, show, redrive and drop what was accepted and could not be applied.
     #[command(subcommand)]
     DeadLetters(DeadLetters),
+    /// Have programs of yours told of decisions, alarms and dead letters, and see what became of it.
+    #[command(subcommand)]
+    Webhooks(Webhooks),
     MigrateStore(MigrateStore),
 }
 
@@ -180,6 +184,7 @@ fn run(command: &Tool, settings: &Settings, json: bool) -> Result<bool> {
             Tool::Experiments(command) => command.run(settings, json).await.map(|()| true),
             Tool::Results(command) => command.run(settings, json).await.map(|()| true),
             Tool::DeadLetters(command) => command.run(settings, json).await,
+            Tool::Webhooks(command) => command.run(settings, json).await,
             Tool::MigrateStore(command) => command.run(settings, json).await,
         }
     })

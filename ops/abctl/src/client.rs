@@ -129,6 +129,10 @@ impl Client {
         self.request(Method::POST, path, headers, body.into()).await
     }
 
+    pub async fn delete(&mut self, path: &str) -> Result<Answer, HttpError> {
+        self.request(Method::DELETE, path, &[], Bytes::new()).await
+    }
+
     async fn request(
         &mut self,
         method: Method,

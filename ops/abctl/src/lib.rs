@@ -22,3 +22,4 @@ pub mod simulate;
 pub mod table;
 pub mod up;
 pub mod verify;
+mod webhooks;

@@ -17,7 +17,7 @@ STORES = {
     *((source, "redis", "redis") for source in (*tree.TIERS, "accounting")),
     *((source, "postgresql", "postgresql") for source in ("ingest-worker", "analyzer", "accounting")),
 }
-REDIS, POSTGRESQL = 6379, 5432
+REDIS, POSTGRESQL, WEBHOOKS = 6379, 5432, 443
 
 
 class Edges(unittest.TestCase):
@@ -73,7 +73,7 @@ class Edges(unittest.TestCase):
                     )
                 )
 
-    def test_in_production_only_the_store_ports_lead_out(self):
+    def test_in_production_only_stores_and_webhooks_lead_out(self):
         docs = overlay("prod")
         for doc in workloads(docs):
             name = doc["metadata"]["name"]
@@ -84,7 +84,8 @@ class Edges(unittest.TestCase):
                 if any("ipBlock" in peer for peer in rule["to"])
                 for port in rule["ports"]
             }
-            self.assertEqual(blocks, {REDIS} if name == "ingest-gateway" else {REDIS, POSTGRESQL}, name)
+            stores = {REDIS} if name == "ingest-gateway" else {REDIS, POSTGRESQL}
+            self.assertEqual(blocks, stores | ({WEBHOOKS} if name == "analyzer" else set()), name)
 
 
 def policies(docs, labels):

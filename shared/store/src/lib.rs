@@ -20,6 +20,7 @@ pub mod postgres;
 mod snapshot;
 pub mod sqlite;
 mod step;
+mod webhooks;
 
 pub use abandoned::{Abandonable, abandonable};
 pub use books::{Accounts, Book, Books, LOSSES_MAX, RECORDED, Sent, UNUSED_METRIC};
@@ -30,3 +31,7 @@ pub use port::{
     Answers, ApiKeys, Audits, DeadLetters, Erasures, Experiments, RawRows, Store, Upkeep, View, Views,
 };
 pub use snapshot::{Asked, Rows, Snapshot, UserRows};
+pub use webhooks::{
+    Attempt, Claimed, Delivery, DeliveryState, Mark, NewWebhook, Note, Then, Told, WAITING_MAX, WEBHOOKS_MAX,
+    Waiting, Webhook, Webhooks,
+};

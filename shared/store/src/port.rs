@@ -4,7 +4,7 @@ use crate::apply::Connect;
 use crate::{
     Accounts, Actor, ApiKey, ArmRow, Asked, AuditEntry, Change, Changed, ConversionRow, Counter, Created,
     Deed, Erasure, Experiment, Letter, LetterFilter, Listing, NewKey, ReceiptPart, Removal, Restored, Slice,
-    Snapshot, Status, StoreError, Transition, UnitRow,
+    Snapshot, Status, StoreError, Transition, UnitRow, Webhooks,
 };
 use async_trait::async_trait;
 use domain::definition::Definition;
@@ -12,12 +12,32 @@ use domain::{BatchId, Day, ExperimentId, Partition, UnitId};
 
 /// A database of ours, as the tiers and tools share it: `Arc<dyn Store>`.
 pub trait Store:
-    Connect + Upkeep + Experiments + Answers + DeadLetters + RawRows + Views + Erasures + ApiKeys + Audits
+    Connect
+    + Upkeep
+    + Experiments
+    + Answers
+    + DeadLetters
+    + RawRows
+    + Views
+    + Erasures
+    + ApiKeys
+    + Audits
+    + Webhooks
 {
 }
 
 impl<S> Store for S where
-    S: Connect + Upkeep + Experiments + Answers + DeadLetters + RawRows + Views + Erasures + ApiKeys + Audits
+    S: Connect
+        + Upkeep
+        + Experiments
+        + Answers
+        + DeadLetters
+        + RawRows
+        + Views
+        + Erasures
+        + ApiKeys
+        + Audits
+        + Webhooks
 {
 }
 

@@ -19,6 +19,10 @@ pub struct Deployment {
 
 impl Deployment {
     pub async fn start() -> Deployment {
+        Deployment::start_with(&[]).await
+    }
+
+    pub async fn start_with(more: &[(&str, &str)]) -> Deployment {
         let postgres = testkit::postgres().await;
         let (database, redis) = (postgres.create_database().await.unwrap(), Redis::start().await.unwrap());
         let port = testkit::free_port().unwrap();
@@ -30,9 +34,11 @@ impl Deployment {
             .env("AB_REDIS_URL", redis.url())
             .env("AB_API_TOKEN", API_TOKEN)
             .env("AB_READONLY_API_TOKEN", READ_TOKEN)
-            .env("AB_ADMIN_TOKEN", ADMIN_TOKEN)
-            .spawn()
-            .unwrap();
+            .env("AB_ADMIN_TOKEN", ADMIN_TOKEN);
+        for (name, value) in more {
+            analyzer = analyzer.env(name, value);
+        }
+        let mut analyzer = analyzer.spawn().unwrap();
         let addr = ([127, 0, 0, 1], port).into();
         analyzer.wait_ready(addr, "/readyz", Duration::from_secs(60)).await.unwrap();
         Deployment { url: format!("http://{addr}"), database, _analyzer: analyzer, _redis: redis }

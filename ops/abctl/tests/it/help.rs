@@ -22,6 +22,10 @@ fn help_is_as_reviewed() {
         ("dead_letters_show", vec!["dead-letters", "show", "--help"]),
         ("dead_letters_redrive", vec!["dead-letters", "redrive", "--help"]),
         ("dead_letters_drop", vec!["dead-letters", "drop", "--help"]),
+        ("webhooks", vec!["webhooks", "--help"]),
+        ("webhooks_create", vec!["webhooks", "create", "--help"]),
+        ("webhooks_deliveries", vec!["webhooks", "deliveries", "--help"]),
+        ("webhooks_test", vec!["webhooks", "test", "--help"]),
         ("up", vec!["up", "--help"]),
     ] {
         let shown = abctl(&arguments, &[], None).ok();

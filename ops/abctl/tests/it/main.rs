@@ -16,3 +16,4 @@ mod results;
 mod simulate;
 mod up;
 mod verify;
+mod webhooks;

@@ -38,7 +38,7 @@ pub use response::Response;
 pub use server::{Drained, serve};
 
 pub use hyper::header;
-pub use hyper::{Method, StatusCode};
+pub use hyper::{Method, StatusCode, Uri};
 
 use crate::auth::Scopes;
 use std::borrow::Cow;

@@ -1,7 +1,7 @@
 use hyper::HeaderMap;
 use std::net::IpAddr;
 
-/// Addresses and networks whose `X-Forwarded-For` is believed.
+/// Addresses and networks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Networks(Vec<Network>);
 
@@ -22,7 +22,7 @@ impl Networks {
             .map(Self)
     }
 
-    fn contains(&self, address: IpAddr) -> bool {
+    pub fn contains(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(address.to_canonical()))
     }
 

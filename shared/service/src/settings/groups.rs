@@ -93,6 +93,22 @@ pub struct Worker {
     pub dead_letter_max: u64,
 }
 
+/// Whom an analyzer tells, and how patiently.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Webhooks {
+    /// Addresses that are permitted although they are not public.
+    pub allow_private: Networks,
+    /// Between two looks for what is new.
+    pub interval: Duration,
+    /// Of one attempt.
+    pub timeout: Duration,
+    /// Of one delivery.
+    pub attempts: u32,
+    /// How long deliveries stay in the log.
+    pub log_keep: Duration,
+}
+
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Telemetry {
@@ -283,6 +299,19 @@ impl Worker {
         Ok(Self {
             apply_max_events: values.number("AB_APPLY_MAX_EVENTS")?,
             dead_letter_max: values.number("AB_DEAD_LETTER_MAX")?,
+        })
+    }
+}
+
+impl Webhooks {
+    pub(super) fn build(values: &Values) -> Result<Self, Refusal> {
+        Ok(Self {
+            allow_private: Networks::parse(values.text("AB_WEBHOOK_ALLOW_PRIVATE").unwrap_or_default())
+                .map_err(|reason| Refusal::new("AB_WEBHOOK_ALLOW_PRIVATE", reason))?,
+            interval: values.duration("AB_WEBHOOK_INTERVAL")?,
+            timeout: values.duration("AB_WEBHOOK_TIMEOUT")?,
+            attempts: values.number("AB_WEBHOOK_ATTEMPTS")?,
+            log_keep: values.duration("AB_WEBHOOK_LOG_KEEP")?,
         })
     }
 }

@@ -20,7 +20,9 @@ mod value;
 
 pub use budgets::{BUDGET_CLASSES, Budgets};
 pub use error::{Refusal, SettingsError};
-pub use groups::{Auth, Client, Database, Http, Ingest, Lifecycle, LogFormat, Queue, Telemetry, Worker};
+pub use groups::{
+    Auth, Client, Database, Http, Ingest, Lifecycle, LogFormat, Queue, Telemetry, Webhooks, Worker,
+};
 pub use overview::{Overview, Setting};
 pub use rates::{Rate, Rates};
 pub use sdk_values::{SdkValue, SdkValues};
@@ -52,6 +54,7 @@ pub struct Settings {
     pub queue: Queue,
     pub ingest: Ingest,
     pub worker: Worker,
+    pub webhooks: Webhooks,
     pub telemetry: Telemetry,
     pub lifecycle: Lifecycle,
     pub client: Client,
@@ -140,6 +143,7 @@ impl Settings {
             database: Database::build(&values)?,
             queue: Queue::build(&values)?,
             worker: Worker::build(&values)?,
+            webhooks: Webhooks::build(&values)?,
             telemetry: Telemetry::build(&values),
             lifecycle: Lifecycle::build(&values, &ingest)?,
             client: Client::build(&values),

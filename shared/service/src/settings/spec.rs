@@ -389,6 +389,47 @@ pub static SPECS: &[Spec] = &[
         Same("100000"),
         "dead letters of a tenant that keep their payload"
     ),
+    // Webhooks
+    setting!(
+        "AB_WEBHOOK_ALLOW_PRIVATE",
+        "webhook-allow-private",
+        ANALYZER,
+        Kind::List(",", crate::http::check_networks),
+        Unset,
+        "networks that webhooks may reach although they are not public, comma separated; unset: none"
+    ),
+    setting!(
+        "AB_WEBHOOK_INTERVAL",
+        "webhook-interval",
+        ANALYZER,
+        seconds(1, 3_600),
+        Same("30s"),
+        "how often webhooks are told what is new"
+    ),
+    setting!(
+        "AB_WEBHOOK_TIMEOUT",
+        "webhook-timeout",
+        ANALYZER,
+        seconds(1, 60),
+        Same("10s"),
+        "how long a webhook may take to answer"
+    ),
+    setting!(
+        "AB_WEBHOOK_ATTEMPTS",
+        "webhook-attempts",
+        ANALYZER,
+        Kind::Number(1..=100),
+        Same("16"),
+        "attempts after which a delivery to a webhook is given up"
+    ),
+    setting!(
+        "AB_WEBHOOK_LOG_KEEP",
+        "webhook-log-keep",
+        ANALYZER,
+        seconds(60, 366 * DAY),
+        Same("7d"),
+        "how long deliveries to webhooks that ended are kept"
+    ),
     // Telemetry
     setting!(
         "AB_LOG_LEVEL",

@@ -19,6 +19,7 @@ mod snapshot;
 mod statements;
 mod types;
 mod view;
+mod webhooks;
 
 pub use import::Import;
 

@@ -22,6 +22,7 @@ mod rows;
 mod snapshot;
 mod text;
 mod view;
+mod webhooks;
 
 use crate::{StoreError, Upkeep};
 use async_trait::async_trait;

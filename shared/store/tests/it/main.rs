@@ -23,3 +23,4 @@ mod snapshots;
 mod units;
 mod upkeep;
 mod views;
+mod webhooks;

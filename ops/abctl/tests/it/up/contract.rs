@@ -170,6 +170,7 @@ async fn every_documented_answer_is_given_and_no_other() {
     c.expect(202, &format!("POST {one}/rebuild"), &json!({})).await;
     c.expect(200, "POST /api/v1/admin/users/erase", &json!({"user_id": "user-9"})).await;
     answers(&mut c, one).await;
+    webhooks(&mut c).await;
     c.expect(200, &format!("POST {one}/stop"), &json!({})).await;
     c.expect(200, &format!("POST {one}/archive"), &json!({})).await;
     c.expect(409, &format!("POST {one}/start"), &json!({})).await;
@@ -285,6 +286,21 @@ async fn answers(c: &mut Contract, one: &str) {
     }
 }
 
+async fn webhooks(c: &mut Contract) {
+    let new = json!({"url": "http://example.com/"});
+    for _ in 0..store::WEBHOOKS_MAX {
+        c.expect(201, "POST /api/v1/webhooks", &new).await;
+    }
+    c.expect(409, "POST /api/v1/webhooks", &new).await;
+    c.expect(202, "POST /api/v1/webhooks/1/test", &json!({})).await;
+    for path in ["/api/v1/webhooks", "/api/v1/webhooks/1/deliveries"] {
+        assert_eq!(c.call("all", &format!("GET {path}"), &[], "").await.status, 200, "{path}");
+        let known = c.call("all", &format!("GET {path}"), &[("if-none-match", "*")], "").await;
+        assert_eq!(known.status, 304, "{path}");
+    }
+    assert_eq!(c.call("all", "DELETE /api/v1/webhooks/1", &[], "").await.status, 204);
+}
+
 async fn archived(c: &mut Contract, one: &str) {
     for (path, list, item) in [
         ("exposures", "exposures", json!({"user_id": "u", "variation_index": 1})),
@@ -308,6 +324,7 @@ async fn refusals(c: &mut Contract) {
         let call = route
             .replace("{id}", "nothing")
             .replace("{letter}", "0")
+            .replace("{webhook}", "0")
             .replace("{user}", "u")
             .replace("{batch}", "0");
         let json_type = [("content-type", "application/json")];

@@ -1,0 +1,1 @@
+SELECT EXISTS (SELECT 1 FROM webhooks WHERE id = ?1 AND claim = ?2)
