@@ -60,6 +60,8 @@ pub fn expose<'h>(
         enrollment.attributes = unit.waiting.remove(waiting).1;
     }
     if let Err(at) = unit.position(plan.experiment, plan.version) {
+        // Most users are in one or two experiments, and caches hold many users: no room for four.
+        unit.enrollments.reserve_exact(1);
         unit.enrollments.insert(at, enrollment);
     }
     Ok(Exposed::Enrolled)
