@@ -30,17 +30,27 @@ impl Moments {
         if old == new {
             return Ok(());
         }
-        let mut next = Moments { heads: self.heads, products: Vec::with_capacity(plan.products.len()) };
-        next.heads =
+        let heads =
             zip_heads(zip_heads(self.heads, new.heads, i64::checked_add)?, old.heads, i64::checked_sub)?;
-        for (i, &(a, b)) in plan.products.iter().enumerate() {
+        let change = |&(a, b): &(u16, u16)| {
             let plus = product(new.feature(a), new.feature(b));
-            let minus = product(old.feature(a), old.feature(b));
-            let sum = self.products.get(i).copied().unwrap_or_default();
-            let change = plus.checked_sub(minus).ok_or(OVERFLOW)?;
-            next.products.push(sum.checked_add(change).ok_or(OVERFLOW)?);
+            plus.checked_sub(product(old.feature(a), old.feature(b))).ok_or(OVERFLOW)
+        };
+        // In place, since this is done for every event.
+        let length = self.products.len();
+        self.products.resize(plan.products.len(), I256::ZERO);
+        for i in 0..plan.products.len() {
+            let Some(next) = change(&plan.products[i]).ok().and_then(|c| self.products[i].checked_add(c))
+            else {
+                for (sum, pair) in self.products.iter_mut().zip(&plan.products).take(i) {
+                    *sum -= change(pair)?;
+                }
+                self.products.truncate(length);
+                return Err(OVERFLOW);
+            };
+            self.products[i] = next;
         }
-        *self = next;
+        self.heads = heads;
         Ok(())
     }
 
@@ -74,11 +84,11 @@ impl Moments {
     }
 }
 
-/// |a|, |b| <= 2^127, so the product always fits.
+/// |a|, |b| <= 2^127, so the product always fits. Most are small, and then one instruction multiplies them.
 fn product(a: i128, b: i128) -> I256 {
-    match a.checked_mul(b) {
-        Some(small) => I256::from(small),
-        None => I256::from(a).wrapping_mul(I256::from(b)),
+    match (i64::try_from(a), i64::try_from(b)) {
+        (Ok(a), Ok(b)) => I256::from(i128::from(a) * i128::from(b)),
+        _ => I256::from(a).wrapping_mul(I256::from(b)),
     }
 }
 
