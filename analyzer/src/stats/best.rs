@@ -57,8 +57,7 @@ pub fn best(arms: &[Candidate], better: Better) -> Result<Vec<Chance>, Undefined
 /// The integrands at `x`.
 fn add(chances: &mut [Chance], arms: &[Candidate], x: f64, weight: f64) {
     let at = |arm: &Candidate| (x - arm.mean) / arm.stddev;
-    let tails: Vec<(f64, f64)> =
-        arms.iter().map(|arm| (normal::upper_tail(-at(arm)), normal::upper_tail(at(arm)))).collect();
+    let tails: Vec<(f64, f64)> = arms.iter().map(|arm| normal::tails(at(arm))).collect();
     for (i, (chance, arm)) in chances.iter_mut().zip(arms).enumerate() {
         // All others below x, and some of them above it: 1 - the former, but without losing what is left of it near 1.
         let (mut all_below, mut some_above) = (1.0, 0.0);

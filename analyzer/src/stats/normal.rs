@@ -24,6 +24,12 @@ pub fn upper_tail(z: f64) -> f64 {
     }
 }
 
+/// P(Z < z) and P(Z > z), from the smaller of them.
+pub fn tails(z: f64) -> (f64, f64) {
+    let beyond = upper_tail(z.abs());
+    if z < 0.0 { (beyond, 1.0 - beyond) } else { (1.0 - beyond, beyond) }
+}
+
 /// ln P(Z > z).
 pub fn ln_upper_tail(z: f64) -> f64 {
     if z < 0.0 {
@@ -71,12 +77,21 @@ fn middle(z: f64) -> f64 {
     density(z) * sum
 }
 
-/// c above, from a depth at which it has converged for z >= [`FAR`].
+/// c above, from a depth at which it has converged for z >= [`FAR`]: as numerator over denominator, both by the same
+/// recurrence of positive terms (below 1e220), so with one division in place of one for each step.
 fn fraction(z: f64) -> f64 {
+    if z > 1e8 {
+        return 1.0 / z;
+    }
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // between 20 and 216
     let depth = 20 + (440.0 / (z * z)) as u32;
-    let tail = (2..=depth).rev().fold(0.0, |tail, k| f64::from(k) / (z + tail));
-    1.0 / (z + tail)
+    let ((mut n1, mut n0), (mut d1, mut d0)) = ((0.0, 1.0), (1.0, 0.0));
+    for k in 1..=depth {
+        let k = f64::from(k);
+        (n1, n0) = (z * n1 + k * n0, n1);
+        (d1, d0) = (z * d1 + k * d0, d1);
+    }
+    n1 / d1
 }
 
 /// Where the continued fraction takes over.
