@@ -45,10 +45,14 @@ impl Part {
         let sender = Sender::new(store.clone(), Policy::of(&settings.webhooks), counts);
         complete(&catalogue, settings.lifecycle.startup_timeout).await?;
         let catalogue = Arc::new(catalogue);
-        service::auth::follow(&boot.keys, queue.issued_keys(), &boot.metrics, stop.clone())
-            .map_err(unregistered)?;
         let issuer = Issuer::new(store.clone(), queue.issued_keys(), boot.keys.clone(), &boot.metrics);
         let issuer = Arc::new(issuer.map_err(unregistered)?);
+        // Before anybody asks; what fails here is tried again.
+        if let Err(error) = issuer.publish().await {
+            issuer.not_written(&error);
+        }
+        service::auth::follow(&boot.keys, queue.issued_keys(), &boot.metrics, stop.clone())
+            .map_err(unregistered)?;
         let publisher = tokio::spawn(issuer.clone().keep_published(stop.clone()));
         let targets = settings.webhooks.allow_private.clone();
         let analyzer =

@@ -168,6 +168,22 @@ async fn without_redis_known_keys_count_and_a_revoked_one_does_not_where_it_was_
 }
 
 #[tokio::test]
+async fn a_tenant_has_so_many_keys_and_no_more() {
+    let rig = Rig::start().await;
+    rig.sql(
+        "INSERT INTO api_keys (tenant, digest, name, scopes, last_digits)
+         SELECT 'a', sha256(n::text::bytea), 'n', 'events', 'wxyz' FROM generate_series(1, 1000) AS n",
+    )
+    .await;
+    let body = json!({"name": "one too many", "scopes": ["read"]});
+    let answer = rig.try_issue(&body).await;
+    assert_eq!((answer.status, code(&answer)), (409, "too_many_keys".into()));
+    assert_eq!(rig.client("admin-b").post_json(KEYS, &body).await.unwrap().status, 201);
+    rig.revoke(&rig.ok(KEYS).await["items"][0]["id"]).await;
+    rig.issue("room again", &["read"]).await;
+}
+
+#[tokio::test]
 async fn keys_survive_an_emptied_redis() {
     let rig = Rig::start().await;
     let other = rig.another().await;

@@ -140,6 +140,7 @@ impl Api {
             }
             "missing_scope" => Some(format!("{key} is not enough for this, set AB_ADMIN_TOKEN")),
             "unknown_experiment" => Some("`abctl experiments list` shows what there is".into()),
+            "unknown_key_id" => Some("`abctl keys list` shows what there is".into()),
             "unknown_dead_letter" => Some("`abctl dead-letters list` shows what there is".into()),
             "unknown_webhook" => Some("`abctl webhooks list` shows what there is".into()),
             "not_found" => {

@@ -1,11 +1,13 @@
 //! The command line. Settings (`AB_*`) are flags of every command; exit 0 done, 1 failed, 2 bad usage.
 
 use crate::accounting::Accounting;
+use crate::audit::Audit;
 use crate::config::Config;
 use crate::dead_letters::DeadLetters;
 use crate::demo::Demo;
 use crate::erase_user::EraseUser;
 use crate::experiments::Experiments;
+use crate::keys::Keys;
 use crate::migrate_store::MigrateStore;
 use crate::output;
 use crate::rebuild::Rebuild;
@@ -67,6 +69,10 @@ enum Tool {
     /// Have programs of yours told of decisions, alarms and dead letters, and see what became of it.
     #[command(subcommand)]
     Webhooks(Webhooks),
+    /// List, issue and revoke keys of the tenant.
+    #[command(subcommand)]
+    Keys(Keys),
+    Audit(Audit),
     MigrateStore(MigrateStore),
 }
 
@@ -185,6 +191,8 @@ fn run(command: &Tool, settings: &Settings, json: bool) -> Result<bool> {
             Tool::Results(command) => command.run(settings, json).await.map(|()| true),
             Tool::DeadLetters(command) => command.run(settings, json).await,
             Tool::Webhooks(command) => command.run(settings, json).await,
+            Tool::Keys(command) => command.run(settings, json).await.map(|()| true),
+            Tool::Audit(command) => command.run(settings, json).await.map(|()| true),
             Tool::MigrateStore(command) => command.run(settings, json).await,
         }
     })

@@ -5,6 +5,7 @@
 
 pub mod accounting;
 pub mod api;
+mod audit;
 pub mod cli;
 pub mod client;
 mod config;
@@ -12,6 +13,7 @@ pub mod dead_letters;
 pub mod demo;
 mod erase_user;
 pub mod experiments;
+mod keys;
 mod listing;
 pub mod migrate_store;
 mod output;

@@ -26,6 +26,19 @@ pub fn untouched(body: &[u8]) -> io::Result<()> {
     if body.ends_with(b"\n") { Ok(()) } else { writeln!(out) }
 }
 
+/// As they are.
+pub fn bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+/// For people, beside what a script reads.
+pub fn notice(line: &str) {
+    // What was done is done, whether anybody can be told or not.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Text with its line ends; colours show on terminals only, and not with `NO_COLOR`.
 pub fn text(text: &str) -> io::Result<()> {
     let mut out = anstream::stdout().lock();

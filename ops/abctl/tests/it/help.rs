@@ -26,6 +26,11 @@ fn help_is_as_reviewed() {
         ("webhooks_create", vec!["webhooks", "create", "--help"]),
         ("webhooks_deliveries", vec!["webhooks", "deliveries", "--help"]),
         ("webhooks_test", vec!["webhooks", "test", "--help"]),
+        ("keys", vec!["keys", "--help"]),
+        ("keys_list", vec!["keys", "list", "--help"]),
+        ("keys_create", vec!["keys", "create", "--help"]),
+        ("keys_revoke", vec!["keys", "revoke", "--help"]),
+        ("audit", vec!["audit", "--help"]),
         ("up", vec!["up", "--help"]),
     ] {
         let shown = abctl(&arguments, &[], None).ok();

@@ -10,6 +10,7 @@ mod dead_letters;
 mod demo;
 mod deployment;
 mod help;
+mod keys;
 mod pipeline;
 mod replay;
 mod results;

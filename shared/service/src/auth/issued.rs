@@ -156,9 +156,14 @@ async fn keep_up(keys: &Keys) {
             }
             Err(error) => {
                 issued.failures.inc();
-                if !failing {
-                    let error = causes(&error);
-                    tracing::warn!(error, "issued keys cannot be read; those known before stay in force");
+                match &error {
+                    _ if failing => {}
+                    // A gateway that starts before the first analyzer.
+                    NotKnown::Incomplete => tracing::info!("issued keys are not known yet"),
+                    NotKnown::Unreachable(_) => {
+                        let error = causes(&error);
+                        tracing::warn!(error, "issued keys cannot be read; those known before stay in force");
+                    }
                 }
                 failing = true;
                 RETRY_AFTER

@@ -15,7 +15,7 @@ use super::rig::{Up, command, definition};
 const KEYS: &str =
     "read-read-read:default:read;events-events-1:default:events;operator-op-1:default:operator";
 /// What takes a slow client, a flood or a fault; `shared/service` and the tiers test them where they arise.
-const ELSEWHERE: [u16; 4] = [408, 429, 500, 503];
+const ELSEWHERE: [u16; 5] = [408, 429, 500, 503, 504];
 
 /// What one process does not give, and where it is tested.
 fn of_tiers(route: &str, status: u16) -> bool {
@@ -26,6 +26,8 @@ fn of_tiers(route: &str, status: u16) -> bool {
         ("POST /api/v1/admin/users/erase", 202) => true,
         // What it takes to make one: analyzer/tests/it/dead_letters.
         ("GET /api/v1/dead-letters/{letter}", 200 | 304) => true,
+        // What it takes to have so many: analyzer/tests/it/keys.rs.
+        ("POST /api/v1/keys", 409) => true,
         // It does not end: analyzer/tests/it/stream.rs.
         ("GET /api/v1/experiments/{id}/live-stats/stream", 200) => true,
         _ => false,
@@ -260,6 +262,8 @@ async fn answers(c: &mut Contract, one: &str) {
         "/api/v1/experiments",
         "/api/v1/accounting",
         "/api/v1/dead-letters",
+        "/api/v1/keys",
+        "/api/v1/audit",
         one,
         &format!("{one}/history"),
         &format!("{one}/live-stats"),
@@ -281,6 +285,9 @@ async fn answers(c: &mut Contract, one: &str) {
         .await;
     c.expect(200, "POST /api/v1/stats/srm", &json!({"observed": [10, 12], "weights": [1, 1]})).await;
     c.expect(200, "POST /api/v1/stats/multiple-testing", &json!({"p_values": [0.01, null]})).await;
+    let issued = c.expect(201, "POST /api/v1/keys", &json!({"name": "n", "scopes": ["read"]})).await;
+    let revoke = format!("DELETE /api/v1/keys/{}", issued.json().unwrap()["id"]);
+    assert_eq!(c.call("all", &revoke, &[], "").await.status, 204);
     for action in ["redrive", "drop"] {
         c.expect(200, &format!("POST /api/v1/dead-letters/{action}"), &json!({"ids": [1]})).await;
     }
@@ -325,6 +332,7 @@ async fn refusals(c: &mut Contract) {
             .replace("{id}", "nothing")
             .replace("{letter}", "0")
             .replace("{webhook}", "0")
+            .replace("{key}", "0")
             .replace("{user}", "u")
             .replace("{batch}", "0");
         let json_type = [("content-type", "application/json")];

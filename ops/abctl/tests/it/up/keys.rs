@@ -34,6 +34,30 @@ async fn the_key_for_browsers_sends_events_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_issued_key_counts_at_once_outlives_a_restart_and_not_its_revocation() {
+    let data = testkit::temp_dir("up").unwrap();
+    let up = Up::start(&data).await;
+    up.create().await;
+    let body = json!({"name": "page", "scopes": ["events"]});
+    let issued = up.admin().post_json("/api/v1/keys", &body).await.unwrap().json().unwrap();
+    let key = issued["key"].as_str().unwrap().to_owned();
+    let send = async |up: &Up, user: &str| {
+        let answer =
+            Client::at(up.addr).bearer(&key).post_json("/api/v1/events", &visit(user)).await.unwrap();
+        answer.status
+    };
+    assert_eq!(send(&up, "ann").await, 200);
+    up.end().await;
+    let up = Up::start(&data).await;
+    assert_eq!(send(&up, "bob").await, 200);
+    let revoked =
+        up.admin().request("DELETE", &format!("/api/v1/keys/{}", issued["id"]), &[], "").await.unwrap();
+    assert_eq!(revoked.status, 204);
+    assert_eq!(send(&up, "eve").await, 401);
+    up.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn configured_keys_work_besides_and_an_exported_printed_one_does_no_harm() {
     let data = testkit::temp_dir("up").unwrap();
     let up = Up::start(&data).await;
