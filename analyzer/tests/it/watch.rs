@@ -47,6 +47,20 @@ async fn books_and_experiments_show_as_metrics() {
     let running = shown().await;
     assert!(running.contains("abstream_experiments_sample_ratio_mismatch 1\n"), "{running}");
 
+    // Another metric is another plan; nobody builds its sums here, so the rebuild goes on.
+    let mut changed = two_arms("skewed");
+    changed["metrics"] = serde_json::json!([{"key": "revenue", "type": "mean"}]);
+    let body = changed.to_string();
+    let headers = [("content-type", "application/json")];
+    let put = rig.admin.request("PUT", "/api/v1/experiments/skewed", &headers, body).await.unwrap();
+    assert_eq!(put.status, 200, "{}", put.text());
+    let rebuilding = shown().await;
+    assert!(rebuilding.contains("abstream_experiments_rebuilding 1\n"), "{rebuilding}");
+    // What an owner of the partitions does last.
+    rig.sql("DELETE FROM rebuilds; UPDATE experiments SET next_definition = NULL, next_version = NULL").await;
+    let built = shown().await;
+    assert!(built.contains("abstream_experiments_rebuilding 0\n"), "{built}");
+
     // Without the queue nobody knows what is in flight.
     rig.redis.kill().await.unwrap();
     assert!(watch.look().await.is_err());
