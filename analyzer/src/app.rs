@@ -7,18 +7,20 @@ use queue::Queue;
 use queue::producer::Producer;
 use service::http::{App, Found, Method, Networks, Problem, Request, Response};
 use service::openapi;
+use service::settings::{Secret, Settings};
 use store::Store;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalogue::Catalogue;
+use crate::export::Exports;
 use crate::keys::Issuer;
 use crate::routes::{self, Action, Handler, Routes};
 use crate::stream::{self, Feeds};
 use crate::{
-    accounting, assign, audit, batches, calculators, dead_letters, decision, erase, experiments, ingestion,
-    keys, live_stats, page, timeseries, users, webhooks,
+    accounting, assign, audit, batches, calculators, dead_letters, decision, erase, experiments, export,
+    ingestion, keys, live_stats, page, timeseries, users, webhooks, workspace,
 };
 
 pub struct Analyzer {
@@ -35,6 +37,9 @@ pub struct Analyzer {
     pub(crate) feeds: Arc<Feeds>,
     /// Addresses webhooks may have although they are not public.
     pub(crate) webhook_targets: Networks,
+    pub(crate) exports: Exports,
+    /// Signs definitions that leave, and what comes must be signed with.
+    pub(crate) signing_key: Option<Secret>,
     routes: Routes,
 }
 
@@ -45,10 +50,13 @@ impl Analyzer {
         issuer: Arc<Issuer>,
         queue: Arc<dyn Queue>,
         partitions: u16,
-        webhook_targets: Networks,
+        settings: &Settings,
         stop: CancellationToken,
     ) -> Result<Analyzer, InsertError> {
-        let (routes, feeds) = (Routes::new()?, Feeds::new(store.clone(), stop));
+        let (routes, feeds) = (Routes::new()?, Feeds::new(store.clone(), stop.clone()));
+        let exports = Exports::new(stop);
+        let (webhook_targets, signing_key) =
+            (settings.webhooks.allow_private.clone(), settings.auth.workspace_signing_key.clone());
         let (scans, producer) = (Semaphore::new(1), OnceLock::new());
         Ok(Analyzer {
             store,
@@ -59,7 +67,9 @@ impl Analyzer {
             scans,
             producer,
             feeds,
+            exports,
             webhook_targets,
+            signing_key,
             routes,
         })
     }
@@ -128,6 +138,10 @@ impl Analyzer {
             Action::Decision => decision::get(self, &request, &id).await,
             Action::Timeseries => timeseries::get(self, &request, &id).await,
             Action::Assign => assign::post(self, request, &id).await,
+            Action::Export => export::get(self, &request, &id).await,
+            Action::ExportWorkspace => workspace::export(self, &request).await,
+            Action::ValidateWorkspace => workspace::import(self, request, false).await,
+            Action::ImportWorkspace => workspace::import(self, request, true).await,
             Action::User => users::get(self, &request, &id, &user).await,
             Action::Power => calculators::power(request).await,
             Action::Srm => calculators::srm(request).await,

@@ -22,6 +22,7 @@ mod dead_letters;
 pub mod decision;
 mod erase;
 mod experiments;
+mod export;
 mod ingestion;
 mod keys;
 pub mod known;
@@ -40,6 +41,7 @@ pub mod timeseries;
 mod users;
 pub mod watch;
 pub mod webhooks;
+pub mod workspace;
 
 pub use part::Part;
 pub use routes::routes;

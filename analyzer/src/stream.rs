@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use domain::ExperimentId;
 use service::http::header::{HeaderName, HeaderValue};
-use service::http::{Problem, Request, Response, StatusCode};
+use service::http::{Broken, Problem, Request, Response, StatusCode};
 use store::{Asked, Experiment, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
@@ -67,7 +67,7 @@ pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<R
 
 /// Until the client, the feed, the process or the stream's time ends.
 async fn tell(
-    client: mpsc::Sender<Bytes>,
+    client: mpsc::Sender<Result<Bytes, Broken>>,
     mut feed: watch::Receiver<Option<Arc<Event>>>,
     mut seen: Option<String>,
     stop: CancellationToken,
@@ -91,7 +91,7 @@ async fn tell(
             }
             _ = heartbeat.tick() => Bytes::from_static(b":\n\n"),
         };
-        let sent = stop.run_until_cancelled(timeout(PATIENCE, client.send(bytes))).await;
+        let sent = stop.run_until_cancelled(timeout(PATIENCE, client.send(Ok(bytes)))).await;
         if !matches!(sent, Some(Ok(Ok(())))) {
             return;
         }

@@ -75,20 +75,20 @@ struct Excluded {
 }
 
 #[derive(Serialize)]
-struct Value<'a> {
-    key: &'a str,
+pub struct Value<'a> {
+    pub key: &'a str,
     #[serde(rename = "type")]
-    kind: MetricKind,
-    converted: bool,
+    pub kind: MetricKind,
+    pub converted: bool,
     /// Counted conversions.
-    conversions: String,
+    pub conversions: String,
     /// Exact decimal: the outcome; of a ratio the numerator.
-    value: String,
+    pub value: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    denominator: Option<String>,
+    pub denominator: Option<String>,
     /// Exact decimal: the outcome in the window before the exposure.
     #[serde(skip_serializing_if = "Option::is_none")]
-    before: Option<String>,
+    pub before: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -180,7 +180,7 @@ fn applied(row: &ConversionRow) -> Dated<'_> {
     Dated { day: row.day, fact }
 }
 
-fn values<'a>(experiment: &'a Experiment, plan: &Plan, enrollment: &Enrollment) -> Vec<Value<'a>> {
+pub fn values<'a>(experiment: &'a Experiment, plan: &Plan, enrollment: &Enrollment) -> Vec<Value<'a>> {
     let contribution = Contribution::of(enrollment, plan);
     if contribution.features.is_empty() {
         return Vec::new();

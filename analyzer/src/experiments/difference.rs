@@ -16,6 +16,14 @@ pub struct Difference {
     pub to: Option<Value>,
 }
 
+/// JSON pointers of the members that differ.
+pub fn pointers(before: &Definition, after: &Definition) -> Result<Vec<String>, serde_json::Error> {
+    let (before, after) = (serde_json::to_value(before)?, serde_json::to_value(after)?);
+    let mut found = Vec::new();
+    collect(String::new(), Some(&before), Some(&after), &mut found);
+    Ok(found.into_iter().map(|difference| difference.pointer).collect())
+}
+
 /// JSON: a list of [`Difference`]s.
 pub fn between(before: &Definition, after: &Definition) -> Result<String, Problem> {
     let write = || {

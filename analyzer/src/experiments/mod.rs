@@ -6,7 +6,7 @@
 
 mod body;
 pub mod change;
-mod difference;
+pub mod difference;
 pub mod history;
 mod precondition;
 pub mod rebuild;

@@ -4,6 +4,7 @@ mod answers;
 mod assign;
 mod audit;
 mod beliefs;
+mod bundles;
 mod calculators;
 mod changes;
 mod cuped;

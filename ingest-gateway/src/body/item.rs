@@ -131,7 +131,7 @@ impl Field {
             Field::Stratum => shape == Shape::Strata,
             Field::Reason | Field::Excluded => shape == Shape::Exclusions,
             Field::Key => matches!(shape, Shape::Events | Shape::Exposures | Shape::Conversions),
-            Field::OccurredAt => !matches!(shape, Shape::Exclusions | Shape::Holdout),
+            Field::OccurredAt => shape != Shape::Exclusions,
             Field::UserId | Field::Properties => true,
         };
         known.then_some(field)

@@ -1,6 +1,6 @@
 //! A deployment as commands talk to it: an address, a key, and refusals as lines a person can act on.
 
-use crate::client::{Answer, Client, HttpError};
+use crate::client::{Answer, Client, Download, HttpError};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -104,6 +104,20 @@ impl Api {
         self.success(answer)
     }
 
+    /// The same with a body that is gzip.
+    pub async fn post_packed(&mut self, path: &str, body: impl Into<Bytes>) -> Result<Answer, ApiError> {
+        let answer = self.client.post(path, &[("content-encoding", "gzip")], body).await?;
+        self.success(answer)
+    }
+
+    /// The answer as it comes.
+    pub async fn download(&mut self, path: &str) -> Result<Download, ApiError> {
+        match self.client.download(path).await? {
+            Ok(download) => Ok(download),
+            Err(answer) => Err(self.failure(answer)),
+        }
+    }
+
     pub fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, ApiError> {
         self.parse(&answer.body)
     }
@@ -118,14 +132,18 @@ impl Api {
         if matches!(answer.status, 200 | 201 | 202 | 204) {
             return Ok(answer);
         }
+        Err(self.failure(answer))
+    }
+
+    fn failure(&self, answer: Answer) -> ApiError {
         match answer.json::<Problem>() {
             Ok(problem) => {
                 let hint = self.hint(&problem, answer.retry_after);
-                Err(ApiError::Refused(Box::new(Refused { problem, hint })))
+                ApiError::Refused(Box::new(Refused { problem, hint }))
             }
             Err(_) => {
                 let authority = self.client.authority().to_owned();
-                Err(ApiError::Foreign { authority, status: answer.status })
+                ApiError::Foreign { authority, status: answer.status }
             }
         }
     }

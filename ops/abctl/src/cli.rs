@@ -7,6 +7,7 @@ use crate::dead_letters::DeadLetters;
 use crate::demo::Demo;
 use crate::erase_user::EraseUser;
 use crate::experiments::Experiments;
+use crate::export::Export;
 use crate::keys::Keys;
 use crate::migrate_store::MigrateStore;
 use crate::output;
@@ -17,6 +18,7 @@ use crate::simulate::Simulate;
 use crate::up;
 use crate::verify::Verify;
 use crate::webhooks::Webhooks;
+use crate::workspace::Workspace;
 use anyhow::Result;
 use backends::OpenError;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -63,6 +65,10 @@ enum Tool {
     Experiments(Experiments),
     /// Show which variation of an experiment does what, and how sure that is.
     Results(Results),
+    Export(Export),
+    /// Write the definitions of all experiments to a file, and create experiments from one.
+    #[command(subcommand)]
+    Workspace(Workspace),
     /// List, show, redrive and drop what was accepted and could not be applied.
     #[command(subcommand)]
     DeadLetters(DeadLetters),
@@ -189,6 +195,8 @@ fn run(command: &Tool, settings: &Settings, json: bool) -> Result<bool> {
             Tool::Rebuild(command) => command.run(settings, json).await,
             Tool::Experiments(command) => command.run(settings, json).await.map(|()| true),
             Tool::Results(command) => command.run(settings, json).await.map(|()| true),
+            Tool::Export(command) => command.run(settings, json).await.map(|()| true),
+            Tool::Workspace(command) => command.run(settings, json).await,
             Tool::DeadLetters(command) => command.run(settings, json).await,
             Tool::Webhooks(command) => command.run(settings, json).await,
             Tool::Keys(command) => command.run(settings, json).await.map(|()| true),

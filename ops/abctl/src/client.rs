@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request, Uri};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::io;
@@ -20,6 +21,13 @@ pub struct Client {
     headers: HeaderMap,
     timeout: Duration,
     connection: Option<SendRequest<Full<Bytes>>>,
+}
+
+/// An answer that is read as it comes.
+pub struct Download {
+    authority: String,
+    timeout: Duration,
+    body: Incoming,
 }
 
 #[derive(Debug)]
@@ -120,6 +128,24 @@ impl Client {
         self.request(Method::GET, path, &[], Bytes::new()).await
     }
 
+    /// The answer as it comes if it is a success, on a connection of its own; the timeout is of each part.
+    pub async fn download(&mut self, path: &str) -> Result<Result<Download, Answer>, HttpError> {
+        let request = self.composed(Method::GET, path, &[], Bytes::new())?;
+        let (authority, timeout) = (self.authority.clone(), self.timeout);
+        let begin = async {
+            let mut sender = self.connect().await?;
+            let answer = sender.send_request(request).await;
+            answer.map_err(|e| HttpError::Connection(self.authority.clone(), e.into()))
+        };
+        let begun = tokio::time::timeout(timeout, begin).await;
+        let answer = begun.map_err(|_| HttpError::Timeout(authority.clone(), timeout))??;
+        if answer.status() == StatusCode::OK {
+            return Ok(Ok(Download { authority, timeout, body: answer.into_body() }));
+        }
+        let whole = tokio::time::timeout(timeout, self.collected(answer)).await;
+        Ok(Err(whole.map_err(|_| HttpError::Timeout(authority, timeout))??))
+    }
+
     pub async fn post(
         &mut self,
         path: &str,
@@ -140,6 +166,21 @@ impl Client {
         headers: &[(&'static str, &str)],
         body: Bytes,
     ) -> Result<Answer, HttpError> {
+        let request = self.composed(method, path, headers, body)?;
+        let limit = self.timeout;
+        match tokio::time::timeout(limit, self.exchange(request)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(HttpError::Timeout(self.authority.clone(), limit)),
+        }
+    }
+
+    fn composed(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, HttpError> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = path.parse().map_err(|_| HttpError::Request("the path"))?;
@@ -148,11 +189,7 @@ impl Client {
             let value = HeaderValue::from_str(value).map_err(|_| HttpError::Request("a header"))?;
             request.headers_mut().insert(HeaderName::from_static(name), value);
         }
-        let limit = self.timeout;
-        match tokio::time::timeout(limit, self.exchange(request)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(HttpError::Timeout(self.authority.clone(), limit)),
-        }
+        Ok(request)
     }
 
     async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, HttpError> {
@@ -169,12 +206,17 @@ impl Client {
             None => self.connect().await?,
         };
         let answer = sender.send_request(request).await.map_err(|e| broken(e.into(), &self.authority))?;
+        let answer = self.collected(answer).await?;
+        self.connection = Some(sender);
+        Ok(answer)
+    }
+
+    async fn collected(&self, answer: Response<Incoming>) -> Result<Answer, HttpError> {
         let (head, body) = answer.into_parts();
         let retry_after = head.headers.get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok());
         #[allow(clippy::disallowed_methods)] // limited
         let body = http_body_util::Limited::new(body, ANSWER_MAX).collect().await;
-        let body = body.map_err(|e| broken(e, &self.authority))?.to_bytes();
-        self.connection = Some(sender);
+        let body = body.map_err(|e| HttpError::Connection(self.authority.clone(), e))?.to_bytes();
         let retry_after = retry_after.map(Duration::from_secs);
         Ok(Answer { status: head.status.as_u16(), retry_after, body })
     }
@@ -192,6 +234,21 @@ impl Client {
         // A broken connection is reported by the request that is under way on it.
         tokio::spawn(async { drop(connection.await) });
         Ok(sender)
+    }
+}
+
+impl Download {
+    /// The next part; `None` at the end of the whole answer.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, HttpError> {
+        loop {
+            let frame = tokio::time::timeout(self.timeout, self.body.frame()).await;
+            let frame = frame.map_err(|_| HttpError::Timeout(self.authority.clone(), self.timeout))?;
+            let Some(frame) = frame else { return Ok(None) };
+            let frame = frame.map_err(|e| HttpError::Connection(self.authority.clone(), e.into()))?;
+            if let Ok(bytes) = frame.into_data() {
+                return Ok(Some(bytes));
+            }
+        }
     }
 }
 

@@ -121,9 +121,14 @@ pub fn lines(lines: &[String]) -> io::Result<()> {
 
 /// One line, whatever the message holds.
 pub fn error(message: &str) {
+    note(&format!("abctl: {message}"));
+}
+
+/// One line beside the results.
+pub fn note(message: &str) {
     let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     // Nothing is left to do when standard error is closed.
-    let _ = writeln!(io::stderr(), "abctl: {line}");
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Whether whoever read our standard output has seen enough, as `head` has.
@@ -134,7 +139,8 @@ pub fn is_unread(error: &anyhow::Error) -> bool {
 /// A bar on a terminal, a plain line every few seconds elsewhere.
 pub struct Progress {
     bar: Option<ProgressBar>,
-    total: u64,
+    /// None: nobody knows.
+    total: Option<u64>,
     /// What is counted, in the plural.
     what: &'static str,
     plain: Mutex<(u64, Instant)>,
@@ -148,14 +154,26 @@ impl Progress {
     }
 
     pub fn of(total: u64, what: &'static str) -> Progress {
+        Progress::shown(Some(total), what)
+    }
+
+    /// Of what has no known number.
+    pub fn counting(what: &'static str) -> Progress {
+        Progress::shown(None, what)
+    }
+
+    fn shown(total: Option<u64>, what: &'static str) -> Progress {
         let bar = io::stderr().is_terminal().then(|| {
-            let style =
-                ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} {msg}, {per_sec}, {eta} left");
-            let bar = ProgressBar::new(total).with_message(what);
-            if let Ok(style) = style {
+            let (bar, template) = match total {
+                Some(total) => {
+                    (ProgressBar::new(total), "{bar:40} {human_pos}/{human_len} {msg}, {per_sec}, {eta} left")
+                }
+                None => (ProgressBar::no_length(), "{spinner} {human_pos} {msg}, {per_sec}"),
+            };
+            if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style);
             }
-            bar
+            bar.with_message(what)
         });
         Progress { bar, total, what, plain: Mutex::new((0, Instant::now())) }
     }
@@ -168,7 +186,8 @@ impl Progress {
         plain.0 += events;
         if plain.1.elapsed() >= PLAIN_EVERY {
             plain.1 = Instant::now();
-            let _ = writeln!(io::stderr(), "{} of {} {}", plain.0, self.total, self.what);
+            let of = self.total.map_or_else(String::new, |total| format!("of {total} "));
+            let _ = writeln!(io::stderr(), "{} {of}{}", plain.0, self.what);
         }
     }
 

@@ -106,6 +106,33 @@ pub enum Created {
     Exists(Experiment),
 }
 
+/// What becomes of a definition that is imported.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Imported {
+    New(Experiment),
+    /// There is one with this definition.
+    Equal(Experiment),
+    /// The tenant has another one with this key.
+    Taken(Experiment),
+    /// The key belonged to an experiment that was deleted.
+    Used,
+}
+
+impl Imported {
+    pub fn is_in_the_way(&self) -> bool {
+        matches!(self, Imported::Taken(_) | Imported::Used)
+    }
+
+    /// Of one that could not be created.
+    pub(crate) fn known(existing: Option<Experiment>, definition: &Definition) -> Imported {
+        match existing {
+            Some(existing) if existing.wanted() == definition => Imported::Equal(existing),
+            Some(existing) => Imported::Taken(existing),
+            None => Imported::Used,
+        }
+    }
+}
+
 /// What a change of status did.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Transition {

@@ -3,8 +3,8 @@
 use crate::apply::Connect;
 use crate::{
     Accounts, Actor, ApiKey, ArmRow, Asked, AuditEntry, Change, Changed, ConversionRow, Counter, Created,
-    Deed, Erasure, Experiment, Letter, LetterFilter, Listing, NewKey, ReceiptPart, Removal, Restored, Slice,
-    Snapshot, Status, StoreError, Transition, UnitRow, Webhooks,
+    Deed, Erasure, Experiment, Imported, Letter, LetterFilter, Listing, NewKey, ReceiptPart, Removal,
+    Restored, Slice, Snapshot, Status, StoreError, Transition, UnitRow, Webhooks,
 };
 use async_trait::async_trait;
 use domain::definition::Definition;
@@ -67,6 +67,16 @@ pub trait Experiments: Send + Sync {
         definition: &Definition,
         actor: Actor<'_>,
     ) -> Result<Created, StoreError>;
+
+    /// Creates experiments in status draft, all of them or none, except those that are there already as defined: what
+    /// becomes of each. Nothing is written unless `commit`, nor while anything is in the way.
+    async fn import_experiments(
+        &self,
+        tenant: &str,
+        definitions: &[Definition],
+        commit: bool,
+        actor: Actor<'_>,
+    ) -> Result<Vec<Imported>, StoreError>;
 
     /// By key or numeric id; deleted ones are not found.
     async fn experiment(&self, tenant: &str, reference: &str) -> Result<Option<Experiment>, StoreError>;
@@ -279,6 +289,16 @@ pub trait RawRows: Send + Sync {
 
     /// Every conversion of the units of a range, both ends inclusive, in key order.
     async fn conversions(&self, first: UnitId, last: UnitId) -> Result<Vec<ConversionRow>, StoreError>;
+
+    /// At most `limit` conversions of an experiment and of none, in key order, beginning after `after` (unit,
+    /// experiment, key; nothing has an experiment below 0), of units up to `last`.
+    async fn conversions_after(
+        &self,
+        after: (UnitId, ExperimentId, &str),
+        last: UnitId,
+        experiment: ExperimentId,
+        limit: i64,
+    ) -> Result<Vec<ConversionRow>, StoreError>;
 }
 
 /// Views of partitions, for verify.

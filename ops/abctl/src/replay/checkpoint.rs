@@ -80,8 +80,7 @@ impl Checkpoint {
         if !rejects.is_empty() {
             self.rejects.sync_data()?;
         }
-        // The reader skips settled lines without counting them as handed out.
-        self.saved.settled_lines = self.saved.settled_lines.max(settled);
+        self.saved.settled_lines = settled;
         self.saved.totals = totals;
         replace(&self.path, &serde_json::to_vec(&self.saved)?)
             .with_context(|| format!("the checkpoint {} cannot be written", self.path.display()))

@@ -7,9 +7,10 @@ use super::lane::{Lane, LaneError, Manner, Pace};
 use super::ledger::{Ledger, Totals};
 use super::reader::{Reader, Rules};
 use super::row::Names;
+use super::target::Target;
 use crate::api::DEFAULT_URL;
 use crate::cli::duration;
-use crate::client::{Client, segment};
+use crate::client::Client;
 use crate::output::{self, Progress};
 use crate::table::{Align, Cell, Table};
 use anyhow::{Context, Result, bail};
@@ -96,7 +97,7 @@ pub struct Replay {
 }
 
 /// The routes that rows can go to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Kind {
     /// Exposures and conversions, each row with its `type`.
     Events,
@@ -106,6 +107,8 @@ pub enum Kind {
     Strata,
     Exclusions,
     Holdout,
+    /// What `abctl export --kind units` wrote: each user's exposures and everything told of them.
+    Units,
 }
 
 /// How it ended.
@@ -143,30 +146,27 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 impl Kind {
-    fn path(self, experiment: Option<&str>) -> Result<String, Refusal> {
-        let list = match self {
-            Kind::Events if experiment.is_some() => {
-                let reason = "rows of kind events name their experiments themselves";
-                return Err(Refusal::new("--experiment", reason));
+    fn target(self, experiment: Option<&str>) -> Result<Target, Refusal> {
+        match (self, experiment) {
+            (Kind::Events | Kind::Units, Some(_)) => {
+                let reason = "rows of this kind name their experiments themselves";
+                Err(Refusal::new("--experiment", reason))
             }
-            Kind::Events => return Ok("/api/v1/events".into()),
-            Kind::Conversions if experiment.is_none() => return Ok("/api/v1/conversions?partial=true".into()),
-            Kind::Exposures => "exposures",
-            Kind::Conversions => "conversions",
-            Kind::PrePeriod => "pre-period",
-            Kind::Strata => "strata",
-            Kind::Exclusions => "exclusions",
-            Kind::Holdout => "holdout",
-        };
-        let experiment = experiment.ok_or_else(|| Refusal::new("--experiment", "this kind needs it"))?;
-        Ok(format!("/api/v1/experiments/{}/{list}?partial=true", segment(experiment)))
+            (Kind::Events | Kind::Units | Kind::Conversions, None) => Ok(Target::of_tenant(self)),
+            (_, None) => Err(Refusal::new("--experiment", "this kind needs it")),
+            (_, Some(experiment)) => Ok(Target::of(self, experiment)),
+        }
     }
 }
 
 impl Replay {
     /// Whether every row was accepted.
     pub async fn run(&self, settings: &Settings, json: bool) -> Result<bool> {
-        let path = self.kind.path(self.experiment.as_deref())?;
+        let target = Arc::new(self.kind.target(self.experiment.as_deref())?);
+        if self.kind == Kind::Units && (self.sort_exposures || self.wide) {
+            let option = if self.wide { "--wide" } else { "--sort-exposures" };
+            return Err(Refusal::new(option, "rows of units have a form and an order of their own").into());
+        }
         let names = Names::parse(&self.map).map_err(|reason| Refusal::new("--map", reason))?;
         let direct = if self.direct && !self.dry_run { Some(Direct::start(settings).await?) } else { None };
         let clients = match &direct {
@@ -183,15 +183,14 @@ impl Replay {
         if self.sort_exposures && inputs.iter().any(|input| input.path.is_none()) {
             return Err(Refusal::new("--sort-exposures", "standard input can be read only once").into());
         }
-        let mut checkpoint = self.checkpoint(&inputs, &path, settings)?;
-        let ledger = Arc::new(Ledger::of(checkpoint.totals()));
+        let mut checkpoint = self.checkpoint(&inputs, &target.path, settings)?;
+        let ledger = Arc::new(Ledger::of(checkpoint.settled(), checkpoint.totals()));
         let total = inputs.iter().map(|input| input.lines).sum::<Option<u64>>();
-        let progress = Arc::new(Progress::new(total.unwrap_or(0)));
+        let progress = Arc::new(total.map_or_else(|| Progress::counting("rows"), Progress::new));
         progress.add(checkpoint.settled());
 
         let begun = Instant::now();
         let manner = Arc::new(Manner {
-            path,
             patience: self.patience,
             pace: self.rate.map(|rate| Pace { rate, next: Mutex::new(begun) }),
             inputs: Arc::clone(&inputs),
@@ -207,12 +206,12 @@ impl Replay {
             senders.push(sender);
             let lane = Lane { clients, used: 0, manner: Arc::clone(&manner) };
             match self.dry_run {
-                true => lanes.spawn(lane.judge(self.kind, batches)),
+                true => lanes.spawn(lane.judge(batches)),
                 false => lanes.spawn(lane.run(batches)),
             };
         }
         let settled = checkpoint.settled();
-        let rules = self.rules(names);
+        let rules = self.rules(target, names);
         let reader = Reader { inputs, rules, ledger: Arc::clone(&ledger), settled, lanes: senders };
         // A thread of its own: one that waits for standard input must not hold the end of the program.
         let (ended, reading) = oneshot::channel();
@@ -221,14 +220,15 @@ impl Replay {
         progress.finish();
         // What is settled stays so, whatever went wrong.
         checkpoint.save(&ledger)?;
-        let again =
-            || format!("{} lines are settled; run the same command again to go on", ledger.settled().0);
-        sent.with_context(again)?;
-        let lines = reading.await?.with_context(again)?;
+        let again = |settled: u64| {
+            move || format!("{settled} lines are settled; run the same command again to go on")
+        };
+        sent.with_context(again(checkpoint.settled()))?;
+        let lines = reading.await?.with_context(again(checkpoint.settled()))?;
         if let Some(direct) = direct {
             direct.end().await?;
         }
-        let totals = ledger.totals();
+        let totals = checkpoint.totals();
         let rejects = checkpoint.finish()?;
         let seconds = begun.elapsed().as_secs_f64();
         let summary = Summary { lines, resumed_lines: settled, totals, seconds, rejects };
@@ -280,9 +280,10 @@ impl Replay {
         (0..self.concurrency as usize).map(lane).collect()
     }
 
-    fn rules(&self, names: Names) -> Rules {
+    fn rules(&self, target: Arc<Target>, names: Names) -> Rules {
         Rules {
             kind: self.kind,
+            target,
             names,
             wide: self.wide,
             ignored: self.ignore.clone(),

@@ -8,7 +8,8 @@ use ingest_gateway::codes::Code;
 /// Checks all that a gateway checks without knowing experiments and the time.
 pub fn row(kind: Kind, json: &str) -> Result<(), Reject> {
     let shape = match kind {
-        Kind::Events => Shape::Events,
+        // Of units each item has the kind of its own route.
+        Kind::Events | Kind::Units => Shape::Events,
         Kind::Exposures => Shape::Exposures,
         Kind::Conversions => Shape::Conversions,
         Kind::PrePeriod => Shape::PrePeriod,
@@ -16,7 +17,8 @@ pub fn row(kind: Kind, json: &str) -> Result<(), Reject> {
         Kind::Exclusions => Shape::Exclusions,
         Kind::Holdout => Shape::Holdout,
     };
-    let reject = |code: Code, detail: &str| Reject::new(code.as_str(), detail);
+    let reject =
+        |code: Code, detail: &str| Reject { error_code: code.as_str().into(), detail: detail.into() };
     let parsed =
         body::parse(json.as_bytes(), shape, Form::NdJson, 1).map_err(|r| reject(r.code, &r.detail))?;
     match parsed.faults.first() {

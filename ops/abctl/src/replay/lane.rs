@@ -1,10 +1,10 @@
 //! A lane: the batches of its users, one after another, each until it is acknowledged.
 
-use super::command::Kind;
 use super::judge;
-use super::ledger::{Ledger, Totals};
+use super::ledger::{Ledger, Rejected, Ticket, Totals};
 use super::reader::{Batch, Entry};
-use super::row::Reject;
+use super::row::{Reason, Reject};
+use super::target::{Target, by_target};
 use crate::client::{Answer, Client, HttpError};
 use queue::Backoff;
 use serde::Deserialize;
@@ -21,8 +21,6 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 /// What all lanes share.
 pub struct Manner {
-    /// Path and query that the batches go to.
-    pub path: String,
     /// Of a whole batch, all its retries included.
     pub patience: Duration,
     pub pace: Option<Pace>,
@@ -102,23 +100,26 @@ impl Lane {
     /// Sends all that comes.
     pub async fn run(mut self, mut batches: mpsc::Receiver<Batch>) -> Result<(), LaneError> {
         while let Some(Batch { ticket, entries }) = batches.recv().await {
-            let totals = self.deliver(entries).await?;
+            let mut totals = Totals::default();
+            for (target, entries) in by_target(entries) {
+                totals.add(self.deliver(ticket, &target, entries).await?);
+            }
             self.manner.ledger.settle(ticket, totals);
         }
         Ok(())
     }
 
     /// Looks at all that comes as a gateway does, as far as that needs no experiments, and sends nothing.
-    pub async fn judge(self, kind: Kind, mut batches: mpsc::Receiver<Batch>) -> Result<(), LaneError> {
+    pub async fn judge(self, mut batches: mpsc::Receiver<Batch>) -> Result<(), LaneError> {
         while let Some(Batch { ticket, entries }) = batches.recv().await {
             let mut totals = Totals::default();
             for entry in entries {
-                match judge::row(kind, &entry.json) {
+                match judge::row(entry.target.kind, &entry.json) {
                     Ok(()) => {
                         totals.received += 1;
                         (self.manner.progress)(1);
                     }
-                    Err(reject) => self.reject(entry, reject),
+                    Err(reject) => self.reject(ticket, entry, reject),
                 }
             }
             self.manner.ledger.settle(ticket, totals);
@@ -127,14 +128,20 @@ impl Lane {
     }
 
     /// What became of the rows that were accepted; those refused are in the ledger.
-    async fn deliver(&mut self, entries: Vec<Entry>) -> Result<Totals, LaneError> {
+    async fn deliver(
+        &mut self,
+        ticket: Ticket,
+        target: &Target,
+        entries: Vec<Entry>,
+    ) -> Result<Totals, LaneError> {
         let mut totals = Totals::default();
         let mut parts = VecDeque::from([entries]);
         while let Some(part) = parts.pop_front() {
-            let Some(told) = self.send(&part).await? else {
+            let Some(told) = self.send(target, &part).await? else {
                 if let [_] = part.as_slice() {
-                    let reject = Reject::new("content_too_large", "the gateway takes no row of this size");
-                    part.into_iter().for_each(|entry| self.reject(entry, reject.clone()));
+                    let reject =
+                        Reject::new(Reason::ContentTooLarge, "the gateway takes no row of this size");
+                    part.into_iter().for_each(|entry| self.reject(ticket, entry, reject.clone()));
                     continue;
                 }
                 let mut first = part;
@@ -146,7 +153,7 @@ impl Lane {
             totals.add(told.totals());
             (self.manner.progress)(told.received);
             // Of many errors an answer tells the reasons of the first ones only: the rest is asked for again.
-            let untold = self.refused(part, &told);
+            let untold = self.refused(ticket, part, &told);
             if !untold.is_empty() {
                 parts.push_front(untold);
             }
@@ -155,7 +162,7 @@ impl Lane {
     }
 
     /// Puts the rows refused into the ledger; returns those whose reason was not told.
-    fn refused(&self, part: Vec<Entry>, told: &Told) -> Vec<Entry> {
+    fn refused(&self, ticket: Ticket, part: Vec<Entry>, told: &Told) -> Vec<Entry> {
         let mut reasons: HashMap<usize, &ItemError> = told.errors.iter().map(|e| (e.index, e)).collect();
         let mut untold = Vec::new();
         let mut rejected = told.rejected_indexes.iter().peekable();
@@ -164,22 +171,22 @@ impl Lane {
                 continue;
             }
             match reasons.remove(&index) {
-                Some(error) => self.reject(entry, error.reject()),
+                Some(error) => self.reject(ticket, entry, error.reject()),
                 None => untold.push(entry),
             }
         }
         untold
     }
 
-    fn reject(&self, entry: Entry, reject: Reject) {
-        let Entry { line, place, record, json: _ } = entry;
+    fn reject(&self, ticket: Ticket, entry: Entry, reject: Reject) {
+        let Entry { line, place, record, .. } = entry;
         let Manner { ledger, inputs, progress, .. } = &*self.manner;
-        ledger.reject(line, inputs, place, reject, record);
+        ledger.reject(Some(ticket), line, Rejected::of(inputs, place, reject, record.to_string()));
         progress(1);
     }
 
     /// `None`: too large to be sent at once.
-    async fn send(&mut self, part: &[Entry]) -> Result<Option<Told>, LaneError> {
+    async fn send(&mut self, target: &Target, part: &[Entry]) -> Result<Option<Told>, LaneError> {
         let manner = Arc::clone(&self.manner);
         if let Some(pace) = &manner.pace {
             pace.wait(part.len()).await;
@@ -189,7 +196,7 @@ impl Lane {
         let deadline = Instant::now() + manner.patience;
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
-            let (last, asked) = match self.attempt(body.clone(), part.len()).await? {
+            let (last, asked) = match self.attempt(target, body.clone(), part.len()).await? {
                 Outcome::Told(told) => return Ok(Some(told)),
                 Outcome::TooLarge => return Ok(None),
                 Outcome::Unknown { last, asked } => (last, asked),
@@ -203,10 +210,16 @@ impl Lane {
         }
     }
 
-    async fn attempt(&mut self, body: bytes::Bytes, rows: usize) -> Result<Outcome, LaneError> {
+    async fn attempt(
+        &mut self,
+        target: &Target,
+        body: bytes::Bytes,
+        rows: usize,
+    ) -> Result<Outcome, LaneError> {
         let client = &mut self.clients[self.used];
-        let headers = [("content-type", "application/x-ndjson"), ("prefer", "wait=30")];
-        let answer = match client.post(&self.manner.path, &headers, body).await {
+        let mut headers = vec![("content-type", "application/x-ndjson"), ("prefer", "wait=30")];
+        headers.extend(target.key.as_deref().map(|key| ("idempotency-key", key)));
+        let answer = match client.post(&target.path, &headers, body).await {
             Ok(answer) => answer,
             Err(error @ (HttpError::Base(_) | HttpError::Request(_))) => return Err(error.into()),
             Err(error) => return Ok(Outcome::Unknown { last: error.to_string(), asked: None }),

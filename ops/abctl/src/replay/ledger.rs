@@ -1,8 +1,9 @@
 //! What of a replay is settled.
 
+use super::input::Input;
 use super::row::Reject;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A row's place: its input, the line it begins on, and of several rows of a line which one.
@@ -32,6 +33,14 @@ pub struct Totals {
     pub skipped: u64,
 }
 
+impl Rejected {
+    pub fn of(inputs: &[Input], place: Place, reject: Reject, record: String) -> Rejected {
+        let file = inputs.get(place.input).map(|i| i.name.clone()).unwrap_or_default();
+        let Reject { error_code, detail } = reject;
+        Rejected { file, place, error_code: error_code.into_owned(), detail, record }
+    }
+}
+
 impl Totals {
     pub fn add(&mut self, more: Totals) {
         self.received += more.received;
@@ -57,24 +66,44 @@ pub struct Rejected {
 }
 
 /// Shared by the reader, the lanes, and whoever writes checkpoints. Lines are counted over all inputs, from 1.
-#[derive(Default)]
+///
+/// Reading goes in windows of lines, and no batch holds rows of two: what became of the lines up to the end of a window
+/// is known exactly once all its batches are settled, and only that is ever made durable. So a run that goes on behind
+/// it counts no row twice.
 pub struct Ledger(Mutex<State>);
 
-#[derive(Default)]
 struct State {
-    /// Line and number of the first row of every batch handed to a lane and not settled.
-    outstanding: BTreeSet<(u64, u64)>,
-    /// No row of a line below is still to be handed out by the reader.
-    handed: u64,
+    /// The oldest that is not settled first; the last one is being read.
+    windows: VecDeque<Window>,
+    /// Number of the oldest one.
+    first: u64,
+    /// Up to which line everything is settled, and what became of it.
+    settled: u64,
     totals: Totals,
-    /// Not yet in the file; the number keeps those of one line apart.
-    rejects: BTreeMap<(u64, u64), Rejected>,
-    next: u64,
+    /// Of settled lines, not yet in the file.
+    rejects: Vec<Rejected>,
 }
 
+#[derive(Default)]
+struct Window {
+    /// Its last line; none: it is being read.
+    end: Option<u64>,
+    /// Batches handed to lanes and not settled.
+    outstanding: u64,
+    totals: Totals,
+    /// With their lines.
+    rejects: Vec<(u64, Rejected)>,
+}
+
+/// Of which window a batch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket(u64);
+
 impl Ledger {
-    pub fn of(totals: Totals) -> Ledger {
-        Ledger(Mutex::new(State { totals, ..State::default() }))
+    /// Of a run that goes on behind the line `settled`.
+    pub fn of(settled: u64, totals: Totals) -> Ledger {
+        let windows = VecDeque::from([Window::default()]);
+        Ledger(Mutex::new(State { windows, first: 0, settled, totals, rejects: Vec::new() }))
     }
 
     // Every change is one assignment or insertion: what a panicking thread left behind is whole.
@@ -82,60 +111,72 @@ impl Ledger {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A batch whose first row is on `line` goes to a lane. Returns its ticket.
-    pub fn hand_out(&self, line: u64) -> (u64, u64) {
+    /// A batch of the window being read goes to a lane.
+    pub fn hand_out(&self) -> Ticket {
         let mut state = self.state();
-        state.next += 1;
-        let ticket = (line, state.next);
-        state.outstanding.insert(ticket);
+        let ticket = state.reading();
+        if let Some(window) = state.window(ticket) {
+            window.outstanding += 1;
+        }
         ticket
     }
 
-    /// All rows of lines below `line` are handed out or settled.
-    pub fn read_up_to(&self, line: u64) {
-        self.state().handed = line;
+    /// The line `end` was the last one of the window being read.
+    pub fn close(&self, end: u64) {
+        let mut state = self.state();
+        if let Some(window) = state.windows.back_mut() {
+            window.end = Some(end);
+        }
+        state.windows.push_back(Window::default());
     }
 
     /// Everything of the batch is acknowledged or rejected.
-    pub fn settle(&self, ticket: (u64, u64), totals: Totals) {
-        let mut state = self.state();
-        state.outstanding.remove(&ticket);
-        state.totals.add(totals);
+    pub fn settle(&self, ticket: Ticket, totals: Totals) {
+        if let Some(window) = self.state().window(ticket) {
+            window.outstanding -= 1;
+            window.totals.add(totals);
+        }
     }
 
+    /// A row of the window being read is left out.
     pub fn skip(&self) {
-        self.state().totals.skipped += 1;
+        if let Some(window) = self.state().windows.back_mut() {
+            window.totals.skipped += 1;
+        }
     }
 
-    pub fn reject(
-        &self,
-        line: u64,
-        inputs: &[super::input::Input],
-        place: Place,
-        reject: Reject,
-        record: String,
-    ) {
-        let file = inputs.get(place.input).map(|i| i.name.clone()).unwrap_or_default();
-        let Reject { error_code, detail } = reject;
-        let rejected = Rejected { file, place, error_code: error_code.into_owned(), detail, record };
+    /// A row on `line`, of a batch or of the window being read.
+    pub fn reject(&self, ticket: Option<Ticket>, line: u64, rejected: Rejected) {
         let mut state = self.state();
-        state.next += 1;
-        let at = (line, state.next);
-        state.rejects.insert(at, rejected);
-        state.totals.rejected += 1;
+        let ticket = ticket.unwrap_or(state.reading());
+        if let Some(window) = state.window(ticket) {
+            window.totals.rejected += 1;
+            window.rejects.push((line, rejected));
+        }
     }
 
-    pub fn totals(&self) -> Totals {
-        self.state().totals
-    }
-
-    /// Up to which line everything is settled, and the rejects up to there that are not in the file yet.
+    /// Up to which line everything is settled, the rejects up to there not told yet, and what became of those lines.
     pub fn settled(&self) -> (u64, Vec<Rejected>, Totals) {
         let mut state = self.state();
-        let open = state.outstanding.first().map_or(u64::MAX, |first| first.0);
-        let settled = open.min(state.handed).saturating_sub(1);
-        let later = state.rejects.split_off(&(settled + 1, 0));
-        let rejects = std::mem::replace(&mut state.rejects, later).into_values().collect();
-        (settled, rejects, state.totals)
+        while let Some(window) = state.windows.pop_front_if(|w| w.end.is_some() && w.outstanding == 0) {
+            let Window { end, totals, mut rejects, .. } = window;
+            state.first += 1;
+            state.settled = end.unwrap_or(state.settled);
+            state.totals.add(totals);
+            rejects.sort_by_key(|(line, _)| *line);
+            state.rejects.extend(rejects.into_iter().map(|(_, rejected)| rejected));
+        }
+        (state.settled, std::mem::take(&mut state.rejects), state.totals)
+    }
+}
+
+impl State {
+    fn reading(&self) -> Ticket {
+        Ticket(self.first + self.windows.len() as u64 - 1)
+    }
+
+    fn window(&mut self, Ticket(number): Ticket) -> Option<&mut Window> {
+        let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        self.windows.get_mut(at)
     }
 }

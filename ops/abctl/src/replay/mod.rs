@@ -19,5 +19,8 @@ mod reader;
 mod records;
 mod row;
 mod sort;
+mod target;
+mod units;
 
 pub use command::Replay;
+pub use row::Reason;

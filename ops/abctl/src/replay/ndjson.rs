@@ -1,6 +1,6 @@
 //! A line of NDJSON as a row. Values stay the text they are: a decimal is read once, by the gateway.
 
-use super::row::{Names, Reject, Row};
+use super::row::{Names, Reason, Reject, Row};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use service::http::{MAX_DEPTH, check_depth};
@@ -8,22 +8,26 @@ use std::fmt;
 
 /// `None`: the line is blank.
 pub fn row(line: &[u8], names: &Names) -> Result<Option<Row>, Reject> {
-    let text = std::str::from_utf8(line)
-        .map_err(|e| Reject::new("invalid_utf8", format!("not UTF-8 from byte {} on", e.valid_up_to())))?;
+    let text = std::str::from_utf8(line).map_err(|e| {
+        Reject::new(Reason::InvalidUtf8, format!("not UTF-8 from byte {} on", e.valid_up_to()))
+    })?;
     if text.trim_ascii().is_empty() {
         return Ok(None);
     }
     // A gateway refuses the whole request for one such line.
     check_depth(line)
-        .map_err(|_| Reject::new("json_too_deep", format!("nested deeper than {MAX_DEPTH} levels")))?;
+        .map_err(|_| Reject::new(Reason::JsonTooDeep, format!("nested deeper than {MAX_DEPTH} levels")))?;
     let mut reader = serde_json::Deserializer::from_str(text);
     let members = reader.deserialize_map(Members(names)).and_then(|m| reader.end().map(|()| m));
     match members {
         Ok(members) => Ok(Some(Row::new(members))),
-        Err(error) if error.is_data() => Err(Reject::new("invalid_item", "the line is not a JSON object")),
-        Err(error) => {
-            Err(Reject::new("malformed_json", format!("the line is not JSON at column {}", error.column())))
+        Err(error) if error.is_data() => {
+            Err(Reject::new(Reason::InvalidItem, "the line is not a JSON object"))
         }
+        Err(error) => Err(Reject::new(
+            Reason::MalformedJson,
+            format!("the line is not JSON at column {}", error.column()),
+        )),
     }
 }
 

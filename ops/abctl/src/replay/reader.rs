@@ -2,29 +2,35 @@
 
 use super::command::Kind;
 use super::input::Input;
-use super::ledger::{Ledger, Place};
+use super::ledger::{Ledger, Place, Rejected, Ticket};
 use super::records::{self, Header};
-use super::row::{Item, Names, Reject, Row};
+use super::row::{Item, Names, Reason, Reject, Row};
 use super::sort::Sorter;
-use super::{lines, ndjson};
+use super::target::Target;
+use super::{lines, ndjson, units};
 use anyhow::{Context, Result};
 use csv::ByteRecord;
 use domain::Timestamp;
 use foldhash::fast::FixedState;
+use std::cell::LazyCell;
 use std::hash::BuildHasher;
 use std::io::BufRead;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Bytes of items in a batch, at most: below `AB_MAX_REQUEST_BODY_BYTES` as it is by default.
 const BATCH_BYTES: usize = 900 * 1024;
-/// A batch that has not filled up while this many were read goes out as it is, so that the settled line follows.
-const PATIENCE_BATCHES: u64 = 64;
+/// A window ends after this many batches' worth of lines, or after so long: what a crash has to send again.
+const WINDOW_BATCHES: u64 = 32;
+const WINDOW: Duration = Duration::from_secs(5);
 
 /// Which rows are sent, and how they are understood.
 #[derive(Clone)]
 pub struct Rules {
     pub kind: Kind,
+    /// Where rows go that do not say so themselves.
+    pub target: Arc<Target>,
     pub names: Names,
     pub wide: bool,
     pub ignored: Vec<String>,
@@ -39,14 +45,15 @@ pub struct Entry {
     /// Counted over all inputs.
     pub line: u64,
     pub place: Place,
+    pub target: Arc<Target>,
     pub json: String,
     /// The row as it stands in the file.
-    pub record: String,
+    pub record: Arc<str>,
 }
 
 pub struct Batch {
     /// By which the ledger knows it.
-    pub ticket: (u64, u64),
+    pub ticket: Ticket,
     pub entries: Vec<Entry>,
 }
 
@@ -85,7 +92,8 @@ struct Progress<'r> {
     waiting: Vec<Waiting>,
     /// Of the line being read; sorted exposures come before them.
     line: u64,
-    swept: u64,
+    /// Where and when the window being read began.
+    window: (u64, Instant),
 }
 
 impl Reader {
@@ -96,7 +104,7 @@ impl Reader {
             waiting: self.lanes.iter().map(|_| Waiting::default()).collect(),
             reader: &self,
             line: 0,
-            swept: 0,
+            window: (self.settled, Instant::now()),
         };
         if progress.files()?.is_err() {
             return Ok(progress.line);
@@ -114,9 +122,8 @@ impl Reader {
                 return Ok(progress.line - sorted);
             }
         }
-        if progress.sweep(u64::MAX).is_ok() {
-            self.ledger.read_up_to(progress.line + 1);
-        }
+        // A lane that is gone says why itself.
+        let _ = progress.close();
         Ok(progress.line - sorted)
     }
 }
@@ -138,7 +145,7 @@ impl Progress<'_> {
 
     fn sorted(&mut self, sorter: Sorter) -> Result<Result<(), Abandoned>> {
         let mut merge = sorter.merge()?;
-        while let Some((user_id, entry)) = merge.next(self.line + 1)? {
+        while let Some((user_id, entry)) = merge.next(self.line + 1, &self.reader.rules.target)? {
             self.line += 1;
             if self.line > self.reader.settled
                 && (self.wait(&user_id, entry).is_err() || self.turn().is_err())
@@ -147,7 +154,7 @@ impl Progress<'_> {
             }
         }
         // No exposure waits while a conversion is already sent: what is settled would not say so.
-        Ok(self.sweep(u64::MAX))
+        Ok(self.close())
     }
 
     fn lines(
@@ -166,7 +173,9 @@ impl Progress<'_> {
             let text = if number == 1 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line) } else { &line };
             let row = match whole {
                 true => ndjson::row(text, &self.reader.rules.names),
-                false => Err(Reject::new("line_too_long", format!("longer than {} bytes", lines::LINE_MAX))),
+                false => {
+                    Err(Reject::new(Reason::LineTooLong, format!("longer than {} bytes", lines::LINE_MAX)))
+                }
             };
             let record = || String::from_utf8_lossy(text).into_owned();
             let rows = row.map(|row| row.into_iter().map(|row| (String::new(), row)).collect());
@@ -188,8 +197,7 @@ impl Progress<'_> {
         if !csv.read_byte_record(&mut record)? {
             return Ok(Ok(()));
         }
-        let Rules { names, wide, ignored, kind, .. } = &self.reader.rules;
-        let header = Header::new(&record, names, *wide, ignored, &of.name)?;
+        let header = Header::new(&record, &self.reader.rules, &of.name)?;
         // Lines as people count them; a record with line ends in its cells is as long as it is.
         let before = self.line;
         loop {
@@ -208,9 +216,12 @@ impl Progress<'_> {
                 continue;
             }
             let rows = match unequal {
-                None => header.rows(&record, *kind),
+                None => header.rows(&record, self.reader.rules.kind),
+                Some((1, _)) if record.get(0).is_some_and(|cell| cell.starts_with(b"# cut after ")) => {
+                    Err(Reject::cut())
+                }
                 Some((cells, columns)) => Err(Reject::new(
-                    "wrong_number_of_cells",
+                    Reason::WrongNumberOfCells,
                     format!("the record has {cells} cells, the header {columns}"),
                 )),
             };
@@ -242,42 +253,45 @@ impl Progress<'_> {
         let collecting = matches!(self.pass, Pass::Exposures(_));
         let reject = |column: String, reject: Reject| {
             if !collecting {
-                ledger.reject(at_line, inputs, place(column), reject, record());
+                ledger.reject(None, at_line, Rejected::of(inputs, place(column), reject, record()));
             }
         };
         let rows = rows.unwrap_or_else(|fault| {
             reject(String::new(), fault);
             Vec::new()
         });
+        // Of many items of a row, all have the same.
+        let text = LazyCell::new(|| Arc::from(record()));
         for (column, row) in rows {
             let separator = if column.is_empty() { "" } else { "/" };
             let key = || format!("replay:{}:{number}{separator}{column}", of.identity);
-            let item = match row.item(rules.kind, key) {
-                Ok(item) => item,
+            let items = match rules.kind {
+                Kind::Units => units::items(row),
+                kind => row.item(kind, key).map(|item| vec![(Arc::clone(&rules.target), item)]),
+            };
+            let items = match items {
+                Ok(items) => items,
                 Err(fault) => {
                     reject(column, fault);
                     continue;
                 }
             };
-            let entry = |item: Item| {
-                (
-                    item.user_id,
-                    Entry { line: at_line, place: place(column), json: item.json, record: record() },
-                )
-            };
-            match &mut self.pass {
-                Pass::Exposures(_) if !item.exposure => {}
-                Pass::Others if item.exposure => {}
-                Pass::Exposures(_) | Pass::All | Pass::Others if !rules.wanted(&item) => ledger.skip(),
-                Pass::Exposures(sorter) => {
-                    let at = item.occurred_at;
-                    let (user_id, entry) = entry(item);
-                    sorter.push(user_id, at, entry)?;
-                }
-                Pass::All | Pass::Others => {
-                    let (user_id, entry) = entry(item);
-                    if self.wait(&user_id, entry).is_err() {
-                        return Ok(Err(Abandoned));
+            for (target, item) in items {
+                let wanted = rules.wanted(&item);
+                let Item { user_id, exposure, occurred_at, json } = item;
+                let (place, record) = (place(column.clone()), Arc::clone(&text));
+                let entry = Entry { line: at_line, place, target, json, record };
+                match &mut self.pass {
+                    Pass::Exposures(sorter) if exposure && wanted => {
+                        sorter.push(user_id, occurred_at, entry)?
+                    }
+                    Pass::Exposures(_) => {}
+                    Pass::All | Pass::Others if !wanted => ledger.skip(),
+                    Pass::Others if exposure => {}
+                    Pass::All | Pass::Others => {
+                        if self.wait(&user_id, entry).is_err() {
+                            return Ok(Err(Abandoned));
+                        }
                     }
                 }
             }
@@ -285,16 +299,20 @@ impl Progress<'_> {
         Ok(if collecting { Ok(()) } else { self.turn() })
     }
 
-    /// After each line: batches that have waited long go out, and the ledger hears how far reading is.
+    /// After each line.
     fn turn(&mut self) -> Result<(), Abandoned> {
-        let batch = self.reader.rules.batch as u64;
-        if self.line - self.swept > batch {
-            self.swept = self.line;
-            self.sweep(self.line.saturating_sub(batch * PATIENCE_BATCHES))?;
-            let first = |w: &Waiting| w.entries.first().map(|e| e.line);
-            let unsent = self.waiting.iter().filter_map(first).min();
-            self.reader.ledger.read_up_to(unsent.unwrap_or(self.line + 1));
+        let (began, at) = self.window;
+        let full = self.line.saturating_sub(began) >= self.reader.rules.batch as u64 * WINDOW_BATCHES;
+        if full || at.elapsed() >= WINDOW { self.close() } else { Ok(()) }
+    }
+
+    /// Hands out everything that waits: what follows is of another window.
+    fn close(&mut self) -> Result<(), Abandoned> {
+        for lane in 0..self.waiting.len() {
+            self.hand_out(lane)?;
         }
+        self.reader.ledger.close(self.line);
+        self.window = (self.line, Instant::now());
         Ok(())
     }
 
@@ -310,20 +328,12 @@ impl Progress<'_> {
         if waiting.entries.len() >= self.reader.rules.batch { self.hand_out(lane) } else { Ok(()) }
     }
 
-    /// Hands out what has waited since a line up to `line`.
-    fn sweep(&mut self, line: u64) -> Result<(), Abandoned> {
-        for lane in 0..self.waiting.len() {
-            if self.waiting[lane].entries.first().is_some_and(|first| first.line <= line) {
-                self.hand_out(lane)?;
-            }
-        }
-        Ok(())
-    }
-
     fn hand_out(&mut self, lane: usize) -> Result<(), Abandoned> {
         let Waiting { entries, .. } = std::mem::take(&mut self.waiting[lane]);
-        let Some(first) = entries.first() else { return Ok(()) };
-        let ticket = self.reader.ledger.hand_out(first.line);
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let ticket = self.reader.ledger.hand_out();
         self.reader.lanes[lane].blocking_send(Batch { ticket, entries }).map_err(|_| Abandoned)
     }
 }

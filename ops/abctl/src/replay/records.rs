@@ -1,7 +1,9 @@
 //! A record of a CSV file as one row (long form), or as one for each metric it has a value for (wide form).
 
 use super::command::Kind;
-use super::row::{Names, Reject, Row};
+use super::reader::Rules;
+use super::row::{Reason, Reject, Row};
+use super::units;
 use anyhow::{Result, bail};
 use csv::ByteRecord;
 use ingest_gateway::body::NAMES;
@@ -23,25 +25,23 @@ enum Column {
 }
 
 impl Header {
-    pub fn new(
-        record: &ByteRecord,
-        names: &Names,
-        wide: bool,
-        ignored: &[String],
-        file: &str,
-    ) -> Result<Header> {
+    pub fn new(record: &ByteRecord, rules: &Rules, file: &str) -> Result<Header> {
+        let Rules { names, wide, ignored, kind, .. } = rules;
+        let (wide, fields) = (*wide, if *kind == Kind::Units { units::FIELDS } else { &NAMES[..] });
         let mut columns = Vec::new();
         for (i, name) in record.iter().enumerate() {
             let name = if i == 0 { name.strip_prefix(b"\xef\xbb\xbf").unwrap_or(name) } else { name };
             let Ok(name) = std::str::from_utf8(name) else { bail!("{file}: the header is not UTF-8") };
             let name = name.trim();
-            let field = NAMES.into_iter().find(|field| *field == names.field(name));
+            let field = fields.iter().copied().find(|field| *field == names.field(name));
             columns.push(match field {
                 _ if ignored.iter().any(|i| i == name) => Column::Ignored,
                 Some(field @ ("metric" | "value" | "type")) if wide => {
                     bail!("{file}: column `{field}` does not belong to the wide form, where metrics are columns")
                 }
                 Some(field) => Column::Field(field),
+                // What is computed from the others, for readers of the file.
+                None if *kind == Kind::Units => Column::Ignored,
                 None if wide => Column::Metric(name.to_owned()),
                 None => bail!(
                     "{file}: column `{name}` is none of {}; say which it is with --map FIELD={name}, leave it out \
@@ -64,7 +64,7 @@ impl Header {
         let mut cells = Vec::new();
         for (column, cell) in self.columns.iter().zip(record) {
             let cell = std::str::from_utf8(cell)
-                .map_err(|_| Reject::new("invalid_utf8", "a cell of the record is not UTF-8"))?;
+                .map_err(|_| Reject::new(Reason::InvalidUtf8, "a cell of the record is not UTF-8"))?;
             if !cell.is_empty() {
                 cells.push((column, cell));
             }
@@ -117,12 +117,17 @@ fn value(field: &str, cell: &str) -> String {
     match field {
         "variation_index" if cell.parse::<i64>().is_ok() && json_number(cell) => cell.to_owned(),
         "occurred_at" if number(cell) => cell.to_owned(),
+        field if units::JSON_CELLS.contains(&field) && is_json(cell) => cell.to_owned(),
         "excluded" if matches!(cell, "true" | "false") => cell.to_owned(),
         "properties" if serde_json::from_str::<serde_json::Value>(cell).is_ok_and(|v| v.is_object()) => {
             cell.to_owned()
         }
         _ => json!(cell).to_string(),
     }
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 fn json_number(text: &str) -> bool {

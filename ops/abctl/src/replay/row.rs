@@ -14,9 +14,59 @@ pub struct Reject {
     pub detail: String,
 }
 
+/// Why this command refuses rows itself; gateways have reasons of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    InvalidUtf8,
+    MalformedJson,
+    JsonTooDeep,
+    LineTooLong,
+    InvalidItem,
+    MissingField,
+    InvalidOccurredAt,
+    WrongNumberOfCells,
+    ContentTooLarge,
+    ExportCut,
+}
+
+impl Reason {
+    pub const ALL: [Reason; 10] = [
+        Reason::InvalidUtf8,
+        Reason::MalformedJson,
+        Reason::JsonTooDeep,
+        Reason::LineTooLong,
+        Reason::InvalidItem,
+        Reason::MissingField,
+        Reason::InvalidOccurredAt,
+        Reason::WrongNumberOfCells,
+        Reason::ContentTooLarge,
+        Reason::ExportCut,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::InvalidUtf8 => "invalid_utf8",
+            Reason::MalformedJson => "malformed_json",
+            Reason::JsonTooDeep => "json_too_deep",
+            Reason::LineTooLong => "line_too_long",
+            Reason::InvalidItem => "invalid_item",
+            Reason::MissingField => "missing_field",
+            Reason::InvalidOccurredAt => "invalid_occurred_at",
+            Reason::WrongNumberOfCells => "wrong_number_of_cells",
+            Reason::ContentTooLarge => "content_too_large",
+            Reason::ExportCut => "export_cut",
+        }
+    }
+}
+
 impl Reject {
-    pub fn new(error_code: &'static str, detail: impl Into<String>) -> Reject {
-        Reject { error_code: error_code.into(), detail: detail.into() }
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Reject {
+        Reject { error_code: reason.as_str().into(), detail: detail.into() }
+    }
+
+    /// The last line of an export that was cut at its limit.
+    pub fn cut() -> Reject {
+        Reject::new(Reason::ExportCut, "the export was cut here: what follows is not in the file")
     }
 }
 
@@ -87,9 +137,12 @@ impl Row {
 
     /// The item for the route of `kind`; a conversion without a key gets `key`.
     pub fn item(mut self, kind: Kind, key: impl FnOnce() -> String) -> Result<Item, Reject> {
+        if self.is_cut() {
+            return Err(Reject::cut());
+        }
         let user_id = self
             .text("user_id")
-            .ok_or_else(|| Reject::new("missing_field", "`user_id` is required, as a string"))?;
+            .ok_or_else(|| Reject::new(Reason::MissingField, "`user_id` is required, as a string"))?;
         let is = |own: Kind, name: &str| match kind {
             Kind::Events => self.text("type").is_some_and(|t| t == name),
             kind => kind == own,
@@ -100,6 +153,15 @@ impl Row {
             self.members.push(("idempotency_key".into(), json!(key()).to_string()));
         }
         let occurred_at = self.occurred_at();
+        Ok(Item { user_id, exposure, occurred_at, json: self.json() })
+    }
+
+    pub fn is_cut(&self) -> bool {
+        self.get("type") == Some("\"cut\"")
+    }
+
+    /// The row as an object.
+    pub fn json(&self) -> String {
         let mut text = String::from("{");
         for (i, (name, value)) in self.members.iter().enumerate() {
             text.push_str(if i == 0 { "" } else { "," });
@@ -108,6 +170,6 @@ impl Row {
             text.push_str(value);
         }
         text.push('}');
-        Ok(Item { user_id, exposure, occurred_at, json: text })
+        text
     }
 }

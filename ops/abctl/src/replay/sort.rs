@@ -3,6 +3,7 @@
 
 use super::ledger::Place;
 use super::reader::Entry;
+use super::target::Target;
 use anyhow::Result;
 use domain::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
+use std::sync::Arc;
 
 /// Bytes of a run, roughly.
 const RUN: usize = 64 << 20;
@@ -37,7 +39,7 @@ pub struct Sorter {
 impl Sorter {
     pub fn push(&mut self, user_id: String, at: Option<Timestamp>, entry: Entry) -> Result<()> {
         self.pushed += 1;
-        let Entry { line: _, place, json, record } = entry;
+        let Entry { place, json, record, .. } = entry;
         self.bytes += json.len() + record.len() + user_id.len() + 128;
         self.waiting.push(Sorted {
             at: at.unwrap_or(Timestamp(i64::MAX)),
@@ -46,7 +48,7 @@ impl Sorter {
             line: place.line,
             user_id,
             json,
-            record,
+            record: record.to_string(),
         });
         if self.bytes > RUN { self.spill() } else { Ok(()) }
     }
@@ -92,11 +94,12 @@ impl Merge {
     }
 
     /// The next one, as what is counted as `line`.
-    pub fn next(&mut self, line: u64) -> Result<Option<(String, Entry)>> {
+    pub fn next(&mut self, line: u64, target: &Arc<Target>) -> Result<Option<(String, Entry)>> {
         let Some(Reverse((sorted, run))) = self.heads.pop() else { return Ok(None) };
         self.refill(run)?;
         let Sorted { at: _, nth: _, input, line: of_file, user_id, json, record } = sorted;
         let place = Place { input, line: of_file, column: String::new() };
-        Ok(Some((user_id, Entry { line, place, json, record })))
+        let (target, record) = (Arc::clone(target), record.into());
+        Ok(Some((user_id, Entry { line, place, target, json, record })))
     }
 }

@@ -13,6 +13,7 @@ mod clients;
 mod cluster;
 mod dead_letters;
 mod erasing;
+mod exporting;
 mod faults;
 mod healing;
 mod killer;

@@ -34,7 +34,7 @@ pub use networks::{Networks, check_networks};
 pub use page::Page;
 pub use problem::{ItemError, ItemErrors, Problem, RateLimit};
 pub use request::{Payload, Request};
-pub use response::Response;
+pub use response::{Broken, Response};
 pub use server::{Drained, serve};
 
 pub use hyper::header;

@@ -5,7 +5,6 @@ use hyper::body::{Frame, SizeHint};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode, header};
 use serde::Serialize;
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
@@ -23,8 +22,13 @@ pub struct Response {
 pub enum Body {
     Whole(Full<Bytes>),
     /// As it comes, until the sender is dropped. A client that reads slowly holds the sender up.
-    Stream(mpsc::Receiver<Bytes>),
+    Stream(mpsc::Receiver<Result<Bytes, Broken>>),
 }
+
+/// A body that ends before its end: the connection is cut, so that nobody takes what came for all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the answer cannot be completed")]
+pub struct Broken;
 
 impl Response {
     /// `Err` (500) when the value cannot be written as JSON, a defect of ours.
@@ -41,7 +45,11 @@ impl Response {
     }
 
     /// A body that is still being made. Whoever sends must end when the process does.
-    pub fn stream(status: StatusCode, content_type: &'static str, body: mpsc::Receiver<Bytes>) -> Self {
+    pub fn stream(
+        status: StatusCode,
+        content_type: &'static str,
+        body: mpsc::Receiver<Result<Bytes, Broken>>,
+    ) -> Self {
         Self::of(status, content_type, Body::Stream(body))
     }
 
@@ -73,15 +81,17 @@ impl Body {
 
 impl hyper::body::Body for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Broken;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match self.get_mut() {
-            Body::Whole(full) => Pin::new(full).poll_frame(context),
-            Body::Stream(stream) => stream.poll_recv(context).map(|next| Some(Ok(Frame::data(next?)))),
+            Body::Whole(full) => Pin::new(full)
+                .poll_frame(context)
+                .map(|frame| frame.map(|frame| frame.map_err(|n| match n {}))),
+            Body::Stream(stream) => stream.poll_recv(context).map(|next| Some(next?.map(Frame::data))),
         }
     }
 

@@ -33,7 +33,7 @@ struct Operation {
     /// A key may come in the address, and the body as text.
     #[serde(default)]
     beacon: bool,
-    /// By status: a schema, a media type, or nothing.
+    /// By status: a schema, media types, or nothing.
     answers: BTreeMap<String, Option<String>>,
     /// Statuses of refusals beyond those of every such route.
     problems: Vec<String>,
@@ -147,7 +147,10 @@ impl Operation {
             let mut response = json!({"description": meaning(status)});
             if let Some(of) = of {
                 response["content"] = match of.contains('/') {
-                    true => json!({of.clone(): {"schema": {"type": "string"}}}),
+                    true => of
+                        .split(", ")
+                        .map(|of| (of.to_owned(), json!({"schema": {"type": "string"}})))
+                        .collect(),
                     false => {
                         json!({"application/json": {"schema": {"$ref": format!("#/components/schemas/{of}")}}})
                     }

@@ -41,6 +41,8 @@ pub struct Auth {
     pub api_keys: Option<Secret>,
     /// The file `api_keys` was read from, read again when it changes.
     pub api_keys_file: Option<PathBuf>,
+    /// Signs what the workspace exports, and what it imports must be signed with.
+    pub workspace_signing_key: Option<Secret>,
 }
 
 #[derive(Debug, Clone)]
@@ -249,6 +251,7 @@ impl Auth {
             admin_token: values.secret("AB_ADMIN_TOKEN"),
             api_keys: values.secret("AB_API_KEYS"),
             api_keys_file,
+            workspace_signing_key: values.secret("AB_WORKSPACE_SIGNING_KEY"),
         }
     }
 }

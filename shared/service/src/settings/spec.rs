@@ -207,6 +207,13 @@ pub static SPECS: &[Spec] = &[
         kind Kind::List(";", value::any_text),
         "key:tenant:scope,scope;key2:... (sha256:HEX for a key)"
     ),
+    secret!(
+        "AB_WORKSPACE_SIGNING_KEY",
+        "workspace-signing-key",
+        ANALYZER | ONE_PROCESS,
+        value::signing_key,
+        "signs exported definitions; only such are imported then; at least 16 characters"
+    ),
     // Database
     setting!(
         "AB_DATA",

@@ -87,6 +87,10 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(millis))
 }
 
+pub fn signing_key(text: &str) -> Result<(), String> {
+    if text.chars().count() >= 16 { Ok(()) } else { Err("must have at least 16 characters".into()) }
+}
+
 pub fn any_text(_: &str) -> Result<(), String> {
     Ok(())
 }

@@ -5,8 +5,8 @@ use super::audits::audit;
 use super::rebuilds::raise_epochs;
 use super::rows;
 use crate::{
-    Actor, AuditEntry, Change, Changed, Created, Experiment, Experiments, Listing, Restored, Status,
-    StoreError, Transition,
+    Actor, AuditEntry, Change, Changed, Created, Experiment, Experiments, Imported, Listing, Restored,
+    Status, StoreError, Transition,
 };
 use async_trait::async_trait;
 use domain::ExperimentId;
@@ -36,6 +36,36 @@ impl Experiments for PgStore {
             Some(existing) => Ok(Created::Exists(existing)),
             None => Err(StoreError::KeyUsed(definition.key.clone())),
         }
+    }
+
+    async fn import_experiments(
+        &self,
+        tenant: &str,
+        definitions: &[Definition],
+        commit: bool,
+        actor: Actor<'_>,
+    ) -> Result<Vec<Imported>, StoreError> {
+        let mut client = self.client().await?;
+        let t = client.transaction().await?;
+        let mut all = Vec::with_capacity(definitions.len());
+        for definition in definitions {
+            let text = serde_json::to_string(definition)?;
+            let sql = t.prepare_cached(include_str!("sql/experiment_create.sql")).await?;
+            if let Some(row) = t.query_opt(&sql, &[&tenant, &definition.key, &text]).await? {
+                let created = rows::experiment(&row)?.ok_or(StoreError::Corrupt("status"))?;
+                audit(&t, tenant, actor, "experiment.import", &created.id.to_string(), &text).await?;
+                all.push(Imported::New(created));
+                continue;
+            }
+            let sql = t.prepare_cached(include_str!("sql/experiment_find.sql")).await?;
+            let row = t.query_opt(&sql, &[&tenant, &definition.key, &0i64]).await?;
+            all.push(Imported::known(row.map_or(Ok(None), |r| rows::experiment(&r))?, definition));
+        }
+        match commit && !all.iter().any(Imported::is_in_the_way) {
+            true => t.commit().await?,
+            false => t.rollback().await?,
+        }
+        Ok(all)
     }
 
     async fn experiment(&self, tenant: &str, reference: &str) -> Result<Option<Experiment>, StoreError> {

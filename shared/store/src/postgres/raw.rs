@@ -31,6 +31,20 @@ impl RawRows for PgStore {
         let rows = client.query(&sql, &[&uuid(first), &uuid(last)]).await?;
         Ok(rows.iter().map(conversion).collect())
     }
+
+    async fn conversions_after(
+        &self,
+        after: (UnitId, ExperimentId, &str),
+        last: UnitId,
+        experiment: ExperimentId,
+        limit: i64,
+    ) -> Result<Vec<ConversionRow>, StoreError> {
+        let client = self.client().await?;
+        let sql = client.prepare_cached(include_str!("sql/conversions_after.sql")).await?;
+        let params: [&(dyn ToSql + Sync); 6] =
+            [&uuid(after.0), &after.1.0, &after.2, &uuid(last), &experiment.0, &limit];
+        Ok(client.query(&sql, &params).await?.iter().map(conversion).collect())
+    }
 }
 
 /// The first units of a range and all their conversions, on a connection of the caller's.

@@ -3,8 +3,8 @@
 use super::audits::audit;
 use super::{SqliteStore, definitions, rows};
 use crate::{
-    Actor, AuditEntry, Change, Changed, Created, Experiment, Experiments, Listing, Restored, Status,
-    StoreError, Transition,
+    Actor, AuditEntry, Change, Changed, Created, Experiment, Experiments, Imported, Listing, Restored,
+    Status, StoreError, Transition,
 };
 use async_trait::async_trait;
 use domain::ExperimentId;
@@ -35,6 +35,36 @@ impl Experiments for SqliteStore {
             Some(existing) => Ok(Created::Exists(existing)),
             None => Err(StoreError::KeyUsed(definition.key.clone())),
         }
+    }
+
+    async fn import_experiments(
+        &self,
+        tenant: &str,
+        definitions: &[Definition],
+        commit: bool,
+        actor: Actor<'_>,
+    ) -> Result<Vec<Imported>, StoreError> {
+        let import = |c: &Connection| {
+            c.execute_batch("SAVEPOINT import")?;
+            let mut all = Vec::with_capacity(definitions.len());
+            for definition in definitions {
+                let text = serde_json::to_string(definition)?;
+                let sql = include_str!("sql/experiment_create.sql");
+                all.push(match one(c, sql, &[&tenant, &definition.key, &text])? {
+                    Some(created) => {
+                        audit(c, tenant, actor, "experiment.import", &created.id.to_string(), &text)?;
+                        Imported::New(created)
+                    }
+                    None => Imported::known(by_reference(c, tenant, &definition.key)?, definition),
+                });
+            }
+            if !commit || all.iter().any(Imported::is_in_the_way) {
+                c.execute_batch("ROLLBACK TO import")?;
+            }
+            c.execute_batch("RELEASE import")?;
+            Ok(all)
+        };
+        self.writer()?.write(import).await
     }
 
     async fn experiment(&self, tenant: &str, reference: &str) -> Result<Option<Experiment>, StoreError> {

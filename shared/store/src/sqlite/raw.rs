@@ -4,8 +4,8 @@ use super::SqliteStore;
 use super::rows;
 use crate::{ConversionRow, RawRows, Slice, StoreError, UnitRow};
 use async_trait::async_trait;
-use domain::UnitId;
-use rusqlite::Connection;
+use domain::{ExperimentId, UnitId};
+use rusqlite::{Connection, ToSql};
 
 #[async_trait]
 impl RawRows for SqliteStore {
@@ -29,6 +29,22 @@ impl RawRows for SqliteStore {
             .read(|c| {
                 let mut sql = c.prepare_cached(include_str!("sql/conversions.sql"))?;
                 rows::all(&mut sql, &[&first.0, &last.0], rows::conversion)
+            })
+            .await
+    }
+
+    async fn conversions_after(
+        &self,
+        (unit, of, key): (UnitId, ExperimentId, &str),
+        last: UnitId,
+        experiment: ExperimentId,
+        limit: i64,
+    ) -> Result<Vec<ConversionRow>, StoreError> {
+        self.readers
+            .read(|c| {
+                let mut sql = c.prepare_cached(include_str!("sql/conversions_after.sql"))?;
+                let params: [&dyn ToSql; 6] = [&unit.0, &of.0, &key, &last.0, &experiment.0, &limit];
+                rows::all(&mut sql, &params, rows::conversion)
             })
             .await
     }

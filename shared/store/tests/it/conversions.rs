@@ -15,6 +15,7 @@ on_both!(
     history_is_of_the_users_experiments_and_metrics_asked_for,
     every_value_comes_back_as_it_was,
     ranges_are_inclusive_and_in_key_order,
+    pages_begin_after_any_key,
     a_large_transaction_is_one_transaction,
 );
 
@@ -217,4 +218,38 @@ async fn a_large_transaction_is_one_transaction(db: Db) {
     let known = outcomes.iter().take(5_000).filter(|o| **o != Outcome::New).count();
     let new = outcomes.iter().skip(5_000).filter(|o| **o == Outcome::New).count();
     assert_eq!((known, new), (5_000, 5_000));
+}
+
+async fn pages_begin_after_any_key(db: Db) {
+    let mut owner = Owner::of(&*db, 0).await;
+    let mut rows = Vec::new();
+    for user in ["u", "v", "w"] {
+        for experiment in [0, 4, 5] {
+            for key in ["a", "b b", "\u{e9}", ""] {
+                let experiment = ExperimentId(experiment);
+                rows.push(NewConversion { experiment, ..conversion(user, key, 1) });
+            }
+        }
+    }
+    owner.record("1-0", &rows).await;
+    let (first, last) = Partition(0).unit_range(1);
+    let mut expected = db.conversions(first, last).await.unwrap();
+    expected.retain(|c| c.experiment != ExperimentId(5));
+    assert_eq!(expected.len(), 3 * 2 * 4);
+    for limit in [1, 5, 24, 100] {
+        let (mut after, mut pages) = ((first, ExperimentId(-1), String::new()), Vec::new());
+        loop {
+            let place = (after.0, after.1, after.2.as_str());
+            let page = db.conversions_after(place, last, ExperimentId(4), limit).await.unwrap();
+            assert!(page.len() <= usize::try_from(limit).unwrap());
+            let Some(end) = page.last() else { break };
+            after = (end.unit, end.experiment, end.key.clone());
+            pages.extend(page);
+        }
+        assert_eq!(pages, expected, "{limit}");
+    }
+    // The range ends with its last user.
+    let place = (first, ExperimentId(-1), "");
+    let of_one = db.conversions_after(place, expected[0].unit, ExperimentId(4), 100).await.unwrap();
+    assert_eq!(of_one, expected[..8]);
 }

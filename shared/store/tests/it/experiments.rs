@@ -4,7 +4,7 @@ use crate::db::{ACTOR, Db, TENANT, definition, listing};
 use crate::owner::{Owner, TODAY, conversion, key, moments, row};
 use domain::ExperimentId;
 use store::apply::{Changes, Count};
-use store::{Actor, Created, ErrorKind, Experiment, Status, StoreError, Transition};
+use store::{Actor, Created, ErrorKind, Experiment, Imported, Status, StoreError, Transition};
 
 on_both!(
     creating_again_returns_what_is_there,
@@ -16,6 +16,7 @@ on_both!(
     an_owner_notices_a_deletion,
     every_change_is_audited,
     a_definition_comes_back_as_written,
+    all_of_them_are_imported_or_none,
 );
 
 async fn creating_again_returns_what_is_there(db: Db) {
@@ -235,4 +236,51 @@ async fn a_definition_comes_back_as_written(db: Db) {
     assert_eq!(created.definition, wanted);
     let found = db.store.experiment("mieter-ü", "one").await.unwrap().unwrap();
     assert_eq!((found.definition, found.tenant.as_str()), (wanted, "mieter-ü"));
+}
+
+async fn all_of_them_are_imported_or_none(db: Db) {
+    let there = db.experiment("there").await;
+    let gone = db.experiment("gone").await;
+    assert!(db.delete_experiment(TENANT, gone.id, ACTOR).await.unwrap());
+    let new = [definition("a"), there.definition.clone(), definition("b")];
+    let import = async |definitions: &[domain::definition::Definition], commit| {
+        db.import_experiments(TENANT, definitions, commit, ACTOR).await.unwrap()
+    };
+    let keys = async || -> Vec<String> {
+        let found = db.list_experiments(TENANT, listing(ExperimentId(0), 100)).await.unwrap();
+        found.into_iter().map(|e| e.key).collect()
+    };
+    let outcomes = |imported: &[Imported]| -> Vec<char> {
+        let letter = |one: &Imported| match one {
+            Imported::New(_) => 'n',
+            Imported::Equal(_) => 'e',
+            Imported::Taken(_) => 't',
+            Imported::Used => 'u',
+        };
+        imported.iter().map(letter).collect()
+    };
+    // Tried first.
+    assert_eq!(outcomes(&import(&new, false).await), ['n', 'e', 'n']);
+    assert_eq!(keys().await, ["there"]);
+    // With something in the way nothing is written, whatever else there is.
+    let mut other = there.definition.clone();
+    other.name = "another".into();
+    let in_the_way = [definition("a"), other, definition("gone")];
+    for commit in [false, true] {
+        assert_eq!(outcomes(&import(&in_the_way, commit).await), ['n', 't', 'u']);
+        assert_eq!(keys().await, ["there"]);
+    }
+    let imported = import(&new, true).await;
+    assert_eq!(outcomes(&imported), ['n', 'e', 'n']);
+    assert_eq!(keys().await, ["there", "a", "b"]);
+    let Imported::New(a) = &imported[0] else { panic!("it is new") };
+    assert_eq!((a.status, &a.definition), (Status::Draft, &new[0]));
+    let history = db.experiment_history(TENANT, a.id, None, 10).await.unwrap();
+    assert_eq!(history.iter().map(|entry| entry.action.as_str()).collect::<Vec<_>>(), ["experiment.import"]);
+    // Once more it is all there. One key twice is in its own way, unless it is the same.
+    assert_eq!(outcomes(&import(&new, true).await), ['e', 'e', 'e']);
+    let mut twice = definition("c");
+    twice.name = "another".into();
+    assert_eq!(outcomes(&import(&[definition("c"), twice], true).await), ['n', 't']);
+    assert_eq!(keys().await, ["there", "a", "b"]);
 }

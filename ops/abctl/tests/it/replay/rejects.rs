@@ -1,74 +1,215 @@
 //! Rows that cannot be sent, or are refused: each in the list of rejects with its line and a reason.
 
 use super::rig::{Rig, numbers};
+use crate::up::rig::definition;
+use abctl::replay::Reason;
+use ingest_gateway::codes::Code;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// A good line after every bad one: line, reason, text.
-fn bad() -> Vec<(&'static str, String)> {
+/// Rows of one file: its name and further arguments, the good row, and the bad ones with their reasons.
+struct Case {
+    file: &'static str,
+    arguments: &'static [&'static str],
+    /// First line of a CSV.
+    head: &'static str,
+    /// `#` stands for a number of its own in each.
+    good: &'static str,
+    bad: Vec<(&'static str, String)>,
+}
+
+/// Refused as a whole request, or answered by trying again: none of them is of a row.
+const OF_REQUESTS: [&str; 15] = [
+    "invalid_body",
+    "empty_batch",
+    "batch_too_large",
+    "too_many_events",
+    "invalid_sent_at",
+    "invalid_idempotency_header",
+    "unknown_query_parameter",
+    "invalid_query_parameter",
+    "invalid_items",
+    "event_ignored",
+    "unused_metric",
+    "rate_limited",
+    "queue_full",
+    "queue_unavailable",
+    "catalogue_unavailable",
+];
+
+fn cases() -> Vec<Case> {
+    let csv = |row: &str| row.to_owned();
     let conversion =
         |more: &str| format!(r#"{{"type":"conversion","user_id":"u","metric":"purchase"{more}}}"#);
     let exposure = |more: &str| format!(r#"{{"type":"exposure","user_id":"u","experiment":"load"{more}}}"#);
     let deep = "[".repeat(40) + &"]".repeat(40);
+    let long = "x".repeat(201);
     vec![
-        ("malformed_json", "{\"type\":".into()),
-        ("invalid_item", "[1, 2]".into()),
-        ("line_too_long", format!("{{\"user_id\":\"{}\"}}", "x".repeat(300_000))),
-        ("missing_field", r#"{"type":"conversion","metric":"purchase"}"#.into()),
-        ("invalid_type", r#"{"type":"conversion","user_id":"u","metric":7}"#.into()),
-        ("unknown_field", conversion(r#","colour":"red""#)),
-        ("duplicate_field", conversion(r#","metric":"purchase""#)),
-        ("unknown_event_type", r#"{"type":"click","user_id":"u"}"#.into()),
-        ("invalid_user_id", r#"{"type":"conversion","user_id":"","metric":"purchase"}"#.into()),
-        ("invalid_metric", r#"{"type":"conversion","user_id":"u","metric":""}"#.into()),
-        ("invalid_idempotency_key", conversion(r#","idempotency_key":"@1""#)),
-        ("ambiguous_variation", exposure(r#","variation":"a","variation_index":0"#)),
-        ("unknown_variation", exposure(r#","variation":"z""#)),
-        ("invalid_value", conversion(r#","value":"much""#)),
-        ("value_out_of_range", conversion(r#","value":1e30"#)),
-        ("invalid_occurred_at", conversion(r#","occurred_at":"yesterday""#)),
-        ("occurred_in_future", conversion(r#","occurred_at":"2200-01-01T00:00:00Z""#)),
-        ("invalid_properties", conversion(&format!(r#","properties":{{"x":"{}"}}"#, "y".repeat(9000)))),
-        ("unknown_experiment", exposure(r#","variation":"a""#).replace("load", "nope")),
-        ("json_too_deep", conversion(&format!(r#","properties":{{"x":{deep}}}"#))),
+        Case {
+            file: "events.csv",
+            arguments: &[],
+            head: "type,user_id,experiment,variation,variation_index,metric,value,idempotency_key,occurred_at,properties\n",
+            good: "conversion,good-csv-#,,,,purchase,1,,,",
+            bad: vec![
+                ("wrong_number_of_cells", csv("conversion,u,,,,purchase,1")),
+                ("export_cut", csv("# cut after 7 rows: there are more")),
+                ("missing_field", csv("conversion,,,,,purchase,1,,,")),
+                ("invalid_type", csv("conversion,u,,,,purchase,1,,,[]")),
+                ("unknown_field", csv("conversion,u,,a,,purchase,1,,,")),
+                ("unknown_event_type", csv("click,u,,,,purchase,1,,,")),
+                ("invalid_user_id", format!("conversion,{long},,,,purchase,1,,,")),
+                ("invalid_metric", format!("conversion,u,,,,{long},1,,,")),
+                ("invalid_idempotency_key", csv("conversion,u,,,,purchase,1,@1,,")),
+                ("ambiguous_variation", csv("exposure,u,load,a,0,,,,,")),
+                ("unknown_variation", csv("exposure,u,load,z,,,,,,")),
+                ("invalid_value", csv("conversion,u,,,,purchase,much,,,")),
+                ("value_out_of_range", csv("conversion,u,,,,purchase,1e30,,,")),
+                ("invalid_occurred_at", csv("conversion,u,,,,purchase,1,,yesterday,")),
+                ("occurred_in_future", csv("conversion,u,,,,purchase,1,,2200-01-01T00:00:00Z,")),
+                ("occurred_too_long_ago", csv("conversion,u,,,,purchase,1,,1990-01-01T00:00:00Z,")),
+                (
+                    "invalid_properties",
+                    format!("conversion,u,,,,purchase,1,,,\"{{\"\"x\"\":\"\"{}\"\"}}\"", "y".repeat(9000)),
+                ),
+                ("unknown_experiment", csv("exposure,u,nope,a,,,,,,")),
+                ("experiment_archived", csv("exposure,u,old,a,,,,,,")),
+                ("experiment_not_started", csv("exposure,u,draft,a,,,,,,")),
+            ],
+        },
+        Case {
+            file: "events.ndjson",
+            arguments: &[],
+            head: "",
+            good: r#"{"type":"conversion","user_id":"good-ndjson-#","metric":"purchase"}"#,
+            bad: vec![
+                ("malformed_json", "{\"type\":".into()),
+                ("invalid_item", "[1, 2]".into()),
+                ("line_too_long", format!("{{\"user_id\":\"{}\"}}", "x".repeat(300_000))),
+                ("duplicate_field", conversion(r#","metric":"purchase""#)),
+                ("json_too_deep", conversion(&format!(r#","properties":{{"x":{deep}}}"#))),
+                ("ambiguous_variation", exposure(r#","variation":"a","variation_index":0"#)),
+                ("export_cut", r#"{"type":"cut","rows":7}"#.into()),
+            ],
+        },
+        Case {
+            file: "strata.csv",
+            arguments: &["--kind", "strata", "--experiment", "load"],
+            head: "user_id,stratum\n",
+            good: "good-stratum-#,DE",
+            bad: vec![("invalid_stratum", format!("u,{long}"))],
+        },
+        Case {
+            file: "before.csv",
+            arguments: &["--kind", "pre-period", "--experiment", "load"],
+            head: "user_id,value,covariate_name\n",
+            good: "good-before-#,1,age",
+            bad: vec![("invalid_covariate_name", format!("u,1,{long}"))],
+        },
+        Case {
+            file: "exclusions.csv",
+            arguments: &["--kind", "exclusions", "--experiment", "load"],
+            head: "user_id,exclusion_reason\n",
+            good: "good-excluded-#,bot",
+            bad: vec![("invalid_exclusion_reason", format!("u,{long}"))],
+        },
+        Case {
+            file: "units.csv",
+            arguments: &["--kind", "units"],
+            head: "user_id,experiment,variation_index,exposed_at\n",
+            good: "good-unit-#,load,0,2026-10-01T00:00:00Z",
+            bad: vec![
+                ("invalid_item", csv("u,,0,2026-10-01T00:00:00Z")),
+                ("invalid_occurred_at", csv("u,load,0,yesterday")),
+            ],
+        },
     ]
 }
+
+/// What cannot be written as text: it has a test of its own.
+const OF_BYTES: [&str; 2] = ["invalid_utf8", "content_too_large"];
 
 fn read(path: &std::path::Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+#[test]
+fn every_reason_that_the_code_knows_has_a_row() {
+    let own = Reason::ALL.iter().map(|reason| reason.as_str());
+    let known: BTreeSet<&str> = own.chain(Code::ALL.iter().map(|code| code.as_str())).collect();
+    let cases = cases();
+    let shown = cases.iter().flat_map(|case| case.bad.iter().map(|(reason, _)| *reason));
+    let covered: BTreeSet<&str> =
+        shown.chain(OF_REQUESTS).chain(OF_BYTES).chain(["deadline_exceeded"]).collect();
+    assert_eq!(covered, known);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_reason_once_and_every_good_row_recorded() {
-    let rig = Rig::start().await;
-    let cases = bad();
-    let mut text = String::new();
-    for (i, (_, line)) in cases.iter().enumerate() {
-        text +=
-            &format!("{line}\n{{\"type\":\"conversion\",\"user_id\":\"good{i}\",\"metric\":\"purchase\"}}\n");
+    let rig = Rig::of(&[("AB_MAX_EVENT_AGE", "3650d")]).await;
+    for key in ["old", "draft"] {
+        let created = rig.up.admin().post_json("/api/v1/experiments", &definition(key)).await.unwrap();
+        assert_eq!(created.status, 201, "{}", created.text());
     }
-    let file = rig.file("mixed.ndjson", &text);
-    let run = rig.replay(&[&file]);
-    let n = numbers(&run.out);
-    assert_eq!(
-        (run.code, n["received"], n["recorded"]),
-        (1, cases.len() as u64, cases.len() as u64),
-        "{}",
-        run.error
-    );
-    let rejects = read(&rig.dir.join("mixed.ndjson.rejects.ndjson"));
-    let told: Vec<(u64, &str)> =
-        rejects.iter().map(|r| (r["line"].as_u64().unwrap(), r["error_code"].as_str().unwrap())).collect();
-    let expected: Vec<(u64, &str)> = (0..).zip(&cases).map(|(i, (code, _))| (2 * i + 1, *code)).collect();
-    assert_eq!(told, expected);
-    for (reject, (_, line)) in rejects.iter().zip(&cases) {
-        assert_eq!(reject["file"], Value::from(file.as_str()));
-        assert!(reject["detail"].as_str().unwrap().len() > 10, "{reject}");
-        assert!(line.starts_with(reject["record"].as_str().unwrap()));
+    let archived = rig.up.admin().post("/api/v1/experiments/old/archive", &[], "").await.unwrap();
+    assert_eq!(archived.status, 200, "{}", archived.text());
+    let mut good = 0;
+    for case in cases() {
+        let mut text = case.head.to_owned();
+        for (i, (_, row)) in case.bad.iter().enumerate() {
+            text += &format!("{row}\n{}\n", case.good.replace('#', &i.to_string()));
+        }
+        let file = rig.file(case.file, &text);
+        let run = rig.replay_all(&[&[file.as_str()], case.arguments].concat());
+        let n = numbers(&run.out);
+        let rows = case.bad.len() as u64;
+        assert_eq!(
+            (run.code, n["received"], n["recorded"], n["rejected"]),
+            (1, rows, rows, rows),
+            "{file}: {}",
+            run.error
+        );
+        good += case.bad.len();
+        let rejects = read(&rig.dir.join(format!("{}.rejects.ndjson", case.file)));
+        let told: Vec<(u64, &str)> = rejects
+            .iter()
+            .map(|r| (r["line"].as_u64().unwrap(), r["error_code"].as_str().unwrap()))
+            .collect();
+        let head = u64::from(!case.head.is_empty());
+        let expected: Vec<(u64, &str)> =
+            (0..).zip(&case.bad).map(|(i, (code, _))| (2 * i + 1 + head, *code)).collect();
+        assert_eq!(told, expected, "{file}");
+        for (reject, (_, row)) in rejects.iter().zip(&case.bad) {
+            assert_eq!(reject["file"], Value::from(file.as_str()));
+            // A sentence of words, none of them a value of the row.
+            let detail = reject["detail"].as_str().unwrap();
+            assert!(
+                detail.contains(' ') && detail.len() > 10 && !detail.contains(&"x".repeat(50)),
+                "{reject}"
+            );
+            assert!(row.starts_with(reject["record"].as_str().unwrap()), "{reject}");
+        }
+        assert!(run.out.contains("rejected rows and why: "), "{}", run.out);
     }
-    assert_eq!(rig.stored().await.len(), cases.len());
-    assert!(run.out.contains("rejected rows and why: "), "{}", run.out);
+    assert_eq!(rig.stored().await.keys().filter(|user| user.starts_with("good-")).count(), good);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_no_text_and_rows_too_large_for_the_gateway() {
+    let rig = Rig::of(&[("AB_MAX_REQUEST_BODY_BYTES", "4096")]).await;
+    let path = rig.dir.join("bytes.csv");
+    let large = format!("conversion,u,purchase,\"{{\"\"x\"\":\"\"{}\"\"}}\"\n", "y".repeat(5_000));
+    let bytes = [
+        b"type,user_id,metric,properties\nconversion,\xff,purchase,\n",
+        large.as_bytes(),
+        b"conversion,ann,purchase,\n",
+    ];
+    std::fs::write(&path, bytes.concat()).unwrap();
+    let run = rig.replay(&[path.to_str().unwrap()]);
+    assert_eq!((run.code, numbers(&run.out)["recorded"]), (1, 1), "{}", run.error);
+    let rejects = read(&rig.dir.join("bytes.csv.rejects.ndjson"));
+    let told: Vec<&str> = rejects.iter().map(|r| r["error_code"].as_str().unwrap()).collect();
+    assert_eq!(told, OF_BYTES);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! A deployment with the experiment "load", and files for it.
 
 use crate::deployment::{Ran, abctl};
-use crate::up::rig::Up;
+use crate::up::rig::{Up, command};
 use abctl::verify::{RawRows, read_all};
 use domain::Unit;
 use flate2::Compression;
@@ -20,7 +20,15 @@ pub struct Rig {
 
 impl Rig {
     pub async fn start() -> Rig {
-        let up = Up::start(&testkit::temp_dir("replay").unwrap()).await;
+        Rig::of(&[]).await
+    }
+
+    /// With these settings.
+    pub async fn of(settings: &[(&str, &str)]) -> Rig {
+        let data = testkit::temp_dir("replay").unwrap();
+        let (command, addr) = command(&data);
+        let command = settings.iter().fold(command, |command, (name, value)| command.env(*name, *value));
+        let up = Up::of(command, addr, &data).await;
         up.create().await;
         Rig { up, dir: testkit::temp_dir("replay").unwrap() }
     }
@@ -46,8 +54,16 @@ impl Rig {
     }
 
     pub fn replay_input(&self, arguments: &[&str], stdin: Option<&Path>) -> Ran {
-        let (url, key) = (self.up.url(), self.up.keys().1);
-        abctl(&[&["replay"], arguments].concat(), &[("AB_URL", &url), ("AB_API_TOKEN", &key)], stdin)
+        self.run(&self.up.keys().1, arguments, stdin)
+    }
+
+    /// With the key that may do everything: what is told of users takes more than sending events.
+    pub fn replay_all(&self, arguments: &[&str]) -> Ran {
+        self.run(&self.up.keys().0, arguments, None)
+    }
+
+    fn run(&self, key: &str, arguments: &[&str], stdin: Option<&Path>) -> Ran {
+        abctl(&[&["replay"], arguments].concat(), &[("AB_URL", &self.up.url()), ("AB_API_TOKEN", key)], stdin)
     }
 
     /// Every user's state and keys of conversions.

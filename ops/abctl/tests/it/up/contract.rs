@@ -262,6 +262,7 @@ async fn answers(c: &mut Contract, one: &str) {
         "/api/v1/experiments",
         "/api/v1/accounting",
         "/api/v1/dead-letters",
+        "/api/v1/workspace/export",
         "/api/v1/keys",
         "/api/v1/audit",
         one,
@@ -279,6 +280,15 @@ async fn answers(c: &mut Contract, one: &str) {
         assert_eq!(c.call("all", &format!("GET {path}"), &[], "").await.status, 200, "{path}");
         let known = c.call("all", &format!("GET {path}"), &[("if-none-match", "*")], "").await;
         assert_eq!(known.status, 304, "{path}");
+    }
+    let bundle = c.call("all", "GET /api/v1/workspace/export", &[], "").await.json().unwrap();
+    for what in ["validate", "import"] {
+        c.expect(200, &format!("POST /api/v1/workspace/{what}"), &bundle).await;
+    }
+    c.expect(409, "POST /api/v1/workspace/import", &conflicting()).await;
+    for kind in ["units", "conversions", "results"] {
+        let call = format!("GET {one}/export?kind={kind}");
+        assert_eq!(c.call("all", &call, &[], "").await.status, 200, "{call}");
     }
     c.expect(200, &format!("POST {one}/assign"), &json!({"user_id": "user-1"})).await;
     c.expect(200, "POST /api/v1/stats/power", &json!({"type": "proportion", "baseline": 0.1, "mde": 0.05}))
@@ -306,6 +316,14 @@ async fn webhooks(c: &mut Contract) {
         assert_eq!(known.status, 304, "{path}");
     }
     assert_eq!(c.call("all", "DELETE /api/v1/webhooks/1", &[], "").await.status, 204);
+}
+
+/// A bundle whose experiment has the key of another one.
+fn conflicting() -> Value {
+    let mut other = definition("one");
+    other["name"] = json!("another");
+    let other = serde_json::from_value(other).unwrap();
+    serde_json::from_str(&analyzer::workspace::bundle::write(vec![&other], None).unwrap()).unwrap()
 }
 
 async fn archived(c: &mut Contract, one: &str) {
