@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test e2e demo-services demo sdks schemathesis chaos backlog bench bench-quick guard guard-bless fred check ops-check-fast ops-check deny clean
+.PHONY: help setup build test e2e demo-services demo sdks schemathesis chaos backlog bench bench-quick figures guard guard-bless fred check ops-check-fast ops-check deny clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -65,6 +65,9 @@ bench: setup ## Measure every target beside the machine's own ceilings, RUNS (3)
 bench-quick: setup ## The same in about a minute, once built: for a first look, not for a verdict
 	$(CARGO) build --locked --release --workspace --bins
 	@$(CARGO) run --locked --release --quiet --bin bench -- --events 200000 --seconds 5 --soak 5
+
+figures: ## Write what `make bench` measured into ops/docs/performance.md
+	@python3 ops/bench/figures.py
 
 # `--bins` of the whole workspace: what `make test` has built.
 guard: ## Count instructions per event along the pure paths, and compare them with those checked in (valgrind)

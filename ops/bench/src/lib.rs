@@ -23,7 +23,7 @@ mod usage;
 mod workers;
 mod writers;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -117,15 +117,17 @@ async fn run(options: &Options) -> Result<()> {
     let mut table = Table::default();
     for run in 1..=options.runs {
         eprintln!("run {run} of {}", options.runs);
-        measure(&size, u64::from(run), has, &mut table).await?;
+        measure(&size, u64::from(run), has, &mut table).await;
         // What is known so far is kept, whatever happens to the next run.
         table.write(&options.json)?;
     }
     if has(Part::Soak) {
-        soak::soak(&size, 1, &mut table).await?;
+        let ended = soak::soak(&size, 1, &mut table).await;
+        table.ended("soak", ended);
     }
     if has(Part::Growth) {
-        growth::growth(&size, &mut table).await?;
+        let ended = growth::growth(&size, &mut table).await;
+        table.ended("growth", ended);
     }
     table.write(&options.json)?;
     println!(
@@ -135,36 +137,47 @@ async fn run(options: &Options) -> Result<()> {
         options.json.display()
     );
     table.lines().iter().for_each(|line| println!("{line}"));
+    ensure!(!table.failed(), "a part did not come to its end");
     Ok(())
 }
 
-/// Each part once.
-async fn measure(size: &Size, seed: u64, has: impl Fn(Part) -> bool, table: &mut Table) -> Result<()> {
+/// Each part once. One that fails takes nothing from the others.
+async fn measure(size: &Size, seed: u64, has: impl Fn(Part) -> bool, table: &mut Table) {
     let mut accepted = None;
     if has(Part::Tiers) {
-        raw::measure(size.events, seed, table).await?;
-        accepted = Some(pipeline::accept_and_apply(size, seed, table).await?);
-        pipeline::apply_repeats(size, seed, table).await?;
-        pipeline::end_to_end(size, seed, table).await?;
+        let ended = raw::measure(size.events, seed, table).await;
+        table.ended("raw inserts", ended);
+        let ended = pipeline::accept_and_apply(size, seed, table).await;
+        accepted = table.ended("accepted and applied", ended);
+        let ended = pipeline::apply_repeats(size, seed, table).await;
+        table.ended("repeats", ended);
+        let ended = pipeline::end_to_end(size, seed, table).await;
+        table.ended("end to end", ended);
     }
     if has(Part::Latencies) {
-        latencies::acknowledged(size, seed, accepted, table).await?;
-        latencies::committed(size, seed, table).await?;
+        let ended = latencies::acknowledged(size, seed, accepted, table).await;
+        table.ended("acknowledged", ended);
+        let ended = latencies::committed(size, seed, table).await;
+        table.ended("committed", ended);
     }
     if has(Part::Answers) {
-        answers::answers(seed, table).await?;
+        let ended = answers::answers(seed, table).await;
+        table.ended("answers", ended);
     }
     if has(Part::Backfill) {
-        backfill::backfill(size, seed, table).await?;
+        let ended = backfill::backfill(size, seed, table).await;
+        table.ended("backfill", ended);
     }
     if has(Part::Workers) {
-        workers::two_workers(size, seed, table).await?;
+        let ended = workers::two_workers(size, seed, table).await;
+        table.ended("two workers", ended);
     }
     if has(Part::OneProcess) {
-        one_process::one_process(size.events, seed, table).await?;
+        let ended = one_process::one_process(size.events, seed, table).await;
+        table.ended("one process", ended);
     }
     if has(Part::Writers) {
-        writers::side_by_side(size.events, table).await?;
+        let ended = writers::side_by_side(size.events, table).await;
+        table.ended("writers", ended);
     }
-    Ok(())
 }

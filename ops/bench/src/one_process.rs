@@ -25,6 +25,7 @@ pub async fn one_process(events: u64, seed: u64, table: &mut Table) -> Result<()
         ensure!(outcome.answers.applied == outcome.answers.received, "an answer came before its commit");
         let rate = outcome.answers.received as f64 / outcome.elapsed.as_secs_f64();
         table.add(name, "events/s", rate, goal, Some(RAW_SQLITE));
+        table.explain("keys are hashes: a transaction changes nearly as many pages as rows, and SQLite logs whole pages");
         match &mut all {
             None => all = Some((load, outcome)),
             Some((_, sum)) => {

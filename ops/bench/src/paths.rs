@@ -8,9 +8,8 @@ use abctl::simulate::world::World;
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
 use domain::definition::Definition;
-use domain::event::{Conversion, Exposure};
 use domain::fold::{self, Fact, Seen};
-use domain::{BatchId, Day, Enrollment, ExperimentId, Moments, Plan, Timestamp, Unit, UnitId};
+use domain::{BatchId, Day, Decimal, Enrollment, ExperimentId, Moments, Plan, Timestamp, Unit, UnitId};
 use foldhash::fast::FixedState;
 use ingest_gateway::body::{self, Form, Shape};
 use ingest_gateway::clock::Clock;
@@ -38,7 +37,7 @@ pub const EVENTS: u64 = 2_000;
 pub enum Path {
     /// The gateway: from a body to its frames.
     Accept,
-    /// The worker: from frames to events, each with its unit.
+    /// The worker: from frames to events.
     Decode,
     /// Every event into its unit.
     Fold,
@@ -66,8 +65,16 @@ pub struct Inputs {
     plan: Plan,
     bodies: Vec<Bytes>,
     frames: Vec<Vec<u8>>,
+    /// In the order of the frames.
+    events: Vec<(UnitId, What)>,
     /// One enrollment after the other, each before and after its last event.
     changes: Vec<(Option<Enrollment>, Enrollment)>,
+}
+
+/// An event as the fold wants it.
+enum What {
+    Exposure(Seen),
+    Conversion { metric: String, value: Decimal, at: Timestamp },
 }
 
 /// Units by id; the same order, and the same cost, in every process.
@@ -95,6 +102,7 @@ impl Inputs {
             plan: Plan::new(EXPERIMENT, 1, &definition),
             bodies: Vec::new(),
             frames: Vec::new(),
+            events: Vec::new(),
             changes: Vec::new(),
         };
         let mut lane = Lane::new(&plot, 0, EVENTS);
@@ -103,6 +111,9 @@ impl Inputs {
         }
         for body in &inputs.bodies {
             inputs.frames.extend(inputs.accept_one(body)?);
+        }
+        for frame in &inputs.frames {
+            inputs.events.extend(events(frame)?);
         }
         inputs.changes = inputs.changes()?;
         Ok(inputs)
@@ -116,7 +127,7 @@ impl Inputs {
                     black_box(self.accept_one(body)?);
                 }
             }
-            Path::Decode => drop(black_box(self.decode()?)),
+            Path::Decode => self.decode()?,
             Path::Fold => drop(black_box(self.fold()?)),
             Path::Moments => drop(black_box(self.moments()?)),
         }
@@ -148,66 +159,43 @@ impl Inputs {
         Ok(frames.into_iter().map(|frame| frame.bytes).collect())
     }
 
-    fn decode(&self) -> Result<u64> {
-        let mut partitions = 0;
+    fn decode(&self) -> Result<()> {
         for frame in &self.frames {
-            let frame = frame::decode(frame)?;
-            for group in &frame.groups {
-                let mut of = |user: &str| partitions += u64::from(UnitId::of(TENANT, user).partition(16).0);
-                match &group.events {
-                    Events::Exposures(events) => events.iter().for_each(|e| of(e.user_id)),
-                    Events::Conversions(events) => events.iter().for_each(|c| of(c.user_id)),
-                    Events::Controls(_) => {}
-                }
-            }
+            black_box(frame::decode(frame)?);
         }
-        Ok(partitions)
+        Ok(())
     }
 
     fn fold(&self) -> Result<Units> {
-        self.fold_with(|_, _| {})
-    }
-
-    /// Tells every unit as it was before and as it is after each event.
-    fn fold_with(&self, mut changed: impl FnMut(Option<&Unit>, &Unit)) -> Result<Units> {
         let mut units = Units::default();
-        for bytes in &self.frames {
-            let frame = frame::decode(bytes)?;
-            for group in &frame.groups {
-                match &group.events {
-                    Events::Exposures(events) => {
-                        for event in events {
-                            let unit = units.entry(UnitId::of(TENANT, event.user_id)).or_default();
-                            let before = unit.clone();
-                            fold::expose(unit, &self.plan, seen(event), None)?;
-                            changed(Some(&before), unit);
-                        }
-                    }
-                    Events::Conversions(events) => {
-                        for event in events {
-                            let unit = units.entry(UnitId::of(TENANT, event.user_id)).or_default();
-                            let before = unit.clone();
-                            fold::convert(unit, &fact(event), |_| Some(&self.plan))?;
-                            changed(Some(&before), unit);
-                        }
-                    }
-                    Events::Controls(_) => {}
-                }
-            }
+        for (id, what) in &self.events {
+            self.apply(what, units.entry(*id).or_default())?;
         }
         Ok(units)
     }
 
-    fn changes(&self) -> Result<Vec<(Option<Enrollment>, Enrollment)>> {
-        let mut changes = Vec::new();
-        self.fold_with(|before, after| {
-            let earlier = before.and_then(|unit| unit.enrollment(EXPERIMENT));
-            if let Some(later) = after.enrollment(EXPERIMENT)
-                && earlier != Some(later)
-            {
-                changes.push((earlier.cloned(), later.clone()));
+    fn apply(&self, what: &What, unit: &mut Unit) -> Result<()> {
+        match what {
+            What::Exposure(seen) => fold::expose(unit, &self.plan, *seen, None).map(|_| ())?,
+            What::Conversion { metric, value, at } => {
+                let fact = Fact { experiment: EXPERIMENT, event: metric, value: *value, at: *at };
+                fold::convert(unit, &fact, |_| Some(&self.plan)).map(|_| ())?;
             }
-        })?;
+        }
+        Ok(())
+    }
+
+    fn changes(&self) -> Result<Vec<(Option<Enrollment>, Enrollment)>> {
+        let (mut units, mut changes) = (Units::default(), Vec::new());
+        for (id, what) in &self.events {
+            let unit = units.entry(*id).or_default();
+            let before = unit.enrollment(EXPERIMENT).cloned();
+            self.apply(what, unit)?;
+            let after = unit.enrollment(EXPERIMENT);
+            if let Some(after) = after.filter(|after| before.as_ref() != Some(after)) {
+                changes.push((before, after.clone()));
+            }
+        }
         Ok(changes)
     }
 
@@ -220,12 +208,22 @@ impl Inputs {
     }
 }
 
-fn seen(event: &Exposure<'_>) -> Seen {
-    let at = event.occurred_given.unwrap_or(Timestamp::from_millis(NOW));
-    Seen { variation: event.variation, at, day: Day(20_500), phase: 1 }
-}
-
-fn fact<'a>(event: &Conversion<'a>) -> Fact<'a> {
-    let at = event.occurred_given.unwrap_or(Timestamp::from_millis(NOW));
-    Fact { experiment: EXPERIMENT, event: event.metric, value: event.value, at }
+fn events(frame: &[u8]) -> Result<Vec<(UnitId, What)>> {
+    let mut all = Vec::new();
+    let at = |given: Option<Timestamp>| given.unwrap_or(Timestamp::from_millis(NOW));
+    for group in frame::decode(frame)?.groups {
+        match group.events {
+            Events::Exposures(events) => all.extend(events.into_iter().map(|e| {
+                let seen =
+                    Seen { variation: e.variation, at: at(e.occurred_given), day: Day(20_500), phase: 1 };
+                (UnitId::of(TENANT, e.user_id), What::Exposure(seen))
+            })),
+            Events::Conversions(events) => all.extend(events.into_iter().map(|c| {
+                let (metric, at) = (c.metric.to_owned(), at(c.occurred_given));
+                (UnitId::of(TENANT, c.user_id), What::Conversion { metric, value: c.value, at })
+            })),
+            Events::Controls(_) => {}
+        }
+    }
+    Ok(all)
 }

@@ -18,7 +18,7 @@ use tokio_postgres::Client;
 use tokio_util::task::AbortOnDropHandle;
 
 /// How long a phase may take.
-const PHASE: Duration = Duration::from_secs(600);
+const PHASE: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(10);
 pub const BARE: &str = "bare hyper server, batches of 100";
 const READ: &str = "raw XRANGE of the entries of T3";
@@ -126,8 +126,7 @@ pub async fn end_to_end(size: &Size, seed: u64, table: &mut Table) -> Result<()>
     let written = wal(&database).await?;
     let usage = Usage::of(&system)?;
     let begun = Instant::now();
-    let applied = Arc::new(AtomicU64::new(0));
-    let follow = AbortOnDropHandle::new(tokio::spawn(follow(client(&system).await?, Arc::clone(&applied))));
+    let (applied, follow) = follow(&system).await?;
     let pace = Pace { lasting: size.lasting, rate: None, wait: None, applied: Some(applied) };
     let sent = pace::run(&load, &system.gateway_url(), &pace).await?;
     let events = sent.answers.received;
@@ -152,13 +151,17 @@ pub async fn end_to_end(size: &Size, seed: u64, table: &mut Table) -> Result<()>
     system.stop().await
 }
 
-/// Keeps `applied` up to date.
-async fn follow(database: Client, applied: Arc<AtomicU64>) -> Result<()> {
-    loop {
-        let events = self::applied(&database).await?;
-        applied.store(u64::try_from(events)?, Ordering::Relaxed);
-        tokio::time::sleep(POLL).await;
-    }
+/// Events applied, kept up to date as long as the second is held.
+pub async fn follow(system: &System) -> Result<(Arc<AtomicU64>, AbortOnDropHandle<Result<()>>)> {
+    let (known, database) = (Arc::new(AtomicU64::new(0)), client(system).await?);
+    let told = Arc::clone(&known);
+    let following = tokio::spawn(async move {
+        loop {
+            told.store(u64::try_from(applied(&database).await?)?, Ordering::Relaxed);
+            tokio::time::sleep(POLL).await;
+        }
+    });
+    Ok((known, AbortOnDropHandle::new(following)))
 }
 
 pub async fn client(system: &System) -> Result<Client> {

@@ -42,6 +42,8 @@ struct Row<'t> {
     reason: Option<String>,
 }
 
+const UNENDED: &str = ": did not come to its end";
+
 #[derive(Default)]
 pub struct Table {
     figures: Vec<Figure>,
@@ -73,6 +75,22 @@ impl Table {
         if let Some(figure) = self.figures.last_mut() {
             figure.reason = Some(reason.into());
         }
+    }
+
+    /// What a part came to; one that did not is a goal missed, for this reason.
+    pub fn ended<T>(&mut self, part: &str, outcome: Result<T>) -> Option<T> {
+        let error = match outcome {
+            Ok(value) => return Some(value),
+            Err(error) => format!("{error:#}"),
+        };
+        eprintln!("  {part}: {error}");
+        self.add(format!("{part}{UNENDED}"), "times", 1.0, Goal::AtMost(0.0), None);
+        self.explain(error);
+        None
+    }
+
+    pub fn failed(&self) -> bool {
+        self.figures.iter().any(|figure| figure.name.ends_with(UNENDED))
     }
 
     fn median(&self, name: &str) -> Option<f64> {
