@@ -30,7 +30,7 @@ pub async fn acknowledged(size: &Size, seed: u64, accepted: Option<f64>, table: 
     if let Some(rate) = accepted.map(|accepted| accepted / 2.0) {
         // Other users, so that their keys are new.
         let load = crate::pipeline::load(1, seed * 100 + 6, LANES, BATCH);
-        let bare = Bare::start(BATCH)?;
+        let bare = Bare::start(BATCH).await?;
         table.add(BARE, "ms", pace::run(&load, &bare.url, &at(rate)).await?.quantile(0.99), Goal::None, None);
         let sent = pace::run(&load, &url, &at(rate)).await?;
         table.add(NAME, "ms", sent.quantile(0.99), Goal::AtMost(10.0), Some(BARE));

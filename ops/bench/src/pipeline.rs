@@ -10,6 +10,7 @@ use abctl::simulate::{Simulation, create_experiments};
 use anyhow::{Context, Result, ensure};
 use e2e::run::{self, silent};
 use e2e::{ADMIN_TOKEN, API_TOKEN, Deployment, Setup, System};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// How long a phase may take.
 const PHASE: Duration = Duration::from_secs(180);
+const STARTED: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
 pub const BARE: &str = "bare hyper server, batches of 100";
 const READ: &str = "raw XRANGE of the entries of T3";
@@ -65,7 +67,7 @@ pub async fn accept_and_apply(size: &Size, seed: u64, table: &mut Table) -> Resu
         table.add(name, "events/s", rate, Goal::AtLeast(goal), Some(ceiling));
         if batch == 100 {
             hundreds = rate;
-            let bare = Bare::start(batch)?;
+            let bare = Bare::start(batch).await?;
             let outcome = load.run(&bare.url, Some(API_TOKEN), &silent()).await?;
             let least = outcome.answers.received as f64 / outcome.elapsed.as_secs_f64();
             table.add(BARE, "events/s", least, Goal::None, None);
@@ -194,7 +196,7 @@ pub struct Bare {
 }
 
 impl Bare {
-    pub fn start(batch: u32) -> Result<Bare> {
+    pub async fn start(batch: u32) -> Result<Bare> {
         let port = testkit::free_port()?;
         let process = Process::at("bare-server", std::env::current_exe()?)
             .arg("--bare-server")
@@ -202,6 +204,11 @@ impl Bare {
             .arg("--bare-batch")
             .arg(batch.to_string())
             .spawn()?;
+        let deadline = Instant::now() + STARTED;
+        while tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
+            ensure!(Instant::now() < deadline, "the bare server does not listen within {STARTED:?}");
+            tokio::time::sleep(POLL).await;
+        }
         Ok(Bare { url: format!("http://127.0.0.1:{port}"), _process: process })
     }
 }

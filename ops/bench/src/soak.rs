@@ -29,12 +29,9 @@ pub async fn soak(size: &Size, seed: u64, table: &mut Table) -> Result<()> {
     let reader = system.admin();
     // Somebody looks at the results all the time.
     let queries = AbortOnDropHandle::new(tokio::spawn(async move {
-        loop {
-            reader.get("/api/v1/experiments/sim-load/live-stats").await?;
+        while reader.get("/api/v1/experiments/sim-load/live-stats").await.is_ok() {
             tokio::time::sleep(EVERY).await;
         }
-        #[allow(unreachable_code)]
-        anyhow::Ok(())
     }));
     let worker = system.worker.as_ref().context("a worker")?;
     let tiers = [
