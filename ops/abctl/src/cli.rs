@@ -33,7 +33,8 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
     /// Print JSON instead of tables.
-    #[arg(long, global = true)]
+    // Behind a command's own options, however many commands there are: they count in the order, too.
+    #[arg(long, global = true, display_order = 900)]
     json: bool,
 }
 
