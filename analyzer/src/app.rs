@@ -8,7 +8,7 @@ use queue::producer::Producer;
 use service::http::{App, Found, Method, Networks, Problem, Request, Response};
 use service::openapi;
 use service::settings::{Secret, Settings};
-use store::Store;
+use store::{Kept, Store};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ use crate::routes::{self, Action, Handler, Routes};
 use crate::stream::{self, Feeds};
 use crate::{
     accounting, assign, audit, batches, calculators, dead_letters, decision, erase, experiments, export,
-    ingestion, keys, live_stats, page, timeseries, users, webhooks, workspace,
+    ingestion, keys, live_stats, page, purge, timeseries, users, webhooks, workspace,
 };
 
 pub struct Analyzer {
@@ -30,6 +30,8 @@ pub struct Analyzer {
     /// For what is in flight; accounting asks the queue itself.
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) partitions: u16,
+    /// What is kept unless a purge says otherwise.
+    pub(crate) kept: Kept,
     /// Held while an answer reads every user.
     pub(crate) scans: Semaphore,
     /// For what is sent again; made when first used.
@@ -58,12 +60,14 @@ impl Analyzer {
         let (webhook_targets, signing_key) =
             (settings.webhooks.allow_private.clone(), settings.auth.workspace_signing_key.clone());
         let (scans, producer) = (Semaphore::new(1), OnceLock::new());
+        let kept = backends::kept(settings);
         Ok(Analyzer {
             store,
             catalogue,
             issuer,
             queue,
             partitions,
+            kept,
             scans,
             producer,
             feeds,
@@ -130,6 +134,8 @@ impl Analyzer {
             Action::Become(to) => experiments::become_status(self, request, &id, to).await,
             Action::Restore => experiments::restore(self, request, &id).await,
             Action::EraseUser => erase::post(self, request).await,
+            Action::Purge => purge::post(self, request).await,
+            Action::LastPurge => purge::get(self, &request).await,
             Action::Rebuild => experiments::rebuild::post(self, request, &id).await,
             Action::History => experiments::history::get(self, &request, &id).await,
             Action::Ingestion => ingestion::get(self, &request, &id).await,

@@ -30,6 +30,7 @@ pub mod live_stats;
 pub mod metric;
 mod page;
 mod part;
+mod purge;
 pub mod quality;
 mod routes;
 pub mod sample_ratio;

@@ -175,7 +175,8 @@ impl PartitionCache {
     /// Remembers what the store said of `asked`; those it does not know do not exist.
     pub fn learn(&mut self, asked: &[ExperimentId], known: Known) {
         self.experiments.extend(asked.iter().map(|id| (*id, None)));
-        for e in known.experiments {
+        // Nothing changes the sums of one whose raw rows are purged: what came a second time would count again.
+        for e in known.experiments.into_iter().filter(|e| e.purged_at.is_none()) {
             let row = known.rebuilds.iter().find(|row| row.experiment == e.id);
             self.experiments.insert(e.id, Some(catalogued(e, row)));
         }

@@ -210,6 +210,7 @@ impl Session<'_> {
             }
         }
         self.look_for_chores().await?;
+        self.purge().await?;
         self.lane.metrics.held(lane, self.held.values().map(|h| h.cache.units.size()));
         Ok(())
     }

@@ -5,6 +5,7 @@ use crate::lane::{Lane, LaneConfig, Ownership};
 use crate::members::{self, Sessions};
 use crate::metrics::WorkerMetrics;
 use crate::progress::{Progress, STUCK_AFTER};
+use crate::retention;
 use crate::shares::Share;
 use queue::Queue;
 use service::boot::{Boot, BootError};
@@ -73,6 +74,8 @@ impl Lanes {
             let lane = Lane::new(store, queue, config, shares, sessions.clone(), metrics.clone(), its);
             lanes.spawn(lane.run(stop.clone()));
         }
+        let kept = backends::kept(settings);
+        lanes.spawn(retention::run(store.clone(), kept, all, stop.clone()));
         lanes.spawn(behind::run(queue.clone(), progress.clone(), metrics, stop.clone()));
         let limit = settings.lifecycle.drain_timeout;
         let ended = tokio::spawn(join(lanes, boot.shutdown.clone(), stop, limit));

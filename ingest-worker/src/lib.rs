@@ -4,7 +4,8 @@
 //! a [`lane`] takes what has come, reads it into a [`chunk`], and [`apply`]s it: position moved, units loaded, events
 //! [`sort`]ed out, conversions stored, history read, everything [`fold`]ed, moments and receipts written, committed. After the
 //! commit the [`report`]er tells the queue: totals applied, receipts, what may be trimmed. Between transactions the lane takes
-//! the next step of plan versions that are to be built ([`rebuild`]).
+//! the next step of plan versions that are to be built ([`rebuild`]), and once a second a little of what is not kept for
+//! ever ([`purge`]).
 //!
 //! Beside the lanes [`behind`] tells how far they are behind, and [`progress`] whether they get on.
 //!
@@ -25,8 +26,10 @@ mod metrics;
 mod pace;
 mod poison;
 mod progress;
+pub mod purge;
 pub mod rebuild;
 mod report;
+mod retention;
 pub mod shares;
 mod sort;
 mod source;

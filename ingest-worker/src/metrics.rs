@@ -5,6 +5,8 @@ use crate::behind::Behind;
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use service::metrics::Metrics;
 use std::time::Duration;
+use store::PurgeCounts;
+use store::apply::PurgeRow;
 
 /// Why a transaction is given up; shown from the start, so that a first failure is an increase.
 const CAUSES: [&str; 5] = ["moved", "silent", "transient", "data", "fatal"];
@@ -20,6 +22,7 @@ pub struct WorkerMetrics {
     lost: IntCounter,
     resent: IntCounter,
     anchors_lost: IntCounter,
+    purged: [IntCounter; 3],
     failures: IntCounterVec,
     seconds: Histogram,
     chunk: Histogram,
@@ -59,6 +62,8 @@ impl WorkerMetrics {
         for cause in CAUSES {
             failures.with_label_values(&[cause]);
         }
+        let purged =
+            m.counter_vec("abstream_purged_rows_total", "Rows deleted because they are too old.", &["kind"])?;
         let seconds = vec![0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
         let sizes = vec![1.0, 10.0, 100.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0, 20000.0];
         Ok(WorkerMetrics {
@@ -73,6 +78,7 @@ impl WorkerMetrics {
             resent: m.counter("abstream_resent_entries_total", "Entries written twice and skipped.")?,
             anchors_lost: m
                 .counter("abstream_streams_replaced_total", "Times a stream was found replaced.")?,
+            purged: ["conversions", "dead_letters", "audit"].map(|kind| purged.with_label_values(&[kind])),
             failures,
             seconds: m.histogram("abstream_apply_seconds", "Duration of an apply transaction.", seconds)?,
             chunk: m.histogram("abstream_apply_events", "Events per apply transaction.", sizes)?,
@@ -125,6 +131,15 @@ impl WorkerMetrics {
 
     pub fn failed(&self, cause: &str) {
         self.failures.with_label_values(&[cause]).inc();
+    }
+
+    pub fn purged(&self, of: &PurgeRow, counts: &PurgeCounts) {
+        if !of.dry_run {
+            let [conversions, dead_letters, audit] = &self.purged;
+            conversions.inc_by(counts.conversions);
+            dead_letters.inc_by(counts.dead_letters);
+            audit.inc_by(counts.audit);
+        }
     }
 
     pub fn anchor_lost(&self) {

@@ -171,6 +171,6 @@ fn keep(cache: &mut PartitionCache, changed: Vec<(UnitId, Unit)>, days: Days, ro
     }
 }
 
-fn following(unit: UnitId) -> Option<UnitId> {
+pub(crate) fn following(unit: UnitId) -> Option<UnitId> {
     u128::from_be_bytes(unit.0).checked_add(1).map(|next| UnitId(next.to_be_bytes()))
 }

@@ -57,6 +57,7 @@ BOARDS = {
         ("Streams reach back", "s", "Of all partitions held the one that reaches least: at least AB_QUEUE_KEEP once events are that old, less past 50% of the queue's memory.", [("min by (instance) (abstream_kept_seconds)", "{{instance}}")]),
         ("Users in the caches", "short", "", [("sum by (instance) (abstream_cached_units)", "{{instance}}")]),
         ("Out of the ordinary", "cps", "Entries written twice are skipped; a replaced stream is read from its beginning.", [("sum(rate(abstream_resent_entries_total[$__rate_interval]))", "written twice"), ("sum(rate(abstream_streams_replaced_total[$__rate_interval]))", "streams replaced")]),
+        ("Rows purged", "cps", "Older than AB_RETENTION_* keeps them, or an operator's purge.", [("sum by (kind) (rate(abstream_purged_rows_total[$__rate_interval]))", "{{kind}}")]),
     ]),
     "analyzer": ("abstream: analyzer", [
         ("Requests", "reqps", "By answer.", [(f"sum by (status) (rate(abstream_http_requests_total{{{READS}}}[$__rate_interval]))", "{{status}}")]),

@@ -6,7 +6,7 @@ use store::{Change, Changed, Experiment};
 
 use domain::definition::Definition;
 
-use super::{body, difference, precondition, published, rules};
+use super::{body, difference, precondition, published, purged, rules};
 use crate::answer::{self, Parameters, actor, storage, unknown_experiment};
 use crate::app::Analyzer;
 
@@ -47,6 +47,7 @@ async fn change(
             Changed::Done(experiment) => return published(app, &experiment).await,
             Changed::Outrun if precondition::is_given(request) => return Err(precondition::failed()),
             Changed::Outrun => {}
+            Changed::Purged => return Err(purged()),
             Changed::NotFound => return Err(unknown_experiment()),
         }
     }

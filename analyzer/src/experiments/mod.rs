@@ -102,6 +102,13 @@ pub async fn become_status(
     }
 }
 
+/// What would need raw rows that are gone.
+pub fn purged() -> Problem {
+    let detail =
+        "the experiment's raw rows are purged: its answers stay as they are, and cannot be counted anew";
+    Problem::conflict("raw_rows_purged", detail)
+}
+
 /// Idempotent, like the other moves.
 pub async fn restore(app: &Analyzer, mut request: Request, reference: &str) -> Result<Response, Problem> {
     Parameters::of(&request, &[])?;
@@ -114,6 +121,7 @@ pub async fn restore(app: &Analyzer, mut request: Request, reference: &str) -> R
             let detail = "the experiment was started once, and its answers were deleted with it";
             Err(Problem::conflict("answers_deleted", detail))
         }
+        Restored::Purged => Err(purged()),
         Restored::NotFound => Err(unknown_experiment()),
     }
 }

@@ -5,7 +5,7 @@ use service::http::{Problem, Request, Response, StatusCode};
 use store::Changed;
 
 use super::view::View;
-use super::{body, precondition};
+use super::{body, precondition, purged};
 use crate::answer::{self, Parameters, actor, storage, tagged_as, unknown_experiment};
 use crate::app::Analyzer;
 
@@ -17,6 +17,7 @@ pub async fn post(app: &Analyzer, mut request: Request, reference: &str) -> Resu
     let actor = actor(&request);
     match app.store.rebuild_experiment(&experiment.tenant, experiment.id, actor).await.map_err(storage)? {
         Changed::Done(experiment) => tagged_as(StatusCode::ACCEPTED, &View::of(&experiment)),
+        Changed::Purged => Err(purged()),
         Changed::Outrun | Changed::NotFound => Err(unknown_experiment()),
     }
 }

@@ -15,6 +15,9 @@ pub struct View<'a> {
     created_at: String,
     started_at: Option<String>,
     stopped_at: Option<String>,
+    /// Since when its raw rows are purged: answers stay as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    purged_at: Option<String>,
     /// Sums of the definition shown are being built; answers are of the one before.
     #[serde(skip_serializing_if = "Option::is_none")]
     rebuilding: Option<Rebuilding>,
@@ -54,6 +57,7 @@ impl<'a> View<'a> {
             created_at: e.created_at.to_string(),
             started_at: e.started_at.map(|t| t.to_string()),
             stopped_at: e.stopped_at.map(|t| t.to_string()),
+            purged_at: e.purged_at.map(|t| t.to_string()),
             rebuilding: Rebuilding::of(e),
             definition: e.wanted(),
         }

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::{self, Parameters, storage};
 use crate::app::Analyzer;
 use crate::clock;
+use crate::experiments;
 use crate::known::{Known, rows_needed};
 use sheet::{End, Sheet};
 
@@ -110,6 +111,10 @@ pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<R
         return Ok(response.with(CONTENT_DISPOSITION, attachment(&snapshot.experiment, kind, format)?));
     }
     let experiment = answer::experiment(&*app.store, request, reference).await?;
+    // Users keep their sums; of their conversions some may be gone.
+    if kind == Kind::Conversions && experiment.purged_at.is_some() {
+        return Err(experiments::purged());
+    }
     let slot = Arc::clone(&app.exports.slots).try_acquire_owned().map_err(|_| {
         Problem::unavailable("too_many_streams", "the service is writing too many exports: try again", 10)
     })?;

@@ -14,6 +14,7 @@ use store::{Asked, Experiment, Rows, Snapshot};
 
 use crate::answer::{self, Parameters, tagged};
 use crate::app::Analyzer;
+use crate::experiments;
 use crate::known::{Arms, Days, Unanswerable, unanswerable};
 use crate::live_stats::{ArmView, Subject};
 use crate::metric::methods::Methods;
@@ -87,6 +88,7 @@ pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<R
         DayBasis::Received => {
             received(Days::of(&experiment, &moments)).map_err(|error| unanswerable(&error))?
         }
+        DayBasis::Occurred if experiment.purged_at.is_some() => return Err(experiments::purged()),
         DayBasis::Occurred => {
             let _one_at_a_time = app.scans.try_acquire().map_err(|_| {
                 let detail = "another series by day of occurrence is being made: try again";

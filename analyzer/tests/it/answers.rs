@@ -26,6 +26,7 @@ pub fn running(definition: Value) -> Experiment {
         stopped_at: None,
         rebuild: None,
         phases: Vec::new(),
+        purged_at: None,
     }
 }
 

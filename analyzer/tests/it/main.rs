@@ -19,6 +19,7 @@ mod keys;
 mod live;
 mod page;
 mod peeking;
+mod purging;
 mod random;
 mod redriving;
 mod rig;

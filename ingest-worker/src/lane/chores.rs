@@ -1,12 +1,16 @@
-//! A lane between transactions: users to be forgotten and plan versions to be built, a step at a time, with and without
-//! events.
+//! A lane between transactions: users to be forgotten, plan versions to be built and old rows to be purged, a step at a
+//! time, with and without events.
 
 use super::{APPLY_LIMIT, LaneError, Session};
 use crate::erase::erase;
+use crate::purge::{self, Purging};
 use crate::rebuild::{self, StepError, Stepped};
 use domain::{ExperimentId, Partition};
 use store::apply::ErasureRow;
-use tokio::time::timeout;
+use tokio::time::{Duration, Instant, timeout};
+
+/// A lane purges for so long a tick: a tenth of its time, whatever there is to purge.
+const PURGE_FOR: Duration = Duration::from_millis(100);
 
 pub(super) enum Chore {
     Erase(ErasureRow),
@@ -50,6 +54,41 @@ impl Session<'_> {
                 self.lane.metrics.failed("data");
                 self.store.rollback().await?;
                 self.hold(partition).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Some steps of the purges asked for, of one partition after the other.
+    pub(super) async fn purge(&mut self) -> Result<(), LaneError> {
+        let begun = Instant::now();
+        let held: Vec<Partition> = self.held.keys().copied().collect();
+        for mut row in self.store.purges(&held).await? {
+            let Some(held) = self.held.get_mut(&row.partition) else { continue };
+            loop {
+                let partitions = self.lane.config.partitions;
+                let step =
+                    purge::step(&mut *self.store, &mut held.cache, &row, partitions, purge::STEP).await;
+                match step {
+                    Ok(Purging::Done(counts)) => {
+                        self.lane.metrics.purged(&row, &counts);
+                        let dry_run = row.dry_run;
+                        tracing::info!(partition = %row.partition, dry_run, "a purge is done");
+                        break;
+                    }
+                    Ok(Purging::More { counts, cursor }) => {
+                        self.lane.metrics.purged(&row, &counts);
+                        row.cursor = Some(cursor);
+                    }
+                    Ok(Purging::Waits) => break,
+                    Err(StepError::Moved(partition)) => return self.hold(partition).await,
+                    Err(StepError::Store(error)) => return Err(error.into()),
+                    // No sums are touched.
+                    Err(StepError::Overflow(_)) => break,
+                }
+                if begun.elapsed() >= PURGE_FOR {
+                    return Ok(());
+                }
             }
         }
         Ok(())

@@ -12,6 +12,7 @@ mod losses;
 mod memory;
 mod poison;
 mod progress;
+mod purge;
 mod quality;
 mod rebuild;
 mod shares;

@@ -12,7 +12,7 @@ use queue::frame::{Events, Frame, Group, Receipt, encode};
 use queue::reader::{Entry, EntryId};
 use std::sync::Arc;
 use store::apply::ApplyStore;
-use store::{Actor, Created, Experiment, Store};
+use store::{Actor, Created, Experiment, Status, Store};
 use uuid::Uuid;
 
 pub const TENANT: &str = "acme";
@@ -113,6 +113,35 @@ impl Rig {
 
     pub async fn letters(&self) -> Vec<Letter> {
         self.tables.letters().await
+    }
+
+    /// As if the experiment had been put away long ago.
+    pub async fn put_away(&self, experiment: &Experiment) {
+        let actor = Actor { name: "test", request_id: "test" };
+        for status in [Status::Running, Status::Stopped, Status::Archived] {
+            self.store.set_status(TENANT, experiment.id, status, actor).await.unwrap();
+        }
+        let id = experiment.id;
+        self.tables
+            .execute(&match self.tables {
+                Tables::Postgres(_) => {
+                    format!("UPDATE experiments SET archived_at = 'epoch' WHERE id = {id}")
+                }
+                Tables::Sqlite(_) => format!("UPDATE experiments SET archived_at = 0 WHERE id = {id}"),
+            })
+            .await;
+    }
+
+    /// Dead letters and audit entries as if of long ago.
+    pub async fn age(&self) {
+        self.tables
+            .execute(match self.tables {
+                Tables::Postgres(_) => {
+                    "UPDATE dead_letters SET created_at = 'epoch'; UPDATE audit_log SET at = 'epoch'"
+                }
+                Tables::Sqlite(_) => "UPDATE dead_letters SET created_at = 0; UPDATE audit_log SET at = 0",
+            })
+            .await;
     }
 
     /// Writes a unit's state past the store.

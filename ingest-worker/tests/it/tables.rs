@@ -50,6 +50,13 @@ impl Tables {
         }
     }
 
+    pub async fn execute(&self, sql: &str) {
+        match self {
+            Tables::Postgres(client) => client.batch_execute(sql).await.unwrap(),
+            Tables::Sqlite(file) => open(file).execute_batch(sql).unwrap(),
+        }
+    }
+
     pub async fn letters(&self) -> Vec<Letter> {
         match self {
             Tables::Postgres(client) => {

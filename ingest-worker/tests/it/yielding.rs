@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use store::apply::{
     Advance, ApplyStore, Changes, ErasureRow, HistoryOf, Known, NewConversion, Outcome, PartitionState, Past,
-    Session, Taken,
+    PurgeRow, PurgeStep, Session, Taken,
 };
-use store::{ArmRow, Slice, StoreError};
+use store::{ArmRow, PurgeCounts, Slice, StoreError};
 use tokio::task::yield_now;
 use uuid::Uuid;
 
@@ -134,6 +134,20 @@ impl ApplyStore for Yielding {
     async fn serve_rebuilt(&mut self) -> Result<Vec<ExperimentId>, StoreError> {
         yield_now().await;
         self.store.serve_rebuilt().await
+    }
+
+    fn is_viewed(&self) -> bool {
+        self.store.is_viewed()
+    }
+
+    async fn purge(&mut self, step: &PurgeStep<'_>) -> Result<PurgeCounts, StoreError> {
+        yield_now().await;
+        self.store.purge(step).await
+    }
+
+    async fn purges(&mut self, partitions: &[Partition]) -> Result<Vec<PurgeRow>, StoreError> {
+        yield_now().await;
+        self.store.purges(partitions).await
     }
 
     async fn write(&mut self, advance: &Advance, changes: &Changes<'_>) -> Result<(), StoreError> {

@@ -2,15 +2,19 @@
 
 use crate::accounting::Accounting;
 use crate::audit::Audit;
+use crate::completions::Completions;
 use crate::config::Config;
 use crate::dead_letters::DeadLetters;
 use crate::demo::Demo;
+use crate::doctor::Doctor;
 use crate::erase_user::EraseUser;
 use crate::experiments::Experiments;
 use crate::export::Export;
 use crate::keys::Keys;
+use crate::migrate::Migrate;
 use crate::migrate_store::MigrateStore;
 use crate::output;
+use crate::purge::Purge;
 use crate::rebuild::Rebuild;
 use crate::replay::Replay;
 use crate::results::Results;
@@ -48,6 +52,7 @@ enum Command {
     Up,
     Demo(Demo),
     Config(Config),
+    Completions(Completions),
     #[command(flatten)]
     Tool(Tool),
 }
@@ -61,6 +66,7 @@ enum Tool {
     Verify(Verify),
     Rebuild(Rebuild),
     EraseUser(EraseUser),
+    Purge(Purge),
     /// Create, list, show, start, stop and archive experiments.
     #[command(subcommand)]
     Experiments(Experiments),
@@ -80,7 +86,11 @@ enum Tool {
     #[command(subcommand)]
     Keys(Keys),
     Audit(Audit),
+    /// Show the database's schema, and bring it up to this release's.
+    #[command(subcommand)]
+    Migrate(Migrate),
     MigrateStore(MigrateStore),
+    Doctor(Doctor),
 }
 
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -101,17 +111,25 @@ pub fn main() -> ExitCode {
         }
         Command::Demo(demo) => demo.main(cli.json),
         Command::Config(command) => config(&command, &matches, cli.json),
+        Command::Completions(completions) => match completions.print(command()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Err(error) => {
+                output::error(&error.to_string());
+                ExitCode::FAILURE
+            }
+        },
         Command::Tool(command) => tool(&command, &matches, cli.json),
     }
 }
 
 /// Each command has the settings of its tier as flags, which come after its own options in the help.
-fn command() -> clap::Command {
+pub fn command() -> clap::Command {
     Cli::command().mut_subcommands(|command| {
         let flags = match command.get_name() {
             "up" => settings::flags(Tier::OneProcess),
-            // Whose process, directory and keys are its own.
-            "demo" => Vec::new(),
+            // Whose process, directory and keys are its own; and who has nothing to do with any.
+            "demo" | "completions" => Vec::new(),
             "config" => settings::all_flags(),
             _ => settings::flags(Tier::Tool),
         };
@@ -202,6 +220,9 @@ fn run(command: &Tool, settings: &Settings, json: bool) -> Result<bool> {
             Tool::Webhooks(command) => command.run(settings, json).await,
             Tool::Keys(command) => command.run(settings, json).await.map(|()| true),
             Tool::Audit(command) => command.run(settings, json).await.map(|()| true),
+            Tool::Purge(command) => command.run(settings, json).await,
+            Tool::Doctor(command) => command.run(settings, json).await,
+            Tool::Migrate(command) => command.run(settings, json).await,
             Tool::MigrateStore(command) => command.run(settings, json).await,
         }
     })

@@ -2,7 +2,7 @@ use service::health::Health;
 use service::logs::causes;
 use service::settings::{Refusal, Settings, Tier};
 use std::sync::Arc;
-use store::{Location, Store, StoreError};
+use store::{Location, Migration, Store, StoreError};
 
 /// The SQLite database in `AB_DATA`.
 pub const DATABASE_FILE: &str = "abstream.db";
@@ -50,6 +50,31 @@ pub async fn connect_store(settings: &Settings) -> Result<(Arc<dyn Store>, u16),
     };
     store.check(partitions).await.map_err(failed)?;
     Ok((store, partitions))
+}
+
+/// Connected, whatever the schema is.
+pub async fn reach_store(settings: &Settings) -> Result<Arc<dyn Store>, OpenError> {
+    let place = place(settings, settings.database.pool_size)?;
+    store::connect(&place.location).await.map_err(|source| OpenError::Failed { shown: place.shown, source })
+}
+
+/// The same, to write: a file must be nobody else's.
+pub async fn reach_store_to_write(settings: &Settings) -> Result<Arc<dyn Store>, OpenError> {
+    let place = place(settings, settings.database.pool_size)?;
+    let store = store::connect_to_write(&place.location).await;
+    store.map_err(|source| OpenError::Failed { shown: place.shown, source })
+}
+
+/// Brings the schema to this release's version.
+pub async fn migrate(settings: &Settings, store: &dyn Store) -> Result<(), OpenError> {
+    let shown = place(settings, settings.database.pool_size)?.shown;
+    store.migrate().await.map_err(|source| OpenError::Failed { shown, source })
+}
+
+/// Every migration that the database has or this release knows.
+pub async fn schema(settings: &Settings, store: &dyn Store) -> Result<Vec<Migration>, OpenError> {
+    let shown = place(settings, settings.database.pool_size)?.shown;
+    store.migrations().await.map_err(|source| OpenError::Failed { shown, source })
 }
 
 /// Ready while the schema is this release's and a write can be made, and rolled back.

@@ -8,13 +8,16 @@ mod database;
 mod streams;
 
 pub use books::{BooksError, around, books};
-pub use database::{DATABASE_FILE, OpenError, connect_store, watch_database};
+pub use database::{
+    DATABASE_FILE, OpenError, connect_store, migrate, reach_store, reach_store_to_write, schema,
+    watch_database,
+};
 pub use streams::open_queue;
 
 use queue::Queue;
 use service::settings::{Refusal, Settings};
 use std::sync::Arc;
-use store::Store;
+use store::{Kept, Store};
 
 /// Both, fit for use, as a server needs them; `pool_size` database connections at most, besides those that apply.
 pub async fn open(
@@ -25,4 +28,13 @@ pub async fn open(
     let store = database::open_store(settings, pool_size).await?;
     streams::check_queue(settings, &*queue).await?;
     Ok((store, queue))
+}
+
+/// How long the settings say that things are kept.
+pub fn kept(settings: &Settings) -> Kept {
+    Kept {
+        conversions: settings.retention.conversions_days,
+        dead_letters: settings.retention.dead_letters_days,
+        audit: settings.retention.audit_days,
+    }
 }

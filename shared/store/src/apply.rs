@@ -5,7 +5,7 @@
 //! written; the caller drops its cache. An error of `commit` may hide a commit: the position tells, because the next
 //! `begin` fails.
 
-use crate::{ArmRow, Experiment, MomentsKey, Slice, StoreError, WriterRow};
+use crate::{ArmRow, Experiment, MomentsKey, PurgeCounts, Slice, StoreError, WriterRow};
 use async_trait::async_trait;
 use domain::{BatchId, Day, Decimal, ExperimentId, Moments, Partition, Timestamp, Unit, UnitId};
 use uuid::Uuid;
@@ -117,6 +117,42 @@ pub struct ErasureRow {
     pub tenant: String,
     pub actor: String,
     pub request_id: String,
+}
+
+/// What is to be purged of a partition, and how far that is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PurgeRow {
+    pub partition: Partition,
+    /// To be counted only.
+    pub dry_run: bool,
+    /// What is of an earlier day goes; `None`: none of these.
+    pub conversions: Option<Day>,
+    pub dead_letters: Option<Day>,
+    pub audit: Option<Day>,
+    /// Units up to here are done with.
+    pub cursor: Option<UnitId>,
+    /// Of a dry run: the experiments that a purge would seal.
+    pub sealed: Vec<ExperimentId>,
+}
+
+/// The next step of a purge, in a partition.
+#[derive(Debug, Clone)]
+pub struct PurgeStep<'a> {
+    pub of: &'a PurgeRow,
+    pub conversions: Vec<(UnitId, ExperimentId, &'a str)>,
+    /// How far it gets.
+    pub cursor: UnitId,
+    /// No unit is left behind the cursor.
+    pub is_last: bool,
+    /// Dead letters, and audit entries, deleted at most.
+    pub limit: u32,
+}
+
+impl PurgeStep<'_> {
+    pub(crate) fn is_done(&self, counts: &PurgeCounts) -> bool {
+        let all = |n| self.of.dry_run || n < u64::from(self.limit);
+        self.is_last && all(counts.dead_letters) && all(counts.audit)
+    }
 }
 
 /// A row of moments to be written.
@@ -270,6 +306,13 @@ pub trait ApplyStore: Send {
         plan_version: u32,
     ) -> Result<Vec<ArmRow>, StoreError>;
 
+    /// Inside the transaction: whether somebody looks at the partition as it was ([`crate::Views`]), who must find every
+    /// conversion that was there.
+    fn is_viewed(&self) -> bool;
+
+    /// Inside the transaction: deletes what a step of a purge names, or counts it, and notes how far it is.
+    async fn purge(&mut self, step: &PurgeStep<'_>) -> Result<PurgeCounts, StoreError>;
+
     /// Writes the rest.
     async fn write(&mut self, advance: &Advance, changes: &Changes<'_>) -> Result<(), StoreError>;
 
@@ -289,6 +332,9 @@ pub trait ApplyStore: Send {
         &mut self,
         partitions: &[Partition],
     ) -> Result<Vec<(Partition, ErasureRow)>, StoreError>;
+
+    /// Between transactions: what is to be purged of these partitions; dry runs last.
+    async fn purges(&mut self, partitions: &[Partition]) -> Result<Vec<PurgeRow>, StoreError>;
 
     /// Between transactions: serves the version asked for of every experiment that all partitions are done with.
     async fn serve_rebuilt(&mut self) -> Result<Vec<ExperimentId>, StoreError>;

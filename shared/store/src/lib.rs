@@ -12,11 +12,13 @@ pub mod apply;
 mod books;
 mod error;
 mod location;
+mod migration;
 mod model;
 pub mod moving;
 mod numbers;
 mod port;
 pub mod postgres;
+mod retention;
 mod snapshot;
 pub mod sqlite;
 mod step;
@@ -25,11 +27,14 @@ mod webhooks;
 pub use abandoned::{Abandonable, abandonable};
 pub use books::{Accounts, Book, Books, LOSSES_MAX, RECORDED, Sent, UNUSED_METRIC};
 pub use error::{ErrorKind, StoreError};
-pub use location::{Location, connect, open};
+pub use location::{Location, connect, connect_to_write, open};
+pub use migration::Migration;
 pub use model::*;
 pub use port::{
-    Answers, ApiKeys, Audits, DeadLetters, Erasures, Experiments, RawRows, Store, Upkeep, View, Views,
+    Answers, ApiKeys, Audits, DeadLetters, Erasures, Experiments, RawRows, Retention, Store, Upkeep, View,
+    Views,
 };
+pub use retention::{Kept, Purge, PurgeCounts, PurgeOf};
 pub use snapshot::{Asked, Rows, Snapshot, UserRows};
 pub use webhooks::{
     Attempt, Claimed, Delivery, DeliveryState, Mark, NewWebhook, Note, Then, Told, WAITING_MAX, WEBHOOKS_MAX,

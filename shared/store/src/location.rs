@@ -32,6 +32,14 @@ pub async fn connect(location: &Location) -> Result<Arc<dyn Store>, StoreError> 
     }
 }
 
+/// The same, to write: a file is created if there is none.
+pub async fn connect_to_write(location: &Location) -> Result<Arc<dyn Store>, StoreError> {
+    match location {
+        Location::Postgres { .. } => connect(location).await,
+        Location::Sqlite { file } => Ok(Arc::new(SqliteStore::open(file)?)),
+    }
+}
+
 /// Connects and makes the database ready for this release: schema migrated, partition count agreed, a write made and
 /// rolled back. A server that is not there yet is waited for up to `patience`; a file is created, and what is wrong
 /// with one is said at once.
@@ -57,10 +65,7 @@ pub async fn open(
 }
 
 async fn ready(location: &Location, partitions: u16) -> Result<Arc<dyn Store>, StoreError> {
-    let store = match location {
-        Location::Sqlite { file } => Arc::new(SqliteStore::open(file)?),
-        Location::Postgres { .. } => connect(location).await?,
-    };
+    let store = connect_to_write(location).await?;
     store.migrate().await?;
     store.check(partitions).await?;
     store.write_probe().await?;

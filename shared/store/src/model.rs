@@ -55,6 +55,8 @@ pub struct Experiment {
     pub rebuild: Option<Box<Rebuild>>,
     /// Periods of constant weights, numbered from 0; none before the weights change for the first time.
     pub phases: Vec<Phase>,
+    /// Since when raw rows are purged: the sums stay as they were then, and nothing can be counted anew.
+    pub purged_at: Option<Timestamp>,
 }
 
 /// A plan version that is being built.
@@ -168,6 +170,8 @@ pub enum Changed {
     Done(Box<Experiment>),
     /// Somebody else changed the experiment first.
     Outrun,
+    /// It cannot be counted anew: its raw rows are purged.
+    Purged,
     NotFound,
 }
 
@@ -177,6 +181,8 @@ pub enum Restored {
     Done(Box<Experiment>),
     /// It was started once, and its sums went with it.
     SumsGone,
+    /// Its raw rows are purged: what came a second time would be counted again.
+    Purged,
     NotFound,
 }
 

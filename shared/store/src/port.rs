@@ -3,8 +3,8 @@
 use crate::apply::Connect;
 use crate::{
     Accounts, Actor, ApiKey, ArmRow, Asked, AuditEntry, Change, Changed, ConversionRow, Counter, Created,
-    Deed, Erasure, Experiment, Imported, Letter, LetterFilter, Listing, NewKey, ReceiptPart, Removal,
-    Restored, Slice, Snapshot, Status, StoreError, Transition, UnitRow, Webhooks,
+    Deed, Erasure, Experiment, Imported, Kept, Letter, LetterFilter, Listing, Migration, NewKey, Purge, ReceiptPart,
+    Removal, Restored, Slice, Snapshot, Status, StoreError, Transition, UnitRow, Webhooks,
 };
 use async_trait::async_trait;
 use domain::definition::Definition;
@@ -23,6 +23,7 @@ pub trait Store:
     + ApiKeys
     + Audits
     + Webhooks
+    + Retention
 {
 }
 
@@ -38,6 +39,7 @@ impl<S> Store for S where
         + ApiKeys
         + Audits
         + Webhooks
+        + Retention
 {
 }
 
@@ -46,6 +48,9 @@ impl<S> Store for S where
 pub trait Upkeep: Send + Sync {
     /// Brings the schema to this release's version. Any number of replicas may call it at once.
     async fn migrate(&self) -> Result<(), StoreError>;
+
+    /// Every migration that the database has or this release knows, ascending.
+    async fn migrations(&self) -> Result<Vec<Migration>, StoreError>;
 
     /// Schema version and number of partitions; the first start records the latter.
     async fn check(&self, partitions: u16) -> Result<(), StoreError>;
@@ -274,6 +279,28 @@ pub trait Audits: Send + Sync {
         before: Option<i64>,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError>;
+}
+
+/// What is not kept for ever. The owners of the partitions delete it, a little at a time.
+#[async_trait]
+pub trait Retention: Send + Sync {
+    /// Asks for everything older than `kept` to be purged, or counted; what was asked for before is given up. Experiments
+    /// put away for as long as conversions are kept are sealed: nothing changes their sums any more, they cannot be
+    /// restored, counted anew or verified, and no raw row is kept for them.
+    async fn purge(
+        &self,
+        kept: Kept,
+        dry_run: bool,
+        partitions: u16,
+        actor: Actor<'_>,
+    ) -> Result<Purge, StoreError>;
+
+    /// The same, unless the last purge takes as much by now: once a day. Whether it was asked for.
+    async fn purge_when_due(&self, kept: Kept, partitions: u16, actor: Actor<'_>)
+    -> Result<bool, StoreError>;
+
+    /// How far the last purge is, or the last dry run.
+    async fn last_purge(&self, dry_run: bool) -> Result<Option<Purge>, StoreError>;
 }
 
 /// Raw rows in key order, for tools that run alone: ranges of users, each its own short snapshot.

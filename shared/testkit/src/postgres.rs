@@ -63,6 +63,21 @@ impl Postgres {
     /// A hot standby of this server, which it follows through `through` (this server's address or a
     /// [`crate::FaultProxy`]'s), asynchronously.
     pub async fn standby(&self, through: SocketAddr) -> Result<Self> {
+        let copy = self.copy(through, &["--write-recovery-conf"]).await?;
+        self.start_copy(copy).await
+    }
+
+    /// A base backup with the WAL it needs, taken while the server runs; to be given to [`Self::start_copy`].
+    pub async fn base_backup(&self) -> Result<PathBuf> {
+        self.copy(self.addr(), &["--wal-method=stream"]).await
+    }
+
+    /// A server of its own on a copy of this one, with the settings of this one.
+    pub async fn start_copy(&self, copy: PathBuf) -> Result<Self> {
+        Self::start_at(self.install.clone(), copy, self.settings.clone()).await
+    }
+
+    async fn copy(&self, through: SocketAddr, arguments: &[&str]) -> Result<PathBuf> {
         let dir = sandbox::temp_dir("postgres")?;
         let data = dir.join("data");
         sandbox::make_dir(&data)?;
@@ -72,9 +87,9 @@ impl Postgres {
         }
         let mut copy = self.install.command("pg_basebackup");
         copy.current_dir(&data).arg("-D").arg(&data).args(["-U", SUPERUSER, "-h", &through.ip().to_string()]);
-        copy.args(["-p", &through.port().to_string(), "--write-recovery-conf", "--checkpoint=fast"]);
+        copy.args(["-p", &through.port().to_string(), "--checkpoint=fast"]).args(arguments);
         tokio::task::spawn_blocking(move || os::run(&mut copy)).await??;
-        Self::start_at(self.install.clone(), dir, self.settings.clone()).await
+        Ok(dir)
     }
 
     /// Makes a standby a server of its own.

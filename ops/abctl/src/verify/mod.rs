@@ -11,7 +11,7 @@ pub use read::{RawRows, dated, read_all};
 
 use crate::output;
 use clap::Args;
-use domain::{Overflow, Partition};
+use domain::{Overflow, Partition, Timestamp};
 use recompute::{Days, Difference, Key, Recomputation};
 use service::settings::Settings;
 use store::{ArmRow, MomentsKey, Store, StoreError, View};
@@ -74,6 +74,8 @@ pub enum VerifyError {
     Overflow(#[from] Overflow),
     #[error("tenant {tenant} has no experiment {reference}")]
     NotFound { tenant: String, reference: String },
+    #[error("the raw rows of {0} are purged since {1}: its sums stay as they are, and cannot be recomputed")]
+    Purged(String, Timestamp),
     #[error("partition {0} could not be looked at in one piece: its view ended {VIEWS} times")]
     Ended(Partition),
 }
@@ -87,6 +89,9 @@ pub async fn verify(
 ) -> Result<Report, VerifyError> {
     let not_found = || VerifyError::NotFound { tenant: tenant.to_owned(), reference: reference.to_owned() };
     let experiment = store.experiment(tenant, reference).await?.ok_or_else(not_found)?;
+    if let Some(since) = experiment.purged_at {
+        return Err(VerifyError::Purged(experiment.key, since));
+    }
     let mut report =
         Report { experiment: experiment.key, rows: 0, units: 0, conversions: 0, differences: vec![] };
     for partition in (0..partitions).map(Partition) {
@@ -114,6 +119,9 @@ async fn verify_partition(
 ) -> Result<Option<Report>, VerifyError> {
     let plan = view.experiment().plan();
     let (stored, rows) = (days_of(view.moments()), view.moments().len());
+    if let Some(since) = view.experiment().purged_at {
+        return Err(VerifyError::Purged(view.experiment().key.clone(), since));
+    }
     let mut sums = Recomputation::new(&plan);
     let (mut first, last) = partition.unit_range(partitions);
     loop {

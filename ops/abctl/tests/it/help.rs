@@ -1,48 +1,48 @@
-//! `--help`, word for word, up to the settings that commands share.
+//! `--help` of every command, word for word, up to the settings that commands share.
 
 use crate::deployment::abctl;
+use crate::tree;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 #[test]
 fn help_is_as_reviewed() {
+    let reviewed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/help");
+    let fresh = Path::new(env!("CARGO_TARGET_TMPDIR")).join("help");
+    let _ = fs::remove_dir_all(&fresh);
+    fs::create_dir_all(&fresh).unwrap();
+    let mut names = BTreeSet::new();
     let mut different = Vec::new();
-    for (name, arguments) in [
-        ("abctl", vec!["--help"]),
-        ("config", vec!["config", "--help"]),
-        ("experiments", vec!["experiments", "--help"]),
-        ("experiments_create", vec!["experiments", "create", "--help"]),
-        ("experiments_list", vec!["experiments", "list", "--help"]),
-        ("experiments_start", vec!["experiments", "start", "--help"]),
-        ("demo", vec!["demo", "--help"]),
-        ("migrate_store", vec!["migrate-store", "--help"]),
-        ("replay", vec!["replay", "--help"]),
-        ("rebuild", vec!["rebuild", "--help"]),
-        ("results", vec!["results", "--help"]),
-        ("export", vec!["export", "--help"]),
-        ("workspace", vec!["workspace", "--help"]),
-        ("workspace_export", vec!["workspace", "export", "--help"]),
-        ("workspace_import", vec!["workspace", "import", "--help"]),
-        ("dead_letters", vec!["dead-letters", "--help"]),
-        ("dead_letters_list", vec!["dead-letters", "list", "--help"]),
-        ("dead_letters_show", vec!["dead-letters", "show", "--help"]),
-        ("dead_letters_redrive", vec!["dead-letters", "redrive", "--help"]),
-        ("dead_letters_drop", vec!["dead-letters", "drop", "--help"]),
-        ("webhooks", vec!["webhooks", "--help"]),
-        ("webhooks_create", vec!["webhooks", "create", "--help"]),
-        ("webhooks_deliveries", vec!["webhooks", "deliveries", "--help"]),
-        ("webhooks_test", vec!["webhooks", "test", "--help"]),
-        ("keys", vec!["keys", "--help"]),
-        ("keys_list", vec!["keys", "list", "--help"]),
-        ("keys_create", vec!["keys", "create", "--help"]),
-        ("keys_revoke", vec!["keys", "revoke", "--help"]),
-        ("audit", vec!["audit", "--help"]),
-        ("up", vec!["up", "--help"]),
-    ] {
+    for path in tree::paths() {
+        let arguments: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
         let shown = abctl(&arguments, &[], None).ok();
         let shown = shown.split("\nSettings:\n").next().unwrap();
-        let path = format!("{}/tests/data/help/{name}.txt", env!("CARGO_MANIFEST_DIR"));
-        if std::fs::read_to_string(&path).unwrap_or_default() != shown {
-            different.push(format!("-- {name}\n{shown}"));
+        let name = if path.is_empty() { "abctl".to_owned() } else { path.join("_").replace('-', "_") };
+        let file = format!("{name}.txt");
+        if fs::read_to_string(reviewed.join(&file)).unwrap_or_default() != shown {
+            different.push(name);
         }
+        fs::write(fresh.join(&file), shown).unwrap();
+        names.insert(file);
     }
-    assert!(different.is_empty(), "not as in tests/data/help:\n{}", different.join("\n"));
+    let there = fs::read_dir(&reviewed).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let gone: Vec<String> = there.filter(|file| !names.contains(file)).collect();
+    assert!(
+        different.is_empty() && gone.is_empty(),
+        "{different:?} are not as in {0}, {gone:?} is of no command: if that is meant, rm -r {0} && cp -r {1} {0}",
+        reviewed.display(),
+        fresh.display(),
+    );
+}
+
+#[test]
+fn every_shell_completes_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = abctl(&["completions", shell], &[], None).ok();
+        for path in tree::paths().iter().filter(|path| !path.is_empty()) {
+            assert!(script.contains(path.last().unwrap().as_str()), "{shell} {path:?}");
+        }
+        assert!(script.contains("conversions-days"), "{shell}");
+    }
 }

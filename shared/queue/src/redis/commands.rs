@@ -166,6 +166,13 @@ pub(crate) fn settings(names: &[&str]) -> Pipeline {
     pipeline
 }
 
+/// What the server says of itself, and its clock.
+pub(crate) fn examine() -> Pipeline {
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("INFO").cmd("TIME").cmd("CONFIG").arg("GET").arg("dir");
+    pipeline
+}
+
 /// Hash of the whole catalogue.
 pub(crate) const CATALOGUE: &str = "ab:{catalogue}";
 /// The catalogue's, and its channel's.

@@ -13,6 +13,7 @@ mod checks;
 mod commands;
 mod connection;
 mod error;
+mod examine;
 mod keys;
 mod limiter;
 mod producer;
@@ -46,6 +47,7 @@ use reporter::RedisReporter;
 use server::Server;
 
 pub use catalogue::RedisCatalogue;
+pub use examine::Examined;
 pub use producer::{Client, ProducerConfig};
 
 pub struct RedisQueue {
@@ -61,6 +63,11 @@ impl RedisQueue {
 
     pub fn with(config: ProducerConfig) -> Result<RedisQueue, QueueError> {
         Ok(RedisQueue { server: Server::at(&config.url)?, config })
+    }
+
+    /// What every server that takes writes says of itself.
+    pub async fn examine(&self) -> Result<Vec<Examined>, QueueError> {
+        examine::examine(&self.server).await
     }
 
     /// As [`Queue::catalogue`], with what only this one can be asked.

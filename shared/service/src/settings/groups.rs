@@ -111,6 +111,15 @@ pub struct Webhooks {
     pub log_keep: Duration,
 }
 
+/// Days for which each kind is kept; `None`: for ever.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Retention {
+    pub conversions_days: Option<u32>,
+    pub dead_letters_days: Option<u32>,
+    pub audit_days: Option<u32>,
+}
+
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Telemetry {
@@ -315,6 +324,16 @@ impl Webhooks {
             timeout: values.duration("AB_WEBHOOK_TIMEOUT")?,
             attempts: values.number("AB_WEBHOOK_ATTEMPTS")?,
             log_keep: values.duration("AB_WEBHOOK_LOG_KEEP")?,
+        })
+    }
+}
+
+impl Retention {
+    pub(super) fn build(values: &Values) -> Result<Self, Refusal> {
+        Ok(Self {
+            conversions_days: values.optional_number("AB_RETENTION_CONVERSIONS_DAYS")?,
+            dead_letters_days: values.optional_number("AB_RETENTION_DEAD_LETTERS_DAYS")?,
+            audit_days: values.optional_number("AB_RETENTION_AUDIT_DAYS")?,
         })
     }
 }

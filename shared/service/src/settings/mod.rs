@@ -21,7 +21,7 @@ mod value;
 pub use budgets::{BUDGET_CLASSES, Budgets};
 pub use error::{Refusal, SettingsError};
 pub use groups::{
-    Auth, Client, Database, Http, Ingest, Lifecycle, LogFormat, Queue, Telemetry, Webhooks, Worker,
+    Auth, Client, Database, Http, Ingest, Lifecycle, LogFormat, Queue, Retention, Telemetry, Webhooks, Worker,
 };
 pub use overview::{Overview, Setting};
 pub use rates::{Rate, Rates};
@@ -55,6 +55,7 @@ pub struct Settings {
     pub ingest: Ingest,
     pub worker: Worker,
     pub webhooks: Webhooks,
+    pub retention: Retention,
     pub telemetry: Telemetry,
     pub lifecycle: Lifecycle,
     pub client: Client,
@@ -144,6 +145,7 @@ impl Settings {
             queue: Queue::build(&values)?,
             worker: Worker::build(&values)?,
             webhooks: Webhooks::build(&values)?,
+            retention: Retention::build(&values)?,
             telemetry: Telemetry::build(&values),
             lifecycle: Lifecycle::build(&values, &ingest)?,
             client: Client::build(&values),

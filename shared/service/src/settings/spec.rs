@@ -396,6 +396,31 @@ pub static SPECS: &[Spec] = &[
         Same("100000"),
         "dead letters of a tenant that keep their payload"
     ),
+    // Retention
+    setting!(
+        "AB_RETENTION_CONVERSIONS_DAYS",
+        "retention-conversions-days",
+        WORKER | ANALYZER,
+        Kind::Number(1..=36_600),
+        Unset,
+        "days raw conversions that no experiment can count any more are kept; unset: for ever"
+    ),
+    setting!(
+        "AB_RETENTION_DEAD_LETTERS_DAYS",
+        "retention-dead-letters-days",
+        WORKER | ANALYZER,
+        Kind::Number(1..=36_600),
+        Unset,
+        "days dead letters are kept; unset: for ever"
+    ),
+    setting!(
+        "AB_RETENTION_AUDIT_DAYS",
+        "retention-audit-days",
+        WORKER | ANALYZER,
+        Kind::Number(1..=36_600),
+        Unset,
+        "days entries of the audit log are kept; unset: for ever"
+    ),
     // Webhooks
     setting!(
         "AB_WEBHOOK_ALLOW_PRIVATE",

@@ -4,13 +4,13 @@
 use super::members::PgMembers;
 use super::statements::Statements;
 use super::types::{PgDay, PgTime, unit_id, uuid};
-use super::{PgStore, changes, connect, erasures, parse_url, raw, rebuilds, rows, view};
+use super::{PgStore, changes, connect, erasures, parse_url, purges, raw, rebuilds, rows, view};
 use crate::apply::{
     Advance, ApplyStore, Changes, Connect, ErasureRow, HistoryOf, Known, Members, NewConversion, Outcome,
-    PartitionState, Past, Session, Taken,
+    PartitionState, Past, PurgeRow, PurgeStep, Session, Taken,
 };
 use crate::numbers::{narrow, to_sql_count};
-use crate::{ArmRow, Slice, StoreError};
+use crate::{ArmRow, PurgeCounts, Slice, StoreError};
 use async_trait::async_trait;
 use domain::codec::decode_unit;
 use domain::{Day, Decimal, ExperimentId, Partition, Unit, UnitId};
@@ -215,6 +215,14 @@ impl ApplyStore for PgApply {
         rows.iter().map(rows::arm).collect()
     }
 
+    fn is_viewed(&self) -> bool {
+        self.viewed.is_some()
+    }
+
+    async fn purge(&mut self, step: &PurgeStep<'_>) -> Result<PurgeCounts, StoreError> {
+        purges::step(&self.client, step).await
+    }
+
     async fn write(&mut self, a: &Advance, changes: &Changes<'_>) -> Result<(), StoreError> {
         let partition = sql_partition(a.partition)?;
         if self.viewed.is_some() {
@@ -249,6 +257,11 @@ impl ApplyStore for PgApply {
     ) -> Result<Vec<(Partition, ErasureRow)>, StoreError> {
         let partitions = partitions.iter().map(|p| sql_partition(*p)).collect::<Result<Vec<_>, _>>()?;
         erasures::pending(&self.client, &partitions).await
+    }
+
+    async fn purges(&mut self, partitions: &[Partition]) -> Result<Vec<PurgeRow>, StoreError> {
+        let partitions = partitions.iter().map(|p| sql_partition(*p)).collect::<Result<Vec<_>, _>>()?;
+        purges::pending(&self.client, &partitions).await
     }
 
     async fn serve_rebuilt(&mut self) -> Result<Vec<ExperimentId>, StoreError> {

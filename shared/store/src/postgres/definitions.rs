@@ -29,6 +29,9 @@ impl PgStore {
         let wanted = change.map_or_else(|| current.wanted(), |change| change.definition);
         let now = t.query_one("SELECT now()", &[]).await?.get::<_, PgTime>(0).0;
         let mut step = step(&current, wanted, change.is_none());
+        if matches!(step, Step::Build(_)) && current.purged_at.is_some() {
+            return Ok(Changed::Purged);
+        }
         let phases = phases(&current, wanted, now);
         if matches!(step, Step::Build(_)) || current.rebuild.is_some() || phases.is_some() {
             raise_epochs(&t).await?;

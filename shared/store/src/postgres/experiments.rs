@@ -156,6 +156,7 @@ impl Experiments for PgStore {
         };
         let (id, started) = (ExperimentId(row.get(0)), row.get(2));
         match Status::parse(row.get(1)) {
+            Some(Status::Archived) if row.get(3) => return Ok(Restored::Purged),
             Some(Status::Archived) => {}
             None if started => return Ok(Restored::SumsGone),
             None => {}

@@ -8,10 +8,12 @@ mod changes;
 mod dead_letters;
 mod definitions;
 mod erasures;
+mod examine;
 mod experiments;
 mod import;
 mod members;
 mod pool;
+mod purges;
 mod raw;
 mod rebuilds;
 mod rows;
@@ -21,8 +23,10 @@ mod types;
 mod view;
 mod webhooks;
 
+pub use examine::{Examined, Owners, examine};
 pub use import::Import;
 
+use crate::migration::{self, Migration};
 use crate::{StoreError, Upkeep};
 use async_trait::async_trait;
 use pool::{Connections, Lease};
@@ -74,6 +78,16 @@ impl Upkeep for PgStore {
         let pg: &mut tokio_postgres::Client = &mut client;
         let run = migrations::migrations::runner().run_async(pg).await;
         run.map(|_| ()).map_err(|e| StoreError::Migration(Box::new(e)))
+    }
+
+    async fn migrations(&self) -> Result<Vec<Migration>, StoreError> {
+        let client = self.client().await?;
+        let mut applied = Vec::new();
+        if schema_version(&client).await? > 0 {
+            let rows = client.query(include_str!("sql/migrations.sql"), &[]).await?;
+            applied.extend(rows.iter().map(|r| (r.get(0), r.get(1), r.get(2))));
+        }
+        Ok(migration::all(&migrations::migrations::runner(), applied))
     }
 
     async fn check(&self, partitions: u16) -> Result<(), StoreError> {

@@ -63,6 +63,7 @@ pub fn experiment(row: &Row) -> Result<Option<Experiment>, StoreError> {
         stopped_at: row.get::<_, Option<PgTime>>(9).map(|t| t.0),
         rebuild: rebuild(row)?,
         phases: serde_json::from_str(row.get(12))?,
+        purged_at: row.get::<_, Option<PgTime>>(15).map(|t| t.0),
     }))
 }
 

@@ -3,13 +3,13 @@
 
 use super::connections::{Lease, Writer, blocking};
 use super::text::Text;
-use super::{Holders, SqliteStore, changes, erasures, raw, rebuilds, rows};
+use super::{Holders, SqliteStore, changes, erasures, purges, raw, rebuilds, rows};
 use crate::apply::{
     Advance, ApplyStore, Changes, Connect, ErasureRow, HistoryOf, Known, Members, NewConversion, Outcome,
-    PartitionState, Past, Session, Taken,
+    PartitionState, Past, PurgeRow, PurgeStep, Session, Taken,
 };
 use crate::numbers::to_sql_count;
-use crate::{ArmRow, Slice, StoreError};
+use crate::{ArmRow, PurgeCounts, Slice, StoreError};
 use async_trait::async_trait;
 use domain::codec::decode_unit;
 use domain::{Day, Decimal, ExperimentId, Partition, Timestamp, Unit, UnitId};
@@ -197,6 +197,15 @@ impl ApplyStore for SqliteApply {
         })
     }
 
+    /// A view is a snapshot of its own here.
+    fn is_viewed(&self) -> bool {
+        false
+    }
+
+    async fn purge(&mut self, step: &PurgeStep<'_>) -> Result<PurgeCounts, StoreError> {
+        self.step(|c| purges::step(c, step))
+    }
+
     async fn write(&mut self, a: &Advance, changes: &Changes<'_>) -> Result<(), StoreError> {
         self.step(|c| {
             changes::write(c, changes, a.partition, a.day)?;
@@ -226,6 +235,10 @@ impl ApplyStore for SqliteApply {
         partitions: &[Partition],
     ) -> Result<Vec<(Partition, ErasureRow)>, StoreError> {
         self.run(|c| erasures::pending(c, partitions)).await
+    }
+
+    async fn purges(&mut self, partitions: &[Partition]) -> Result<Vec<PurgeRow>, StoreError> {
+        self.run(|c| purges::pending(c, partitions)).await
     }
 
     async fn serve_rebuilt(&mut self) -> Result<Vec<ExperimentId>, StoreError> {

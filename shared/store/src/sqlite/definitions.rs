@@ -23,6 +23,9 @@ pub fn change(
     let now = "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000";
     let now = Timestamp(c.query_row(now, [], |r| r.get(0))?);
     let mut step = step(&current, wanted, change.is_none());
+    if matches!(step, Step::Build(_)) && current.purged_at.is_some() {
+        return Ok(Changed::Purged);
+    }
     let phases = phases(&current, wanted, now);
     if matches!(step, Step::Build(_)) || current.rebuild.is_some() || phases.is_some() {
         raise_epochs(c)?;

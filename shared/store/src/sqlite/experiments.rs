@@ -142,10 +142,11 @@ impl Experiments for SqliteStore {
         let restore = |c: &Connection| {
             let mut found = c.prepare_cached(include_str!("sql/experiment_put_away.sql"))?;
             let row = found.query_row((tenant, reference, by_id), |r| {
-                Ok((ExperimentId(r.get(0)?), Status::parse(&r.get::<_, String>(1)?), r.get(2)?))
+                Ok((ExperimentId(r.get(0)?), Status::parse(&r.get::<_, String>(1)?), r.get(2)?, r.get(3)?))
             });
-            let Some((id, status, started)) = row.optional()? else { return Ok(Restored::NotFound) };
+            let Some((id, status, started, purged)) = row.optional()? else { return Ok(Restored::NotFound) };
             match status {
+                Some(Status::Archived) if purged => return Ok(Restored::Purged),
                 Some(Status::Archived) => {}
                 None if started => return Ok(Restored::SumsGone),
                 None => {}

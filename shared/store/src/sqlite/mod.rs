@@ -16,6 +16,7 @@ mod erasures;
 mod experiments;
 mod export;
 pub(crate) mod faults;
+mod purges;
 mod raw;
 mod rebuilds;
 mod rows;
@@ -24,6 +25,7 @@ mod text;
 mod view;
 mod webhooks;
 
+use crate::migration::{self, Migration};
 use crate::{StoreError, Upkeep};
 use async_trait::async_trait;
 use connections::{Readers, Writer, blocking};
@@ -88,6 +90,18 @@ impl Upkeep for SqliteStore {
             let run = runner.run(c).or_else(|_| runner.run(c));
             run.map(|_| ()).map_err(|e| StoreError::Migration(Box::new(e)))
         })
+    }
+
+    async fn migrations(&self) -> Result<Vec<Migration>, StoreError> {
+        let read = |c: &Connection| {
+            if schema_version(c)? == 0 {
+                return Ok(Vec::new());
+            }
+            let mut sql = c.prepare(include_str!("sql/migrations.sql"))?;
+            rows::all(&mut sql, &[], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
+        };
+        let applied = self.readers.read(read).await?;
+        Ok(migration::all(&migrations::migrations::runner(), applied))
     }
 
     async fn check(&self, partitions: u16) -> Result<(), StoreError> {

@@ -111,6 +111,7 @@ pub fn experiment(row: &Row<'_>) -> Result<Option<Experiment>, StoreError> {
         stopped_at: some_time(row, 9)?,
         rebuild: rebuild(row)?,
         phases: serde_json::from_str(text(row, 12)?)?,
+        purged_at: some_time(row, 15)?,
     }))
 }
 

@@ -99,6 +99,10 @@ impl Db {
         self.experiment_of(TENANT, key).await
     }
 
+    pub async fn experiment_by(&self, key: &str) -> Experiment {
+        self.store.experiment(TENANT, key).await.unwrap().unwrap()
+    }
+
     pub async fn experiment_of(&self, tenant: &str, key: &str) -> Experiment {
         match self.store.create_experiment(tenant, &definition(key), ACTOR).await.unwrap() {
             Created::New(e) | Created::Exists(e) => e,

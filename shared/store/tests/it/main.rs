@@ -17,6 +17,7 @@ mod files;
 mod losses;
 mod model;
 mod moving;
+mod purges;
 mod rebuilds;
 mod receipts;
 mod snapshots;

@@ -68,6 +68,7 @@ impl Trial {
             stopped_at: None,
             rebuild: None,
             phases: Vec::new(),
+            purged_at: None,
         };
         Ok(Trial { experiment, plan, lift })
     }

@@ -24,6 +24,13 @@ fn of_tiers(route: &str, status: u16) -> bool {
         (sdk, 202) if !sdk.contains("/api/") => true,
         // The owner is in the same process and at hand.
         ("POST /api/v1/admin/users/erase", 202) => true,
+        // Raw rows are purged days after an experiment was put away: analyzer/tests/it/purging.rs.
+        (
+            "GET /api/v1/experiments/{id}/timeseries"
+            | "GET /api/v1/experiments/{id}/export"
+            | "POST /api/v1/experiments/{id}/rebuild",
+            409,
+        ) => true,
         // What it takes to make one: analyzer/tests/it/dead_letters.
         ("GET /api/v1/dead-letters/{letter}", 200 | 304) => true,
         // What it takes to have so many: analyzer/tests/it/keys.rs.
@@ -171,6 +178,9 @@ async fn every_documented_answer_is_given_and_no_other() {
     events(&mut c, one).await;
     c.expect(202, &format!("POST {one}/rebuild"), &json!({})).await;
     c.expect(200, "POST /api/v1/admin/users/erase", &json!({"user_id": "user-9"})).await;
+    c.expect(404, "GET /api/v1/admin/retention/purge", &json!({})).await;
+    c.expect(202, "POST /api/v1/admin/retention/purge", &json!({"audit_days": 30})).await;
+    c.expect(200, "GET /api/v1/admin/retention/purge", &json!({})).await;
     answers(&mut c, one).await;
     webhooks(&mut c).await;
     c.expect(200, &format!("POST {one}/stop"), &json!({})).await;

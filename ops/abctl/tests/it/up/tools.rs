@@ -61,3 +61,29 @@ async fn one_process_takes_the_database_and_the_queue_it_is_given() {
         up.end().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_older_than_it_is_kept_is_purged_by_itself_and_on_demand() {
+    let data = testkit::temp_dir("up").unwrap();
+    let (command, addr) = command(&data);
+    let up = Up::of(command.env("AB_RETENTION_AUDIT_DAYS", "30"), addr, &data).await;
+    let done = || async {
+        let last = up.admin().get("/api/v1/admin/retention/purge").await.unwrap();
+        last.status == 200 && last.json().unwrap()["done"] == true
+    };
+    testkit::eventually("the purge of the day is done", LIMIT, done).await.unwrap();
+    up.create().await;
+    assert_eq!(up.sender().post_json("/api/v1/events", &visit("ann")).await.unwrap().status, 200);
+    let (url, key) = (up.url(), up.keys().0);
+    let env = [("AB_URL", url.as_str()), ("AB_ADMIN_TOKEN", key.as_str())];
+    for (dry_run, said) in [(Some("--dry-run"), "purge, dry run: done\n"), (None, "purge: done\n")] {
+        let purge = ["purge", "--conversions-days", "1", "--wait", "60s"];
+        let purge: Vec<&str> = purge.into_iter().chain(dry_run).collect();
+        let out = abctl(&purge, &env, None).ok();
+        assert!(out.ends_with(said) && out.contains("dead letters   kept"), "{out}");
+    }
+    // What was applied today is kept.
+    let verified = abctl(&["verify", "load"], &[("AB_DATA", data.to_str().unwrap())], None).ok();
+    assert!(verified.starts_with("verify load: equal"), "{verified}");
+    up.end().await;
+}

@@ -3,4 +3,4 @@ ON CONFLICT (tenant, key) DO NOTHING
 RETURNING id, tenant, key, definition, plan_version, revision, status, created_at, started_at, stopped_at,
     next_definition, next_version, phases,
     (SELECT count(*) FROM rebuilds r WHERE r.experiment = experiments.id AND r.done),
-    (SELECT count(*) FROM rebuilds r WHERE r.experiment = experiments.id)
+    (SELECT count(*) FROM rebuilds r WHERE r.experiment = experiments.id), purged_at

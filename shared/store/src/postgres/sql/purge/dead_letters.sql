@@ -1,0 +1,5 @@
+DELETE FROM dead_letters WHERE id IN (
+    SELECT id FROM dead_letters
+    WHERE partition = $1 AND created_at < $2::date::timestamp AT TIME ZONE 'UTC'
+    ORDER BY created_at LIMIT $3
+)

@@ -1,0 +1,7 @@
+-- Partitions whose last purge takes as much.
+SELECT count(*)
+FROM purges, (SELECT unixepoch() / 86400 AS today) AS clock
+WHERE NOT dry_run AND partition < ?1
+  AND (?2 IS NULL OR conversions_before >= today - ?2)
+  AND (?3 IS NULL OR dead_letters_before >= today - ?3)
+  AND (?4 IS NULL OR audit_before >= today - ?4)

@@ -1,0 +1,165 @@
+//! Retention, as the store carries it: asked for, due once a day, and taken in steps by the owner.
+
+use crate::db::{ACTOR, Db, PARTITIONS, PATIENCE, TENANT};
+use crate::owner::{Owner, TODAY, conversion, unit_of};
+use domain::{Day, ExperimentId, Partition, UnitId};
+use store::apply::{Changes, DeadLetter, PurgeRow, PurgeStep};
+use store::{Kept, PurgeCounts, Status};
+
+on_both!(
+    a_purge_is_due_once_a_day,
+    what_is_put_away_for_as_long_is_sealed,
+    a_step_takes_what_it_names_and_no_more,
+    a_dry_run_is_apart_and_takes_nothing,
+    every_migration_is_listed,
+);
+
+const ALL: Kept = Kept { conversions: Some(30), dead_letters: Some(7), audit: Some(90) };
+const LAST: UnitId = UnitId([255; 16]);
+
+async fn pending(owner: &mut Owner) -> Vec<PurgeRow> {
+    owner.apply.purges(&[owner.partition]).await.unwrap()
+}
+
+/// One step, committed.
+async fn step(owner: &mut Owner, to: &str, step: &PurgeStep<'_>) -> PurgeCounts {
+    let advance = owner.begin(to).await;
+    assert!(!owner.apply.is_viewed());
+    let counts = owner.apply.purge(step).await.unwrap();
+    owner.finish(advance, &Changes::default()).await.unwrap();
+    counts
+}
+
+async fn a_purge_is_due_once_a_day(db: Db) {
+    assert_eq!(db.last_purge(false).await.unwrap(), None);
+    assert!(db.purge_when_due(ALL, PARTITIONS, ACTOR).await.unwrap());
+    assert!(!db.purge_when_due(ALL, PARTITIONS, ACTOR).await.unwrap());
+    // Less to take is taken; more is not yet.
+    assert!(!db.purge_when_due(Kept { conversions: Some(31), ..ALL }, PARTITIONS, ACTOR).await.unwrap());
+    assert!(db.purge_when_due(Kept { conversions: Some(29), ..ALL }, PARTITIONS, ACTOR).await.unwrap());
+    assert!(!db.purge_when_due(ALL, PARTITIONS, ACTOR).await.unwrap());
+    let asked = db.last_purge(false).await.unwrap().unwrap();
+    assert_eq!((asked.done_partitions, asked.partitions, asked.dry_run), (0, PARTITIONS, false));
+    let before = |of: Option<store::PurgeOf>| of.unwrap().before;
+    assert_eq!(before(asked.dead_letters).0 - before(asked.audit).0, 83);
+    assert_eq!(before(asked.dead_letters).0 - before(asked.conversions).0, 22);
+    // One of another kind leaves the others as they were.
+    let only = Kept { audit: Some(1), ..Kept::default() };
+    let asked = db.purge(only, false, PARTITIONS, ACTOR).await.unwrap();
+    assert_eq!((asked.conversions, asked.dead_letters, asked.audit.is_some()), (None, None, true));
+    assert!(db.purge_when_due(ALL, PARTITIONS, ACTOR).await.unwrap());
+}
+
+async fn what_is_put_away_for_as_long_is_sealed(db: Db) {
+    let (old, new, running) =
+        (db.experiment("old").await, db.experiment("new").await, db.experiment("running").await);
+    for e in [&old, &new] {
+        db.set_status(TENANT, e.id, Status::Archived, ACTOR).await.unwrap();
+    }
+    db.set_status(TENANT, running.id, Status::Running, ACTOR).await.unwrap();
+    let long_ago = match db.backend {
+        crate::db::Backend::Postgres => "now() - interval '40 days'".to_owned(),
+        crate::db::Backend::Sqlite => "(unixepoch() - 40 * 86400) * 1000000".to_owned(),
+    };
+    db.execute(&format!("UPDATE experiments SET archived_at = {long_ago} WHERE id = {}", old.id)).await;
+    let mut owner = Owner::of(&*db, 0).await;
+    db.purge(ALL, true, PARTITIONS, ACTOR).await.unwrap();
+    let dry = pending(&mut owner).await;
+    assert_eq!(dry[0].sealed, [old.id]);
+    assert_eq!(db.experiment_by("old").await.purged_at, None);
+    db.purge(ALL, false, PARTITIONS, ACTOR).await.unwrap();
+    assert!(db.experiment_by("old").await.purged_at.is_some());
+    assert_eq!(db.experiment_by("new").await.purged_at, None);
+    assert_eq!(db.experiment_by("running").await.purged_at, None);
+    // Owners look again.
+    assert_eq!(owner.apply.begin(&owner.advance("1-0", 0), &[]).await.unwrap(), None);
+    assert_eq!(db.restore_experiment(TENANT, "old", ACTOR).await.unwrap(), store::Restored::Purged);
+    assert_eq!(db.rebuild_experiment(TENANT, old.id, ACTOR).await.unwrap(), store::Changed::Purged);
+    let purged = db.texts("SELECT subject FROM audit_log WHERE action = 'experiment.purge'").await;
+    assert_eq!(purged, [old.id.to_string()]);
+}
+
+async fn a_step_takes_what_it_names_and_no_more(db: Db) {
+    let mut owner = Owner::of(&*db, 0).await;
+    owner.record("1-0", &[conversion("a", "k", 1), conversion("a", "l", 2), conversion("b", "k", 3)]).await;
+    let letter = || DeadLetter {
+        tenant: TENANT,
+        experiment: ExperimentId::NONE,
+        entry: "1-0".into(),
+        batch: None,
+        request_id: None,
+        reason: "overflow",
+        detail: String::new(),
+        events: 1,
+        payload: vec![1].into(),
+        digest: None,
+    };
+    let changes = Changes { dead_letters: vec![letter(), letter(), letter()], ..Changes::default() };
+    owner.write("2-0", &changes).await;
+    match db.backend {
+        crate::db::Backend::Postgres => db.execute("UPDATE dead_letters SET created_at = 'epoch'").await,
+        crate::db::Backend::Sqlite => db.execute("UPDATE dead_letters SET created_at = 0").await,
+    }
+    db.purge(ALL, false, PARTITIONS, ACTOR).await.unwrap();
+    owner.state = owner.apply.load(owner.partition).await.unwrap();
+    let row = pending(&mut owner).await.remove(0);
+    assert_eq!((row.partition, row.dry_run, row.cursor), (Partition(0), false, None));
+    let gone = vec![(unit_of("a"), ExperimentId::NONE, "k"), (unit_of("b"), ExperimentId::NONE, "k")];
+    let first = PurgeStep { of: &row, conversions: gone, cursor: unit_of("b"), is_last: false, limit: 2 };
+    let counts = step(&mut owner, "3-0", &first).await;
+    assert_eq!(counts, PurgeCounts { conversions: 2, dead_letters: 2, audit: 0, done: false });
+    assert_eq!((db.count("conversions").await, db.count("dead_letters").await), (1, 1));
+    // Whoever goes on finds where it was.
+    let row = pending(&mut owner).await.remove(0);
+    assert_eq!(row.cursor, Some(unit_of("b")));
+    let last = PurgeStep { of: &row, conversions: Vec::new(), cursor: LAST, is_last: true, limit: 2 };
+    let counts = step(&mut owner, "4-0", &last).await;
+    assert_eq!(counts, PurgeCounts { conversions: 0, dead_letters: 1, audit: 0, done: true });
+    assert_eq!(pending(&mut owner).await, []);
+    let state = db.last_purge(false).await.unwrap().unwrap();
+    assert_eq!(
+        (state.done_partitions, state.conversions.unwrap().rows, state.dead_letters.unwrap().rows),
+        (1, 2, 3)
+    );
+    // What is not committed did not happen.
+    db.purge(ALL, false, PARTITIONS, ACTOR).await.unwrap();
+    owner.state = owner.apply.load(owner.partition).await.unwrap();
+    let row = pending(&mut owner).await.remove(0);
+    owner.begin("5-0").await;
+    let gone = vec![(unit_of("a"), ExperimentId::NONE, "l")];
+    let step = PurgeStep { of: &row, conversions: gone, cursor: LAST, is_last: true, limit: 2 };
+    owner.apply.purge(&step).await.unwrap();
+    owner.apply.rollback().await.unwrap();
+    assert_eq!((db.count("conversions").await, pending(&mut owner).await), (1, vec![row]));
+}
+
+async fn a_dry_run_is_apart_and_takes_nothing(db: Db) {
+    let mut owner = Owner::of(&*db, 0).await;
+    owner.record("1-0", &[conversion("a", "k", 1)]).await;
+    db.purge(ALL, true, PARTITIONS, ACTOR).await.unwrap();
+    db.purge(ALL, false, PARTITIONS, ACTOR).await.unwrap();
+    owner.state = owner.apply.load(owner.partition).await.unwrap();
+    let rows = pending(&mut owner).await;
+    assert_eq!(rows.iter().map(|row| row.dry_run).collect::<Vec<_>>(), [false, true]);
+    let gone = vec![(unit_of("a"), ExperimentId::NONE, "k")];
+    let dry = PurgeStep { of: &rows[1], conversions: gone, cursor: LAST, is_last: true, limit: 2 };
+    let counts = step(&mut owner, "2-0", &dry).await;
+    assert_eq!((counts.conversions, counts.done, db.count("conversions").await), (1, true, 1));
+    assert_eq!(db.last_purge(true).await.unwrap().unwrap().conversions.unwrap().rows, 1);
+    assert_eq!(db.last_purge(false).await.unwrap().unwrap().conversions.unwrap().rows, 0);
+    assert_eq!(pending(&mut owner).await, [rows[0].clone()]);
+    assert!(rows[0].conversions.unwrap() > Day(TODAY.0));
+}
+
+async fn every_migration_is_listed(db: Db) {
+    let all = db.migrations().await.unwrap();
+    assert!(all.len() > 5 && all.iter().all(|m| m.known && m.applied_at.is_some()), "{all:?}");
+    assert!(all.windows(2).all(|pair| pair[0].version < pair[1].version));
+    let (location, _tables) = crate::db::nowhere(db.backend).await;
+    let empty = store::connect_to_write(&location).await.unwrap();
+    let none = empty.migrations().await.unwrap();
+    assert_eq!(none.len(), all.len());
+    assert!(none.iter().all(|m| m.applied_at.is_none()));
+    drop(empty);
+    store::open(&location, PARTITIONS, PATIENCE).await.unwrap();
+}
