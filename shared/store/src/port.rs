@@ -3,8 +3,8 @@
 use crate::apply::Connect;
 use crate::{
     Accounts, Actor, ApiKey, ArmRow, Asked, AuditEntry, Change, Changed, ConversionRow, Counter, Created,
-    Deed, Erasure, Experiment, Imported, Kept, Letter, LetterFilter, Listing, Migration, NewKey, Purge, ReceiptPart,
-    Removal, Restored, Slice, Snapshot, Status, StoreError, Transition, UnitRow, Webhooks,
+    Deed, Erasure, Experiment, Imported, Kept, Letter, LetterFilter, Listing, Migration, NewKey, Purge,
+    ReceiptPart, Removal, Restored, Slice, Snapshot, Status, StoreError, Transition, UnitRow, Webhooks,
 };
 use async_trait::async_trait;
 use domain::definition::Definition;
