@@ -13,6 +13,7 @@ mod production;
 mod rates;
 mod sdk_values;
 mod secret;
+mod setting;
 mod sources;
 mod spec;
 mod tier;

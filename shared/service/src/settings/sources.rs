@@ -2,7 +2,8 @@
 
 use super::error::{Refusal, SettingsError};
 use super::file;
-use super::spec::{Preset, REPLACED, SPECS, Spec};
+use super::setting::{Preset, Spec};
+use super::spec::{REPLACED, SPECS};
 use super::tier::Tier;
 use clap::{Arg, ArgAction, ArgMatches};
 use std::collections::{BTreeMap, HashMap};

@@ -1,46 +1,10 @@
 //! The table of all settings this release knows. A name that is not in it refuses to start, so a misspelt or
 //! not yet supported setting cannot be taken for one in force.
 
+use super::setting::{Preset, Spec};
 use super::tier::{ALL, ANALYZER, GATEWAY, ONE_PROCESS, PUBLIC, SERVERS, TOOL, Tier, WORKER};
 use super::value::{self, Kind};
 use std::time::Duration;
-
-/// One setting: variable, flag and key of the settings file (the flag with `_` for `-`).
-#[derive(Debug)]
-pub struct Spec {
-    pub name: &'static str,
-    pub flag: &'static str,
-    /// Variable and flag that name a file holding the value.
-    pub file: Option<(&'static str, &'static str)>,
-    tiers: u8,
-    pub kind: Kind,
-    pub default: Preset,
-    /// Shown values are hidden.
-    pub secret: bool,
-    pub doc: &'static str,
-}
-
-/// The value of a setting nobody gave.
-#[derive(Debug)]
-pub enum Preset {
-    Unset,
-    Same(&'static str),
-    PerTier(fn(Tier) -> Option<&'static str>),
-}
-
-impl Spec {
-    pub fn read_by(&self, tier: Tier) -> bool {
-        self.tiers & tier.bits() != 0
-    }
-
-    pub fn default_for(&self, tier: Tier) -> Option<&'static str> {
-        match self.default {
-            Preset::Unset => None,
-            Preset::Same(text) => Some(text),
-            Preset::PerTier(of) => of(tier),
-        }
-    }
-}
 
 macro_rules! setting {
     ($name:literal, $flag:literal, $tiers:expr, $kind:expr, $default:expr, $doc:literal) => {
