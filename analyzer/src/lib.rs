@@ -50,5 +50,5 @@ pub use start::{run, serve};
 
 /// The program: settings from environment, flags and file, then [`run`].
 pub fn main() -> std::process::ExitCode {
-    service::boot::run(service::settings::Tier::Analyzer, run)
+    service::boot::run(service::settings::Tier::Analyzer, backends::examine, run)
 }

@@ -63,5 +63,5 @@ fn open_queue(settings: &Settings) -> Result<Arc<dyn Queue>, Refusal> {
 
 /// The program: settings from environment, flags and file, then [`run`].
 pub fn main() -> std::process::ExitCode {
-    service::boot::run(service::settings::Tier::Gateway, run)
+    service::boot::run(service::settings::Tier::Gateway, startup::check, run)
 }

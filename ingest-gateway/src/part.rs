@@ -25,7 +25,7 @@ pub struct Part {
 impl Part {
     pub async fn start(boot: &Boot, queue: Arc<dyn Queue>) -> Result<Part, BootError> {
         let gateway = Arc::new(build(boot, &*queue)?);
-        startup::check_partitions(&boot.settings, &gateway).await?;
+        startup::check_partitions(&boot.settings, &*gateway.catalogue).await?;
         let issued = queue.issued_keys();
         service::auth::follow(&boot.keys, issued, &boot.metrics, boot.shutdown.token())
             .map_err(|error| BootError::failed("register metrics", error))?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use queue::catalogue::Unavailable;
+use queue::catalogue::{Catalogue, Unavailable};
 use queue::{Queue, QueueError};
 use service::logs::causes;
 use service::settings::{Refusal, Settings};
@@ -32,9 +32,16 @@ pub async fn check_queue(settings: &Settings, queue: &dyn Queue) -> Result<(), R
     }
 }
 
+/// Everything that production refuses at the start.
+pub async fn check(settings: &Settings) -> Result<(), Refusal> {
+    let queue = crate::open_queue(settings)?;
+    check_queue(settings, &*queue).await?;
+    check_partitions(settings, &*queue.catalogue(settings.ingest.max_loaded)).await
+}
+
 /// Production does not start next to a catalogue of another partition count: users would be split between streams.
-pub async fn check_partitions(settings: &Settings, gateway: &Gateway) -> Result<(), Refusal> {
-    match gateway.catalogue.check().await {
+pub async fn check_partitions(settings: &Settings, catalogue: &dyn Catalogue) -> Result<(), Refusal> {
+    match catalogue.check().await {
         Err(error @ Unavailable::Partitions { .. }) if settings.is_production() => {
             Err(Refusal::new("AB_PARTITIONS", error.to_string()))
         }

@@ -238,6 +238,7 @@ impl<'a> Written<'_, 'a> {
     /// After the commit: what is remembered, and what is told.
     fn keep(self, chunk: &Chunk<'a>, cache: &mut PartitionCache) -> Applied {
         let Written { advance, folding, moments, tally, letters, forgotten } = self;
+        tally.log(chunk, cache.partition);
         folding.keep(cache);
         for (key, moments) in moments {
             cache.remember(key, advance.day, moments);

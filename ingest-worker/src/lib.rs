@@ -47,5 +47,5 @@ pub use start::{run, serve};
 
 /// The program: settings from environment, flags and file, then [`run`].
 pub fn main() -> std::process::ExitCode {
-    service::boot::run(service::settings::Tier::Worker, run)
+    service::boot::run(service::settings::Tier::Worker, backends::examine, run)
 }

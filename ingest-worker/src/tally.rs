@@ -4,7 +4,7 @@ use crate::cache::PartitionCache;
 use crate::chunk::{Chunk, Event, Kind};
 use domain::attributes::Attribute;
 use domain::event::{Conversion, Key};
-use domain::{Day, Decimal, ExperimentId, Timestamp};
+use domain::{Day, Decimal, ExperimentId, Partition, Timestamp};
 use foldhash::{HashMap, HashMapExt, HashSet};
 use queue::frame::{Frame, Receipt};
 use queue::receipts::ReceiptMessage;
@@ -236,6 +236,28 @@ impl<'a> Tally<'a> {
             payload: chunk.frame_of(event).into(),
             digest: None,
         });
+    }
+
+    /// Which requests a commit was of, and what became of each.
+    pub fn log(&self, chunk: &Chunk<'a>, partition: Partition) {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        for ((entry, frame), n) in chunk.frames.iter().zip(&self.frames) {
+            let Frame { request_id, traceparent, .. } = frame;
+            let entry = entry.id.to_string();
+            let FrameTally { recorded, deduplicated, dead_lettered, .. } = n;
+            tracing::debug!(
+                partition = partition.0,
+                entry,
+                request_id,
+                traceparent,
+                recorded,
+                deduplicated,
+                dead_lettered,
+                "request applied"
+            );
+        }
     }
 
     pub fn counters(&self) -> Vec<Count<'_>> {

@@ -63,6 +63,8 @@ struct FrameView<'a> {
     tenant: &'a str,
     batch_id: Uuid,
     request_id: &'a str,
+    /// Of the request, as the client sent it.
+    traceparent: Option<&'a str>,
     received_at: String,
     events: Vec<EventView<'a>>,
 }
@@ -162,6 +164,7 @@ fn shown(frames: Vec<Frame<'_>>) -> Vec<FrameView<'_>> {
             tenant: frame.tenant,
             batch_id: frame.batch.0,
             request_id: frame.request_id,
+            traceparent: frame.traceparent,
             received_at: frame.received_at.to_string(),
             events,
         });

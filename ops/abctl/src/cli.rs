@@ -107,7 +107,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Up => {
             let settings = settings(Tier::OneProcess, &matches);
-            boot::run_loaded(Tier::OneProcess, settings, |boot| up::run(boot, cli.json))
+            boot::run_loaded(Tier::OneProcess, settings, backends::examine, |boot| up::run(boot, cli.json))
         }
         Command::Demo(demo) => demo.main(cli.json),
         Command::Config(command) => config(&command, &matches, cli.json),

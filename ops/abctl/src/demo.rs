@@ -48,7 +48,7 @@ impl Demo {
         let mut ended = Ok(false);
         // The caller's own settings are of other deployments.
         let settings = settings(scratch.path());
-        let code = boot::run_loaded(Tier::OneProcess, settings, async |boot| {
+        let code = boot::run_loaded(Tier::OneProcess, settings, backends::examine, async |boot| {
             ended = self.run(boot, json).await;
             Ok(())
         });

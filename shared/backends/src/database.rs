@@ -26,14 +26,35 @@ pub enum OpenError {
 /// Connected, on this release's schema and partition count, and writable; waits for a server that is not there yet.
 /// `pool_size` connections at most, besides those that apply.
 pub async fn open_store(settings: &Settings, pool_size: usize) -> Result<Arc<dyn Store>, Refusal> {
-    let place = place(settings, pool_size)?;
-    let partitions = settings.partitions()?;
-    store::open(&place.location, partitions, settings.lifecycle.startup_timeout).await.map_err(|error| {
-        match error {
-            StoreError::Partitions { .. } => Refusal::new("AB_PARTITIONS", error.to_string()),
-            _ => Refusal::new(place.variable, format!("{}: {}", place.shown, causes(&error))),
-        }
-    })
+    let (place, patience) = (place(settings, pool_size)?, settings.lifecycle.startup_timeout);
+    check_sessions(settings, &place).await?;
+    let opened = store::open(&place.location, settings.partitions()?, patience).await;
+    opened.map_err(|error| refusal(&place, &error))
+}
+
+/// What [`open_store`] refuses, with nothing changed.
+pub async fn examine_store(settings: &Settings) -> Result<(), Refusal> {
+    let place = place(settings, settings.database.pool_size)?;
+    let patience = settings.lifecycle.startup_timeout;
+    check_sessions(settings, &place).await?;
+    let examined = store::examine(&place.location, settings.partitions()?, patience).await;
+    examined.map(drop).map_err(|error| refusal(&place, &error))
+}
+
+/// Who owns partitions does so by a lock of a session.
+async fn check_sessions(settings: &Settings, place: &Place) -> Result<(), Refusal> {
+    if !matches!(settings.tier, Tier::Worker | Tier::OneProcess) {
+        return Ok(());
+    }
+    let kept = store::keeps_sessions(&place.location, settings.lifecycle.startup_timeout).await;
+    kept.map_err(|error| refusal(place, &error))
+}
+
+fn refusal(place: &Place, error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Partitions { .. } => Refusal::new("AB_PARTITIONS", error.to_string()),
+        _ => Refusal::new(place.variable, format!("{}: {}", place.shown, causes(error))),
+    }
 }
 
 /// As tools connect: nothing is changed and nothing waited for. With the number of partitions, which is recorded in

@@ -38,3 +38,10 @@ pub fn kept(settings: &Settings) -> Kept {
         audit: settings.retention.audit_days,
     }
 }
+
+/// Everything that [`open`] refuses, with nothing changed: no schema is migrated, no partition count recorded.
+pub async fn examine(settings: &Settings) -> Result<(), Refusal> {
+    let queue = open_queue(settings, settings.partitions()?)?;
+    database::examine_store(settings).await?;
+    streams::check_queue(settings, &*queue).await
+}

@@ -21,7 +21,8 @@ pub async fn check_queue(settings: &Settings, queue: &dyn Queue) -> Result<(), R
     let weaknesses = queue.weaknesses(settings.lifecycle.startup_timeout).await;
     for weakness in weaknesses.map_err(|error| refusal(&error))? {
         if settings.is_production() && !settings.queue.allow_weak_durability {
-            return Err(Refusal::new("AB_REDIS_URL", weakness.to_string()));
+            let reason = format!("{weakness} (AB_ALLOW_WEAK_DURABILITY=true starts all the same)");
+            return Err(Refusal::new("AB_REDIS_URL", reason));
         }
         tracing::warn!(%weakness, "the queue may lose what it acknowledged");
     }

@@ -23,6 +23,7 @@ use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 
 /// Exit code of settings and refusals: the operator has to change something.
 const USAGE: u8 = 2;
@@ -57,14 +58,19 @@ pub struct Boot {
 }
 
 /// Runs a tier to its end and says how it went: 0 done, 1 failed, 2 settings or refusal. The last word is one line on
-/// standard error.
-pub fn run<F, Fut>(tier: Tier, tier_main: F) -> ExitCode
+/// standard error. `check` looks for whatever else `tier_main` would refuse, and changes nothing.
+pub fn run<F, Fut>(tier: Tier, check: impl Check, tier_main: F) -> ExitCode
 where
     F: FnOnce(Boot) -> Fut,
     Fut: Future<Output = Result<(), BootError>>,
 {
-    run_with(tier, environment(), std::env::args_os(), tier_main)
+    run_with(tier, environment(), std::env::args_os(), check, tier_main)
 }
+
+/// What `--check-config` does in production besides reading the settings.
+pub trait Check: AsyncFnOnce(&Settings) -> Result<(), Refusal> {}
+
+impl<F: AsyncFnOnce(&Settings) -> Result<(), Refusal>> Check for F {}
 
 /// The environment, for [`Settings`].
 pub fn environment() -> impl Iterator<Item = (String, String)> {
@@ -77,17 +83,23 @@ pub fn run_with<F, Fut>(
     tier: Tier,
     env: impl IntoIterator<Item = (String, String)>,
     args: impl IntoIterator<Item = OsString>,
+    check: impl Check,
     tier_main: F,
 ) -> ExitCode
 where
     F: FnOnce(Boot) -> Fut,
     Fut: Future<Output = Result<(), BootError>>,
 {
-    run_loaded(tier, Settings::load(tier, env, args), tier_main)
+    run_loaded(tier, Settings::load(tier, env, args), check, tier_main)
 }
 
 /// [`run`] for a program that reads its command line itself.
-pub fn run_loaded<F, Fut>(tier: Tier, settings: Result<Settings, SettingsError>, tier_main: F) -> ExitCode
+pub fn run_loaded<F, Fut>(
+    tier: Tier,
+    settings: Result<Settings, SettingsError>,
+    check: impl Check,
+    tier_main: F,
+) -> ExitCode
 where
     F: FnOnce(Boot) -> Fut,
     Fut: Future<Output = Result<(), BootError>>,
@@ -97,7 +109,10 @@ where
         Err(error) => return report(tier, &error.into()),
     };
     if settings.check_only {
-        return print_settings(&settings);
+        return match print_settings(&settings).and_then(|()| check_stores(&settings, check)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => report(tier, &error),
+        };
     }
     if settings.check_health {
         return match probe::healthy(&settings.http) {
@@ -120,10 +135,7 @@ where
     log_settings(&settings);
     descriptors::make_room(settings.http.max_connections);
     std::panic::set_hook(Box::new(log_panic));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| BootError::failed("start the runtime", error))?;
+    let runtime = runtime()?;
     let ended = runtime.block_on(async {
         let shutdown =
             Shutdown::on_signals().map_err(|error| BootError::failed("listen to signals", error))?;
@@ -132,6 +144,22 @@ where
     // Tasks still blocked must not hold the process past its drain time.
     runtime.shutdown_background();
     ended
+}
+
+fn runtime() -> Result<Runtime, BootError> {
+    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    built.map_err(|error| BootError::failed("start the runtime", error))
+}
+
+/// Elsewhere than in production, settings can be looked at without stores.
+fn check_stores(settings: &Settings, check: impl Check) -> Result<(), BootError> {
+    if !settings.is_production() {
+        return Ok(());
+    }
+    let runtime = runtime()?;
+    let checked = runtime.block_on(check(settings));
+    runtime.shutdown_background();
+    Ok(checked?)
 }
 
 /// Where it happened, and the message unless it was formatted: a formatted one may hold a payload.
@@ -156,13 +184,10 @@ fn log_settings(settings: &Settings) {
     }
 }
 
-fn print_settings(settings: &Settings) -> ExitCode {
+fn print_settings(settings: &Settings) -> Result<(), BootError> {
     let mut out = io::stdout().lock();
     let printed = settings.effective().iter().try_for_each(|setting| writeln!(out, "{setting}"));
-    match printed {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    printed.map_err(|error| BootError::failed("print the settings", error))
 }
 
 fn report(tier: Tier, error: &BootError) -> ExitCode {

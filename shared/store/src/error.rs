@@ -37,6 +37,10 @@ pub enum StoreError {
     Partitions { stored: String, configured: u16 },
     #[error("the database schema is version {found}, this release needs {wanted}")]
     Schema { found: i32, wanted: i32 },
+    #[error(
+        "the address leads to a transaction pooler, which keeps no session: give PostgreSQL's own, or a session pooler's"
+    )]
+    Pooler,
     #[error("the database is in use: it holds a deployment's data, and a deployment moves into an empty one")]
     InUse,
     #[error("somebody else has begun to look at partition {0}")]
@@ -77,6 +81,7 @@ impl StoreError {
             | StoreError::Corrupt(_)
             | StoreError::Partitions { .. }
             | StoreError::Schema { .. }
+            | StoreError::Pooler
             | StoreError::InUse
             | StoreError::Viewed(_)
             | StoreError::KeyUsed(_) => ErrorKind::Fatal,

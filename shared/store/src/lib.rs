@@ -27,7 +27,7 @@ mod webhooks;
 pub use abandoned::{Abandonable, abandonable};
 pub use books::{Accounts, Book, Books, LOSSES_MAX, RECORDED, Sent, UNUSED_METRIC};
 pub use error::{ErrorKind, StoreError};
-pub use location::{Location, connect, connect_to_write, open};
+pub use location::{Location, connect, connect_to_write, examine, keeps_sessions, open};
 pub use migration::Migration;
 pub use model::*;
 pub use port::{

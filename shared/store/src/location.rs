@@ -48,9 +48,36 @@ pub async fn open(
     partitions: u16,
     patience: Duration,
 ) -> Result<Arc<dyn Store>, StoreError> {
+    patiently(location, patience, || ready(location, partitions)).await
+}
+
+/// What [`open`] would not do, without changing anything. An older schema is none of it: [`open`] migrates it.
+pub async fn examine(
+    location: &Location,
+    partitions: u16,
+    patience: Duration,
+) -> Result<Arc<dyn Store>, StoreError> {
+    patiently(location, patience, || fit(location, partitions)).await
+}
+
+/// Refuses an address that leads to a transaction pooler: locks would not hold. A file has no sessions.
+pub async fn keeps_sessions(location: &Location, patience: Duration) -> Result<(), StoreError> {
+    match location {
+        Location::Postgres { url, .. } => {
+            patiently(location, patience, || PgStore::keeps_sessions(url)).await
+        }
+        Location::Sqlite { .. } => Ok(()),
+    }
+}
+
+async fn patiently<T, Fut: Future<Output = Result<T, StoreError>>>(
+    location: &Location,
+    patience: Duration,
+    opened: impl Fn() -> Fut,
+) -> Result<T, StoreError> {
     let deadline = Instant::now() + patience;
     loop {
-        match ready(location, partitions).await {
+        match opened().await {
             Err(error)
                 if matches!(location, Location::Postgres { .. })
                     && error.kind() == ErrorKind::Transient
@@ -62,6 +89,12 @@ pub async fn open(
             result => return result,
         }
     }
+}
+
+async fn fit(location: &Location, partitions: u16) -> Result<Arc<dyn Store>, StoreError> {
+    let store = connect(location).await?;
+    store.examine(partitions).await?;
+    Ok(store)
 }
 
 async fn ready(location: &Location, partitions: u16) -> Result<Arc<dyn Store>, StoreError> {

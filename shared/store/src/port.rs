@@ -55,6 +55,10 @@ pub trait Upkeep: Send + Sync {
     /// Schema version and number of partitions; the first start records the latter.
     async fn check(&self, partitions: u16) -> Result<(), StoreError>;
 
+    /// What [`Upkeep::check`] and [`Upkeep::write_probe`] refuse, without recording anything. An older schema is none
+    /// of it: it is migrated at the start.
+    async fn examine(&self, partitions: u16) -> Result<(), StoreError>;
+
     /// The number of partitions as recorded; `None` before the first start, when there may be no schema either.
     async fn partitions(&self) -> Result<Option<u16>, StoreError>;
 

@@ -4,6 +4,7 @@
 //!   directory of its own; started, stopped, killed and restarted at will. [`RedisCluster`]: several that share the keys.
 //! - [`Process`]: one of our binaries (found by [`bin`]) with its output kept in files.
 //! - [`FaultProxy`]: a TCP proxy that cuts, half-closes, delays, stalls, swallows or refuses, to produce unknown outcomes.
+//! - [`TransactionPooler`]: gives each transaction another session of PostgreSQL.
 //! - [`Browser`]: Chromium without a window.
 //! - [`http::Client`]: a small HTTP client that sends exactly the bytes it is given.
 //! - [`eventually`]: bounded waiting for a condition, instead of a sleep.
@@ -19,6 +20,7 @@
 
 mod browser;
 mod os;
+mod pooler;
 mod ports;
 mod postgres;
 mod process;
@@ -32,6 +34,7 @@ pub mod schema;
 
 pub use browser::Browser;
 pub use os::eventually;
+pub use pooler::TransactionPooler;
 pub use ports::free_port;
 pub use postgres::Postgres;
 pub use process::{Process, ProcessBuilder, bin};

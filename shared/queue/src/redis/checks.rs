@@ -28,11 +28,16 @@ const WANTED: [Wanted; 5] = [
 /// Weaknesses of every server that takes writes; none = it is fit for production.
 async fn durability(server: &Server) -> Result<Vec<Weakness>, QueueError> {
     let link = Link::new(server, RESPONSE_TIMEOUT);
-    let settings = commands::settings(&WANTED.map(|(setting, ..)| setting));
+    let questions = commands::settings(&WANTED.map(|(setting, ..)| setting));
     let mut weaknesses = Vec::new();
     for node in server.masters().await.map_err(|e| failed("find the servers", e))? {
-        let replies = link.run_at(&node, &settings).await;
-        let replies = replies.map_err(|e| failed("read the settings", e.into()))?;
+        let replies = link.run_at(&node, &questions).await;
+        let mut replies = replies.map_err(|e| failed("read the settings", e.into()))?;
+        // One that does not tell shows at the first write.
+        if replies.pop().and_then(role).is_some_and(|role| role != "master") {
+            let reason = format!("{node} is a replica, which takes no writes");
+            return Err(QueueError::new("find the servers", true, reason));
+        }
         for ((setting, wanted, will_do), reply) in WANTED.into_iter().zip(replies) {
             let found = value(reply).unwrap_or_default();
             if !will_do(&found) {
@@ -59,6 +64,11 @@ pub(crate) async fn durability_within(
             result => return result,
         }
     }
+}
+
+fn role(reply: RedisResult<Value>) -> Option<String> {
+    let parts: Vec<Value> = redis::from_redis_value(reply.ok()?).ok()?;
+    redis::from_redis_value(parts.into_iter().next()?).ok()
 }
 
 fn value(reply: RedisResult<Value>) -> Option<String> {

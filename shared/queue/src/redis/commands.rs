@@ -157,12 +157,13 @@ pub(crate) fn is_wait(command: &Cmd) -> bool {
     command.args_iter().next().is_some_and(|name| matches!(name, Arg::Simple(b"WAIT")))
 }
 
-/// One setting of the server each.
+/// One setting of the server each, and its role last.
 pub(crate) fn settings(names: &[&str]) -> Pipeline {
     let mut pipeline = redis::pipe();
     for name in names {
         pipeline.cmd("CONFIG").arg("GET").arg(*name);
     }
+    pipeline.cmd("ROLE");
     pipeline
 }
 

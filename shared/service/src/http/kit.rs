@@ -1,6 +1,6 @@
 use super::body::{BodyLimits, RequestBody};
 use super::capacity::Capacity;
-use super::ident::{RequestId, X_REQUEST_ID};
+use super::ident::{RequestId, X_REQUEST_ID, traceparent};
 use super::key::{self, KeyPlaces};
 use super::problem::allow_header;
 use super::response::Body;
@@ -118,6 +118,10 @@ impl Kit {
         let started = Instant::now();
         let (head, incoming) = request.into_parts();
         let id = RequestId::of(&head.headers);
+        // Not read again unless it is logged: the headers go on with the request.
+        let trace = tracing::enabled!(tracing::Level::DEBUG)
+            .then(|| traceparent(&head.headers).map(str::to_owned))
+            .flatten();
         let origin = head.headers.get(header::ORIGIN).cloned();
         let preflight = head.method == Method::OPTIONS;
         let discard = head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT);
@@ -145,6 +149,8 @@ impl Kit {
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         self.stats.answered(seen.class, status, started.elapsed());
+        let (request_id, traceparent, route) = (id.as_str(), trace.as_deref(), seen.class);
+        tracing::debug!(status = status.as_u16(), request_id, traceparent, route, "request answered");
         let mut response = hyper::Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;

@@ -1,6 +1,6 @@
 use crate::kit::ENV;
 use service::boot::{Boot, BootError, run_with};
-use service::settings::{Refusal, Tier};
+use service::settings::{Refusal, Settings, Tier};
 use service::shutdown::Shutdown;
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -9,6 +9,10 @@ use std::process::{Command, ExitCode};
 use std::thread;
 
 async fn nothing_to_do(_: Boot) -> Result<(), BootError> {
+    Ok(())
+}
+
+async fn checked(_: &Settings) -> Result<(), Refusal> {
     Ok(())
 }
 
@@ -28,25 +32,25 @@ fn same(code: ExitCode, expected: u8) {
 #[test]
 fn settings_are_refused_with_code_2_before_anything_starts() {
     let never = |_: Boot| async { panic!("must not start") };
-    same(run_with(Tier::Gateway, env(&[("AB_TYPO", "1")]), args(&[]), never), 2);
-    same(run_with(Tier::Gateway, env(&[("AB_ENV", "production")]), args(&[]), never), 2);
-    same(run_with(Tier::Gateway, env(&[]), args(&["--typo"]), never), 2);
-    same(run_with(Tier::Gateway, env(&[]), args(&["--check-config", "--port", "high"]), never), 2);
-    same(run_with(Tier::Gateway, env(&[]), args(&["--check-config"]), never), 0);
-    same(run_with(Tier::Gateway, env(&[]), args(&["--help"]), never), 0);
-    same(run_with(Tier::Gateway, env(&[]), args(&["--version"]), never), 0);
+    same(run_with(Tier::Gateway, env(&[("AB_TYPO", "1")]), args(&[]), checked, never), 2);
+    same(run_with(Tier::Gateway, env(&[("AB_ENV", "production")]), args(&[]), checked, never), 2);
+    same(run_with(Tier::Gateway, env(&[]), args(&["--typo"]), checked, never), 2);
+    same(run_with(Tier::Gateway, env(&[]), args(&["--check-config", "--port", "high"]), checked, never), 2);
+    same(run_with(Tier::Gateway, env(&[]), args(&["--check-config"]), checked, never), 0);
+    same(run_with(Tier::Gateway, env(&[]), args(&["--help"]), checked, never), 0);
+    same(run_with(Tier::Gateway, env(&[]), args(&["--version"]), checked, never), 0);
 }
 
 #[test]
 fn a_tier_runs_on_the_settings_it_was_given() {
     let flags = args(&["--log-level", "error", "--partitions", "3"]);
-    let code = run_with(Tier::Gateway, env(&[]), flags, |boot| async move {
+    let code = run_with(Tier::Gateway, env(&[]), flags, checked, |boot| async move {
         assert_eq!((boot.settings.queue.partitions, boot.keys.len()), (Some(3), 5));
         nothing_to_do(boot).await
     });
     same(code, 0);
     // The log of a process is set up once, so a second start in this one fails, with code 1.
-    same(run_with(Tier::Gateway, env(&[]), args(&[]), nothing_to_do), 1);
+    same(run_with(Tier::Gateway, env(&[]), args(&[]), checked, nothing_to_do), 1);
     // Panics of other tests are to be read as ever.
     let _ = std::panic::take_hook();
 }
@@ -56,7 +60,7 @@ fn a_health_check_asks_whoever_listens_on_the_public_port() {
     let never = |_: Boot| async { panic!("must not start") };
     let ask = |port: u16| {
         let (env, port) = (env(&[("AB_HOST", "0.0.0.0")]), port.to_string());
-        run_with(Tier::Gateway, env, args(&["--check-health", "--port", &port]), never)
+        run_with(Tier::Gateway, env, args(&["--check-health", "--port", &port]), checked, never)
     };
     for (answer, code) in [("HTTP/1.1 200 OK", 0), ("HTTP/1.1 503 Service Unavailable", 1), ("SSH", 1)] {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

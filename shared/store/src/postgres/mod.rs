@@ -33,7 +33,7 @@ use pool::{Connections, Lease};
 use std::str::FromStr;
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config, NoTls, Row};
+use tokio_postgres::{Client, Config, NoTls, Row, SimpleQueryMessage};
 
 mod migrations {
     refinery::embed_migrations!("../../migrations/postgres");
@@ -62,6 +62,23 @@ impl PgStore {
         let store = PgStore { url: url.to_owned(), pool: Connections::new(config, pool_size)? };
         drop(store.client().await?);
         Ok(store)
+    }
+
+    /// Refuses an address of somebody who gives each transaction another session: locks, and so the ownership of
+    /// partitions, would not hold.
+    ///
+    /// While the second connection is in a transaction, it has a server process to itself. If that is the one that the
+    /// first was told, or the first is told another one than before, they do not have processes of their own.
+    pub async fn keeps_sessions(url: &str) -> Result<(), StoreError> {
+        let config = parse_url(url)?;
+        let (first, _driver) = connect(&config, "check").await?;
+        let (second, _driver) = connect(&config, "check").await?;
+        let before = session(&first, "SELECT pg_backend_pid()").await?;
+        let other = session(&second, "BEGIN; SELECT pg_backend_pid()").await?;
+        if before == other || before != session(&first, "SELECT pg_backend_pid()").await? {
+            return Err(StoreError::Pooler);
+        }
+        Ok(())
     }
 
     async fn client(&self) -> Result<Lease, StoreError> {
@@ -107,6 +124,21 @@ impl Upkeep for PgStore {
         }
     }
 
+    async fn examine(&self, partitions: u16) -> Result<(), StoreError> {
+        let client = self.client().await?;
+        let (found, wanted) = (schema_version(&client).await?, latest_migration());
+        drop(client);
+        if found != wanted {
+            return if found < wanted { Ok(()) } else { Err(StoreError::Schema { found, wanted }) };
+        }
+        match self.partitions().await? {
+            Some(stored) if stored != partitions => {
+                Err(StoreError::Partitions { stored: stored.to_string(), configured: partitions })
+            }
+            _ => self.write_probe().await,
+        }
+    }
+
     async fn partitions(&self) -> Result<Option<u16>, StoreError> {
         let client = self.client().await?;
         if schema_version(&client).await? == 0 {
@@ -125,6 +157,15 @@ impl Upkeep for PgStore {
         transaction.rollback().await?;
         Ok(())
     }
+}
+
+/// By the simple protocol, since prepared statements are what poolers cannot do.
+async fn session(client: &Client, sql: &str) -> Result<Option<String>, StoreError> {
+    let messages = client.simple_query(sql).await?;
+    Ok(messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    }))
 }
 
 /// 0 where there is none.

@@ -128,6 +128,20 @@ impl Upkeep for SqliteStore {
         }
     }
 
+    async fn examine(&self, partitions: u16) -> Result<(), StoreError> {
+        let (found, wanted) = (self.readers.read(schema_version).await?, latest_migration());
+        if found != wanted {
+            return if found < wanted { Ok(()) } else { Err(StoreError::Schema { found, wanted }) };
+        }
+        match self.partitions().await? {
+            Some(stored) if stored != partitions => {
+                Err(StoreError::Partitions { stored: stored.to_string(), configured: partitions })
+            }
+            // A file that tools open is for reading only; whether it can be written shows at the start.
+            _ => Ok(()),
+        }
+    }
+
     async fn partitions(&self) -> Result<Option<u16>, StoreError> {
         let stored = self.readers.read(partitions_recorded).await?;
         stored.map(|n| n.parse().map_err(|_| StoreError::Corrupt("partitions"))).transpose()
