@@ -7,11 +7,7 @@ import unittest
 import stand
 import tree
 
-SECRETS = {
-    "redis-url": "redis://redis.internal:6379/0",
-    "database-url": "postgres://abstream:secret@postgresql.internal/abstream",
-    "api-keys": "a-key-of-more-than-24-characters:default:ingest,events",
-}
+API_KEYS = "a-key-of-more-than-24-characters:default:ingest,events"
 
 
 class Settings(unittest.TestCase):
@@ -38,9 +34,15 @@ class Settings(unittest.TestCase):
         doc = tree.named(docs, "Deployment", tier)
         environment = tree.environment(docs, doc) | more
         here = stand.directory()
+        # In production the stores are asked, too.
+        places = stand.running().places
+        secrets = {
+            "redis-url": places["redis_url"],
+            "database-url": places["database_url"],
+            "api-keys": keys or API_KEYS,
+        }
         for item in tree.pod(doc)["spec"]["volumes"][0]["secret"]["items"]:
-            content = keys if keys and item["key"] == "api-keys" else SECRETS[item["key"]]
-            (here / item["path"]).write_text(content, encoding="utf-8")
+            (here / item["path"]).write_text(secrets[item["key"]], encoding="utf-8")
         for name, value in environment.items():
             if name.endswith("_FILE"):
                 environment[name] = str(here / pathlib.PurePath(value).name)

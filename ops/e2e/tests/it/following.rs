@@ -49,7 +49,7 @@ async fn a_request_has_one_name_everywhere() {
     // Frame -> receipt: the analyzer finds what the worker stored under the name.
     let batch: Value = answer.json().unwrap();
     let path = place.find("/api/").map(|at| &place[at..]).unwrap();
-    let receipt = e2e_receipt(&analyzer, path).await;
+    let receipt = receipt(&analyzer, path).await;
     assert_eq!((&receipt["recorded"], &receipt["dead_lettered"]), (&json!(1), &json!(1)), "{receipt}");
 
     // Frame -> dead letter, and what the client said of its trace.
@@ -63,21 +63,27 @@ async fn a_request_has_one_name_everywhere() {
     assert_eq!((&frame["request_id"], &frame["traceparent"]), (&json!(ID), &json!(TRACE)), "{shown}");
 
     // Both tiers' problem documents.
-    for (client, path) in [(&gateway, "/api/v1/conversions"), (&analyzer, "/api/v1/experiments")] {
+    let [of_gateway, of_analyzer] = ["malformed_json", "invalid_json"];
+    for (client, path, code) in
+        [(&gateway, "/api/v1/conversions", of_gateway), (&analyzer, "/api/v1/experiments", of_analyzer)]
+    {
         let answer = client.post(path, &[JSON], "{").await.unwrap();
-        assert_problem(&answer, 400, "malformed_json");
+        assert_problem(&answer, 400, code);
         assert_eq!(answer.json().unwrap()["request_id"], ID);
         assert_eq!(answer.header("x-request-id"), Some(ID));
     }
 
     // Log lines of all tiers.
-    for (tier, log) in [("gateway", system.gateway.stderr()), ("analyzer", system.analyzer.stderr())] {
+    for (tier, log, code) in [
+        ("gateway", system.gateway.stderr(), of_gateway),
+        ("analyzer", system.analyzer.stderr(), of_analyzer),
+    ] {
         let answered = lines(&log, "request answered");
         assert!(answered.iter().all(|line| line["traceparent"] == TRACE), "{tier}: {answered:?}");
         assert!(answered.iter().any(|line| line["status"] == 400), "{tier}: {answered:?}");
         let refused = lines(&log, "request refused");
         assert_eq!(refused.len(), 1, "{tier}: {refused:?}");
-        assert_eq!(refused[0]["error_code"], "malformed_json");
+        assert_eq!(refused[0]["error_code"], code);
     }
     let accepted = lines(&system.gateway.stderr(), "request answered");
     assert!(
@@ -97,7 +103,7 @@ async fn a_request_has_one_name_everywhere() {
 }
 
 /// Once it is there.
-async fn e2e_receipt(client: &Client, path: &str) -> Value {
+async fn receipt(client: &Client, path: &str) -> Value {
     let mut found = None;
     crate::support::eventually("the receipt is complete", std::time::Duration::from_secs(60), async || {
         let answer = client.get(path).await.unwrap();

@@ -19,6 +19,7 @@ mod following;
 mod healing;
 mod killer;
 mod losses;
+mod malformed;
 mod metrics;
 mod moving;
 mod one_process;

@@ -130,12 +130,12 @@ async fn cases(servers: &Servers, others: &Others) -> Vec<Case> {
         Case(
             &TIERS,
             one("AB_REDIS_URL", &with_password(&others.evicting.url())),
-            "AB_REDIS_URL: maxmemory-policy ",
+            "AB_REDIS_URL: Redis has maxmemory-policy allkeys-lru, ",
         ),
         Case(
             &TIERS,
             one("AB_REDIS_URL", &with_password(&others.forgetful.url())),
-            "AB_REDIS_URL: appendfsync ",
+            "AB_REDIS_URL: Redis has appendfsync everysec, ",
         ),
         Case(
             &TIERS,
