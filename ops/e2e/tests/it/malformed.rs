@@ -264,7 +264,7 @@ fn damages(random: &mut Random) -> Vec<Damaged> {
     let mut spliced = good.clone();
     let (from, to) = (random.below(good.len()), random.below(good.len()));
     spliced.extend_from_slice(&good[from.min(to)..]);
-    let noise: Vec<u8> = (0..200).map(|_| random.below(256) as u8).collect();
+    let noise: Vec<u8> = (0..200).map(|_| u8::try_from(random.below(256)).unwrap()).collect();
     let gzip_cut = {
         let whole = zstd::encode_all(good.as_slice(), 1).unwrap();
         whole[..whole.len() - 3].to_vec()
@@ -307,6 +307,6 @@ impl Random {
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % n as u64) as usize
+        usize::try_from((z ^ (z >> 31)) % n as u64).unwrap()
     }
 }
