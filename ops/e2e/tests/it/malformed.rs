@@ -17,7 +17,14 @@ const SEED: u64 = 7;
 /// In every value of every body here, and in nothing else.
 const MARK: &str = "hidden";
 /// Codes of states, not of requests, with the test that has them.
-const ELSEWHERE: [(&str, &str); 7] = [
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("bundle_altered", "analyzer bundles"),
+    ("bundle_conflicts", "analyzer bundles"),
+    ("bundle_unsigned", "analyzer bundles"),
+    ("invalid_bundle", "analyzer bundles"),
+    ("invalid_retention", "analyzer purging"),
+    ("no_purge", "analyzer purging"),
+    ("raw_rows_purged", "analyzer purging"),
     ("too_many_points", "analyzer shown"),
     ("head_timeout", "service ending"),
     ("body_timeout", "service bodies"),
