@@ -10,6 +10,7 @@ mod dead_letters;
 mod demo;
 mod deployment;
 mod doctor;
+mod exporting;
 mod help;
 mod keys;
 mod migrate;
