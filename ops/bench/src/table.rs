@@ -1,5 +1,6 @@
 //! Figures by name, medians over the runs, beside goal and ceiling: for people on the terminal, for machines in a file.
 
+use crate::usage::Busy;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use std::fs;
@@ -47,6 +48,8 @@ const UNENDED: &str = ": did not come to its end";
 #[derive(Default)]
 pub struct Table {
     figures: Vec<Figure>,
+    /// Since the last part ended.
+    busy: Busy,
 }
 
 impl Table {
@@ -79,6 +82,13 @@ impl Table {
 
     /// What a part came to; one that did not is a goal missed, for this reason.
     pub fn ended<T>(&mut self, part: &str, outcome: Result<T>) -> Option<T> {
+        let busy = self.busy.look().map_or(0.0, |busy| busy * 100.0);
+        for figure in self.figures.iter_mut().filter(|figure| figure.reason.is_none()) {
+            figure.reason = Some(format!(
+                "all processors were {busy:.0}% busy in this part, load generator and servers included; what with: \
+                 ops/docs/performance.md"
+            ));
+        }
         let error = match outcome {
             Ok(value) => return Some(value),
             Err(error) => format!("{error:#}"),
@@ -177,9 +187,7 @@ fn reason(figure: &Figure, ceiling: Option<(&str, f64)>) -> String {
         (Goal::AtMost(most), Some((name, ceiling))) if ceiling > *most => {
             format!("the machine: {name} itself took {}", number(ceiling))
         }
-        _ => figure.reason.clone().unwrap_or_else(|| {
-            "not explained by this run: see the profiles in ops/docs/performance.md".to_owned()
-        }),
+        _ => figure.reason.clone().unwrap_or_default(),
     }
 }
 

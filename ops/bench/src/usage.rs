@@ -73,7 +73,7 @@ impl Stat {
     }
 }
 
-/// Share of all processors that was busy since the last look, the first look's figure being of no use.
+/// Share of all processors that was busy since the last look; at first since the machine started.
 #[derive(Default)]
 pub struct Busy {
     busy: f64,
