@@ -1,12 +1,13 @@
 //! `GET .../users/{user_id}`: one user in one experiment: the enrollment, what it adds to each metric, and everything
 //! stored of what the user did, with where it fell. Recomputed from the raw rows, as verify does.
 
+use domain::attributes::{Exclusion, Said};
 use domain::contribution::Contribution;
 use domain::definition::MetricKind;
 use domain::fold::Fact;
 use domain::ladder::{Dated, ladder};
 use domain::plan::{Feature, Placement};
-use domain::{Day, Enrollment, Plan, UnitId};
+use domain::{Attributes, Day, Decimal, Enrollment, Plan, Timestamp, UnitId};
 use ethnum::I256;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
@@ -27,6 +28,8 @@ struct User<'a> {
     as_of: Option<String>,
     /// Null: not enrolled.
     enrollment: Option<Enrolled<'a>>,
+    /// What was told of a user who is not enrolled: it takes effect when the exposure comes. Null: nothing, or enrolled.
+    waiting: Option<Told>,
     /// What the user adds to each; empty unless the user contributes.
     metrics: Vec<Value<'a>>,
     /// Conversions of this experiment and of the tenant, in order of occurrence; the latest if there are more.
@@ -46,14 +49,20 @@ struct Enrolled<'a> {
     /// Further variations seen, by index.
     crossed: Vec<i16>,
     earlier_exposure_seen: Option<String>,
-    stratum: Option<String>,
-    covariates: Vec<Covariate>,
-    /// In the order they came; the last one holds.
-    exclusions: Vec<Excluded>,
+    #[serde(flatten)]
+    told: Told,
     filtered: bool,
     excluded: bool,
     before_exposure: u32,
     after_window: u32,
+}
+
+#[derive(Serialize)]
+struct Told {
+    stratum: Option<String>,
+    covariates: Vec<Covariate>,
+    /// In the order they came; the last one holds.
+    exclusions: Vec<Excluded>,
 }
 
 #[derive(Serialize)]
@@ -158,6 +167,8 @@ impl<'a> User<'a> {
             }
             None => None,
         };
+        let told = user.unit.unit.attributes(experiment.id).filter(|_| enrollment.is_none());
+        let waiting = told.map(|told| as_of.map_or_else(|| told.clone(), |day| told.as_of(day)));
         let shown = rows.len().saturating_sub(MOST);
         Ok(User {
             experiment: Subject::of(experiment),
@@ -170,6 +181,7 @@ impl<'a> User<'a> {
                 .skip(shown)
                 .map(|row| Conversion::of(row, &plan, enrollment.as_ref()))
                 .collect(),
+            waiting: waiting.filter(|told| !told.is_empty()).map(|told| Told::of(&told, None)),
             enrollment: enrollment.as_ref().map(|e| Enrolled::of(e, experiment, &plan)),
         })
     }
@@ -220,32 +232,32 @@ impl<'a> Enrolled<'a> {
             phase: e.phase,
             crossed: e.crossed.iter().map(|(variation, _)| *variation).collect(),
             earlier_exposure_seen: e.earlier_seen.map(|day| day.to_string()),
-            stratum: e.attributes.stratum.as_ref().map(|said| said.value.clone()),
-            covariates: e
-                .attributes
-                .covariates
-                .iter()
-                .map(|(name, said)| Covariate {
-                    name: name.clone(),
-                    value: decimal(I256::from(said.value.0), 6),
-                    day: said.day.to_string(),
-                    late: said.is_late(e.exposed_at),
-                })
-                .collect(),
-            exclusions: e
-                .attributes
-                .exclusions
-                .iter()
-                .map(|exclusion| Excluded {
-                    excluded: exclusion.excluded,
-                    reason: exclusion.reason.clone(),
-                    day: exclusion.day.to_string(),
-                })
-                .collect(),
+            told: Told::of(&e.attributes, Some(e.exposed_at)),
             filtered: heads.filtered > 0,
             excluded: heads.excluded > 0,
             before_exposure: e.before,
             after_window: e.after_window,
+        }
+    }
+}
+
+impl Told {
+    fn of(attributes: &Attributes, exposed_at: Option<Timestamp>) -> Told {
+        let covariate = |(name, said): &(String, Said<Decimal>)| Covariate {
+            name: name.clone(),
+            value: decimal(I256::from(said.value.0), 6),
+            day: said.day.to_string(),
+            late: exposed_at.is_some_and(|at| said.is_late(at)),
+        };
+        let excluded = |exclusion: &Exclusion| Excluded {
+            excluded: exclusion.excluded,
+            reason: exclusion.reason.clone(),
+            day: exclusion.day.to_string(),
+        };
+        Told {
+            stratum: attributes.stratum.as_ref().map(|said| said.value.clone()),
+            covariates: attributes.covariates.iter().map(covariate).collect(),
+            exclusions: attributes.exclusions.iter().map(excluded).collect(),
         }
     }
 }

@@ -23,6 +23,7 @@ mod malformed;
 mod metrics;
 mod moving;
 mod one_process;
+mod phases;
 mod readme;
 mod rebuilding;
 mod receipts;

@@ -91,6 +91,7 @@ async fn each_kind_has_its_effect_on_the_answer(system: &dyn Deployment) {
         "analysis": {"cuped": {"covariates": ["loyalty"]}}});
     system.experiment(definition).await.unwrap();
     let sender = Sender { system, experiment: "told" };
+    what_is_told_before_anybody_came_is_shown(system, &sender).await;
     assert_eq!(sender.everything().await, RECORDED);
     let answer = live(system).await;
     check(&answer);
@@ -125,11 +126,36 @@ async fn each_kind_has_its_effect_on_the_answer(system: &dyn Deployment) {
 
     let books = system.books().await.unwrap();
     assert!(books.are_good(), "{}", books.total);
-    assert_eq!(books.total.recorded, i64::try_from(RECORDED).unwrap());
+    assert_eq!(books.total.recorded, i64::try_from(RECORDED + 4).unwrap());
     let path = "/api/v1/experiments/told/ingestion";
     let ingestion = system.admin().get(path).await.unwrap().json().unwrap();
     let counted = ["pre_period", "strata", "exclusions"].map(|name| ingestion[name].as_u64().unwrap());
-    assert_eq!(counted, [300, 200, 12]);
+    assert_eq!(counted, [301, 201, 13]);
+    assert_eq!(ingestion["data_quality"]["never_exposed"], 1);
+}
+
+/// Of somebody who never comes.
+async fn what_is_told_before_anybody_came_is_shown(system: &dyn Deployment, sender: &Sender<'_>) {
+    for (route, list, mut item) in [
+        ("strata", "strata", json!({"stratum": "DE"})),
+        ("pre-period", "pre_period_values", json!({"value": "2.5", "covariate_name": "loyalty"})),
+        ("exclusions", "exclusions", json!({"exclusion_reason": "bot"})),
+        ("conversions", "conversions", json!({"metric": "purchase", "idempotency_key": "order"})),
+    ] {
+        item["user_id"] = json!("nobody");
+        assert_eq!(sender.send(None, route, list, vec![item]).await, [1, 0, 0]);
+    }
+    let path = "/api/v1/experiments/told/users/nobody";
+    let mut user = system.admin().get(path).await.unwrap().json().unwrap();
+    assert_eq!(user["enrollment"], json!(null));
+    let waiting = user["waiting"].take();
+    assert_eq!((&waiting["stratum"], &waiting["covariates"][0]["value"]), (&json!("DE"), &json!("2.5")));
+    let exclusion = &waiting["exclusions"][0];
+    assert_eq!((&exclusion["excluded"], &exclusion["reason"]), (&json!(true), &json!("bot")));
+    assert_eq!(user["conversions"][0]["fell"], "not_enrolled");
+    // Before any of it was known.
+    let early = system.admin().get(&format!("{path}?as_of=2026-01-01")).await.unwrap().json().unwrap();
+    assert_eq!((&early["waiting"], &early["conversions_total"]), (&json!(null), &json!(0)));
 }
 
 async fn live(system: &dyn Deployment) -> Value {
