@@ -5,13 +5,14 @@ use std::sync::{Arc, OnceLock};
 use matchit::InsertError;
 use queue::Queue;
 use queue::producer::Producer;
+use service::auth::Keys;
+use service::boot::Boot;
 use service::http::{App, Found, Method, Networks, Problem, Request, Response};
 use service::openapi;
 use service::settings::{Secret, Settings};
 use store::{Kept, Store};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::catalogue::Catalogue;
 use crate::export::Exports;
@@ -19,8 +20,8 @@ use crate::keys::Issuer;
 use crate::routes::{self, Action, Handler, Routes};
 use crate::stream::{self, Feeds};
 use crate::{
-    accounting, assign, audit, batches, calculators, dead_letters, decision, erase, experiments, export,
-    ingestion, keys, live_stats, page, purge, timeseries, users, webhooks, workspace,
+    accounting, assign, audit, batches, calculators, dead_letters, decision, diagnostics, erase, experiments,
+    export, ingestion, keys, live_stats, page, purge, timeseries, users, webhooks, workspace,
 };
 
 pub struct Analyzer {
@@ -32,6 +33,8 @@ pub struct Analyzer {
     pub(crate) partitions: u16,
     /// What is kept unless a purge says otherwise.
     pub(crate) kept: Kept,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) keys: Arc<Keys>,
     /// Held while an answer reads every user.
     pub(crate) scans: Semaphore,
     /// For what is sent again; made when first used.
@@ -52,21 +55,24 @@ impl Analyzer {
         issuer: Arc<Issuer>,
         queue: Arc<dyn Queue>,
         partitions: u16,
-        settings: &Settings,
-        stop: CancellationToken,
+        boot: &Boot,
     ) -> Result<Analyzer, InsertError> {
+        let (settings, keys) = (Arc::clone(&boot.settings), Arc::clone(&boot.keys));
+        let stop = boot.shutdown.token();
         let (routes, feeds) = (Routes::new()?, Feeds::new(store.clone(), stop.clone()));
         let exports = Exports::new(stop);
         let (webhook_targets, signing_key) =
             (settings.webhooks.allow_private.clone(), settings.auth.workspace_signing_key.clone());
         let (scans, producer) = (Semaphore::new(1), OnceLock::new());
-        let kept = backends::kept(settings);
+        let kept = backends::kept(&settings);
         Ok(Analyzer {
             store,
             catalogue,
             issuer,
             queue,
             partitions,
+            settings,
+            keys,
             kept,
             scans,
             producer,
@@ -160,6 +166,7 @@ impl Analyzer {
             Action::CreateKey => keys::create(self, request).await,
             Action::ListKeys => keys::list(self, &request).await,
             Action::RevokeKey => keys::revoke(self, &request, &id).await,
+            Action::Diagnostics => diagnostics::get(self, &request).await,
             Action::Audit => audit::get(self, &request).await,
             Action::Drop => dead_letters::drop(self, request).await,
             Action::Webhooks => webhooks::routes::list(self, &request).await,

@@ -20,6 +20,7 @@ mod catalogue;
 mod clock;
 mod dead_letters;
 pub mod decision;
+mod diagnostics;
 mod erase;
 mod experiments;
 mod export;

@@ -54,9 +54,8 @@ impl Part {
         service::auth::follow(&boot.keys, queue.issued_keys(), &boot.metrics, stop.clone())
             .map_err(unregistered)?;
         let publisher = tokio::spawn(issuer.clone().keep_published(stop.clone()));
-        let analyzer =
-            Analyzer::new(store, catalogue.clone(), issuer, queue, partitions, settings, stop.clone())
-                .map_err(|error| BootError::failed("build the routes", error))?;
+        let analyzer = Analyzer::new(store, catalogue.clone(), issuer, queue, partitions, boot)
+            .map_err(|error| BootError::failed("build the routes", error))?;
         let reconciler = tokio::spawn(catalogue.keep_reconciled(stop.clone()));
         let watch = tokio::spawn(watch.run(stop.clone()));
         let look = tokio::spawn(look.run(stop.clone()));

@@ -11,6 +11,7 @@ mod cuped;
 mod dead_letters;
 mod deadlines;
 mod decision;
+mod diagnostics;
 mod experiments;
 mod families;
 mod fates;

@@ -117,6 +117,11 @@ impl Keys {
         self.table.load().len()
     }
 
+    /// How many of those that admins issue are in force.
+    pub fn issued(&self) -> usize {
+        self.issued.load().len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.table.load().is_empty()
     }

@@ -300,6 +300,7 @@ async fn answers(c: &mut Contract, one: &str) {
         let call = format!("GET {one}/export?kind={kind}");
         assert_eq!(c.call("all", &call, &[], "").await.status, 200, "{call}");
     }
+    c.expect(200, "GET /api/v1/diagnostics", &json!({})).await;
     c.expect(200, &format!("POST {one}/assign"), &json!({"user_id": "user-1"})).await;
     c.expect(200, "POST /api/v1/stats/power", &json!({"type": "proportion", "baseline": 0.1, "mde": 0.05}))
         .await;
