@@ -22,7 +22,7 @@ use std::net::SocketAddr;
 use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
 
 /// Exit code of settings and refusals: the operator has to change something.
@@ -47,6 +47,9 @@ impl BootError {
         Self::Failed { what, source: source.into() }
     }
 }
+
+/// Connections made and not yet accepted; the system cuts it down to what it allows (4,096).
+const BACKLOG: u32 = 8_192;
 
 /// What a tier is given to build itself from.
 #[derive(Debug, Clone)]
@@ -222,16 +225,21 @@ impl Boot {
     /// Binds the public and the internal port.
     pub async fn listen(&self) -> Result<Listeners, BootError> {
         let http = &self.settings.http;
-        let public = bind("AB_PORT", SocketAddr::new(http.host, http.port)).await?;
-        let internal = bind("AB_INTERNAL_ADDR", http.internal_addr).await?;
+        let public = bind("AB_PORT", SocketAddr::new(http.host, http.port))?;
+        let internal = bind("AB_INTERNAL_ADDR", http.internal_addr)?;
         Ok(Listeners { public, internal })
     }
 }
 
-async fn bind(variable: &str, address: SocketAddr) -> Result<TcpListener, Refusal> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| Refusal::new(variable, format!("cannot listen on {address}: {error}")))
+fn bind(variable: &str, address: SocketAddr) -> Result<TcpListener, Refusal> {
+    listening(address).map_err(|error| Refusal::new(variable, format!("cannot listen on {address}: {error}")))
+}
+
+fn listening(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// The bound ports of a tier.
@@ -267,7 +275,15 @@ impl Listeners {
             Kit::new(settings, keys, Arc::clone(&health), metrics, port, &classes)
                 .map_err(|error| BootError::failed("register metrics", error))
         };
-        let public = kit(Arc::clone(&boot.keys), "http", A::classes())?;
+        #[cfg_attr(not(feature = "tls"), allow(unused_mut))]
+        let mut public = kit(Arc::clone(&boot.keys), "http", A::classes())?;
+        #[cfg(feature = "tls")]
+        if let Some((certificate, key)) = &settings.http.tls {
+            let tls = http::Tls::new(certificate, key);
+            let tls = Arc::new(tls.map_err(|error| Refusal::new("AB_TLS_CERT", error.to_string()))?);
+            tokio::spawn(Arc::clone(&tls).watch(boot.shutdown.token()));
+            public.tls = Some(tls);
+        }
         let internal = kit(Arc::clone(&boot.keys), "internal_http", Internal::classes())?;
         let refused = metrics
             .gauge("abstream_keys_files_refused", "Keys files whose content is not in force: see the log")

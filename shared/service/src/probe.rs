@@ -19,9 +19,13 @@ pub enum ProbeError {
     Unhealthy(SocketAddr, String),
 }
 
-/// Asks the server on the public port of these settings for `/health`.
+/// Asks the server of these settings for `/health`.
 pub fn healthy(http: &Http) -> Result<(), ProbeError> {
-    let address = SocketAddr::new(reachable(http.host), http.port);
+    // The internal one is never encrypted.
+    let address = match http.tls {
+        None => SocketAddr::new(reachable(http.host), http.port),
+        Some(_) => SocketAddr::new(reachable(http.internal_addr.ip()), http.internal_addr.port()),
+    };
     let head = ask(address).map_err(|error| ProbeError::Unreachable(address, error))?;
     match &head {
         b"HTTP/1.1 200" => Ok(()),

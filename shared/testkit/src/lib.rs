@@ -19,6 +19,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod browser;
+mod certificates;
 mod os;
 mod pooler;
 mod ports;
@@ -33,6 +34,7 @@ pub mod http;
 pub mod schema;
 
 pub use browser::Browser;
+pub use certificates::Certificates;
 pub use os::eventually;
 pub use pooler::TransactionPooler;
 pub use ports::free_port;

@@ -23,6 +23,7 @@ mod reporter;
 mod server;
 mod slots;
 mod subscription;
+mod tls;
 
 use std::time::Duration;
 

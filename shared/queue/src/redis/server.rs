@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use redis::io::tcp::TcpSettings;
-use redis::{
-    Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion, RedisResult,
-};
+use redis::{Client, ConnectionAddr, ConnectionInfo, ErrorKind, ProtocolVersion, RedisResult};
 
 use crate::QueueError;
 use crate::redis::connection::client;
 use crate::redis::error::failed;
 use crate::redis::slots::{Slot, Slots};
+use crate::redis::tls;
 
 /// The URL, checked once; everything that connects is made from it. Clones know the same of the cluster.
 #[derive(Clone)]
@@ -85,7 +84,7 @@ impl Server {
 
 /// With TCP_NODELAY set, which the `redis` crate leaves off.
 fn info(url: &str) -> RedisResult<ConnectionInfo> {
-    Ok(url.into_connection_info()?.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
+    Ok(tls::info(url)?.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
 }
 
 fn wrong(why: &'static str) -> redis::RedisError {

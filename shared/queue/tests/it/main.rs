@@ -5,6 +5,7 @@ mod catalogue;
 mod checks;
 mod cluster;
 mod contract;
+mod encrypted;
 mod failover;
 mod frames;
 mod golden;

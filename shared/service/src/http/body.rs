@@ -11,6 +11,8 @@ use std::time::Duration;
 /// Unread bytes of a refused request that are still taken off the connection, so that a client that sends before it
 /// reads gets to see the refusal instead of a reset.
 const MAX_DISCARDED: u64 = 32 << 20;
+/// What is made room for before it comes: an announced length costs its sender nothing.
+const EXPECTED: usize = 64 << 10;
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
 /// What a body may weigh, in bytes, and how long it may take.
@@ -134,7 +136,7 @@ async fn collect(incoming: &mut Incoming, limits: &BodyLimits) -> Result<(Bytes,
         }
         if all.is_empty() {
             let expected = usize::try_from(incoming.size_hint().lower()).unwrap_or(0);
-            all.reserve(first.len() + data.len() + expected.min(max));
+            all.reserve(first.len() + data.len() + expected.min(EXPECTED));
             all.extend_from_slice(&first);
         }
         all.extend_from_slice(&data);

@@ -66,6 +66,9 @@ impl Limits {
 #[derive(Debug)]
 pub struct Kit {
     pub limits: Limits,
+    /// `None`: nothing is encrypted.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Arc<super::Tls>>,
     keys: Arc<Keys>,
     throttle: Throttle,
     cors: CorsOrigins,
@@ -96,6 +99,8 @@ impl Kit {
     ) -> Result<Self, prometheus::Error> {
         Ok(Self {
             limits: Limits::of(settings),
+            #[cfg(feature = "tls")]
+            tls: None,
             budgets: settings.http.budgets.clone(),
             keys,
             throttle: Throttle::default(),

@@ -23,6 +23,8 @@ mod request;
 mod response;
 mod server;
 mod stats;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use both::Both;
 pub use capacity::Capacity;
@@ -36,6 +38,8 @@ pub use problem::{ItemError, ItemErrors, Problem, RateLimit};
 pub use request::{Payload, Request};
 pub use response::{Broken, Response};
 pub use server::{Drained, serve};
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsError};
 
 pub use hyper::header;
 pub use hyper::{Method, StatusCode, Uri};

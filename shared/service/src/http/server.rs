@@ -20,7 +20,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -45,6 +45,10 @@ pub struct Drained {
     /// Connections cut because they did not end inside the drain time, or because a second signal came.
     pub cut: usize,
 }
+
+/// Bytes of a client, encrypted or not.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 
 struct Shared<A> {
     app: Arc<A>,
@@ -132,22 +136,52 @@ async fn connection<A: App>(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY cannot be set");
     }
+    // What serves is boxed: a connection that says nothing takes little memory.
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &kit.tls {
+        Box::pin(encrypted(shared, tls, stream, peer, overloaded)).await;
+        kit.stats.connections.dec();
+        return;
+    }
     let mut first = [0; H2_BEGINS.len()];
     let peek = tokio::time::timeout(kit.limits.header_time, stream.peek(&mut first));
     if let Some(Ok(Ok(1..))) = shared.stop.run_until_cancelled(peek).await {
         match first == H2_BEGINS {
-            true => serve_h2(shared, stream, peer, overloaded).await,
-            false => serve_h1(shared, stream, peer, overloaded).await,
+            true => Box::pin(serve_h2(shared, stream, peer, overloaded)).await,
+            false => Box::pin(serve_h1(shared, stream, peer, overloaded)).await,
         }
     }
     kit.stats.connections.dec();
 }
 
-async fn serve_h1<A: App>(shared: Arc<Shared<A>>, stream: TcpStream, peer: SocketAddr, overloaded: bool) {
+/// The same behind a handshake, in which the client has said which HTTP it speaks.
+#[cfg(feature = "tls")]
+async fn encrypted<A: App>(
+    shared: Arc<Shared<A>>,
+    tls: &super::Tls,
+    stream: TcpStream,
+    peer: SocketAddr,
+    overloaded: bool,
+) {
+    let shaking = tokio::time::timeout(shared.kit.limits.header_time, tls.acceptor.accept(stream));
+    match shared.stop.run_until_cancelled(shaking).await {
+        Some(Ok(Ok(stream))) => match stream.get_ref().1.alpn_protocol() {
+            Some(super::tls::H2) => Box::pin(serve_h2(shared, stream, peer, overloaded)).await,
+            _ => Box::pin(serve_h1(shared, stream, peer, overloaded)).await,
+        },
+        Some(Ok(Err(error))) => tracing::debug!(%error, %peer, "TLS handshake failed"),
+        Some(Err(_)) | None => {}
+    }
+}
+
+async fn serve_h1<A: App>(shared: Arc<Shared<A>>, stream: impl Stream, peer: SocketAddr, overloaded: bool) {
     let (header_time, stop) = (shared.kit.limits.header_time, shared.stop.clone());
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(shared.kit.answer(&*shared.app, peer, overloaded, request).await) }
+        // hyper keeps room for it as long as the connection lasts.
+        Box::pin(async move {
+            Ok::<_, Infallible>(shared.kit.answer(&*shared.app, peer, overloaded, request).await)
+        })
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -189,7 +223,7 @@ fn head_timeout() -> Vec<u8> {
     [head.into_bytes(), body].concat()
 }
 
-async fn serve_h2<A: App>(shared: Arc<Shared<A>>, stream: TcpStream, peer: SocketAddr, overloaded: bool) {
+async fn serve_h2<A: App>(shared: Arc<Shared<A>>, stream: impl Stream, peer: SocketAddr, overloaded: bool) {
     let (header_time, stop) = (shared.kit.limits.header_time, shared.stop.clone());
     let asked = Arc::new(AtomicBool::new(false));
     let asks = Arc::clone(&asked);

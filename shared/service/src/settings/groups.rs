@@ -28,6 +28,8 @@ pub struct Http {
     pub cors: CorsOrigins,
     pub trusted_proxies: Networks,
     pub max_connections: usize,
+    /// Files of the public port's certificate and its key.
+    pub tls: Option<(PathBuf, PathBuf)>,
     pub budgets: Budgets,
 }
 
@@ -236,6 +238,7 @@ impl Http {
             trusted_proxies: Networks::parse(values.text("AB_TRUSTED_PROXIES").unwrap_or_default())
                 .map_err(|reason| Refusal::new("AB_TRUSTED_PROXIES", reason))?,
             max_connections: values.number("AB_MAX_CONNECTIONS")?,
+            tls: tls(values)?,
             budgets: Budgets::parse(values.text("AB_SLA_TIMEOUTS").unwrap_or_default())
                 .map_err(|reason| Refusal::new("AB_SLA_TIMEOUTS", reason))?,
         };
@@ -249,6 +252,18 @@ impl Http {
             return Err(Refusal::new("AB_INTERNAL_ADDR", "must not use the public port (AB_PORT)"));
         }
         Ok(http)
+    }
+}
+
+fn tls(values: &Values) -> Result<Option<(PathBuf, PathBuf)>, Refusal> {
+    match (values.text("AB_TLS_CERT"), values.text("AB_TLS_KEY")) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) if !cfg!(feature = "tls") => {
+            Err(Refusal::new("AB_TLS_CERT", "needs a program built with the feature tls"))
+        }
+        (Some(certificate), Some(key)) => Ok(Some((certificate.into(), key.into()))),
+        (Some(_), None) => Err(Refusal::new("AB_TLS_KEY", "must be set beside AB_TLS_CERT")),
+        (None, Some(_)) => Err(Refusal::new("AB_TLS_CERT", "must be set beside AB_TLS_KEY")),
     }
 }
 

@@ -119,6 +119,22 @@ pub static SPECS: &[Spec] = &[
         "connections of the public port served at once"
     ),
     setting!(
+        "AB_TLS_CERT",
+        "tls-cert",
+        PUBLIC,
+        Kind::Text(value::any_text),
+        Unset,
+        "PEM file of the public port's certificates, read again when it changes; unset: no TLS"
+    ),
+    setting!(
+        "AB_TLS_KEY",
+        "tls-key",
+        PUBLIC,
+        Kind::Text(value::any_text),
+        Unset,
+        "PEM file of the certificate's private key"
+    ),
+    setting!(
         "AB_SLA_TIMEOUTS",
         "sla-timeouts",
         PUBLIC,

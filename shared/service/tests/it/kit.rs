@@ -5,7 +5,7 @@ use service::auth::{Keys, Scopes};
 use service::health::Health;
 use service::http::{
     Access, App, Drained, Found, ItemError, ItemErrors, KeyPlaces, Kit, Limits, Method, Problem, Request,
-    Response, Route, StatusCode,
+    Response, Route, StatusCode, Tls,
 };
 use service::metrics::Metrics;
 use service::settings::{Settings, Tier};
@@ -144,12 +144,21 @@ pub async fn start() -> Server {
 }
 
 pub async fn start_with(env: &[(&str, &str)], change: Box<dyn FnOnce(&mut Limits)>) -> Server {
+    start_on(env, change, None).await
+}
+
+pub async fn start_on(
+    env: &[(&str, &str)],
+    change: Box<dyn FnOnce(&mut Limits)>,
+    tls: Option<Arc<Tls>>,
+) -> Server {
     let settings = Settings::for_testing(Tier::Gateway, env).unwrap();
     let health = Arc::new(Health::new(&settings));
     let metrics = Metrics::new();
     let keys = Arc::new(Keys::new(&settings.auth, false).unwrap());
     let mut kit = Kit::new(&settings, keys, health, &metrics, "http", &TestApp::classes()).unwrap();
     change(&mut kit.limits);
+    kit.tls = tls;
     let app = TestApp { begun: Semaphore::new(0), release: Semaphore::new(0), handled: AtomicUsize::new(0) };
     let (app, shutdown) = (Arc::new(app), Shutdown::manual());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -6,6 +6,8 @@ mod boot;
 mod both;
 mod budgets;
 mod cors;
+#[cfg(feature = "tls")]
+mod encrypted;
 mod ending;
 mod health;
 mod keys;

@@ -3,8 +3,9 @@
 
 use super::members::PgMembers;
 use super::statements::Statements;
+use super::target::Target;
 use super::types::{PgDay, PgTime, unit_id, uuid};
-use super::{PgStore, changes, connect, erasures, parse_url, purges, raw, rebuilds, rows, view};
+use super::{PgStore, changes, erasures, purges, raw, rebuilds, rows, view};
 use crate::apply::{
     Advance, ApplyStore, Changes, Connect, ErasureRow, HistoryOf, Known, Members, NewConversion, Outcome,
     PartitionState, Past, PurgeRow, PurgeStep, Session, Taken,
@@ -39,9 +40,9 @@ struct PgApply {
 impl PgApply {
     /// `url` must not lead to a transaction pooler: locks and prepared statements belong to the session.
     async fn connect(url: &str) -> Result<PgApply, StoreError> {
-        let mut config = parse_url(url)?;
-        config.options(SESSION);
-        let (client, connection) = connect(&config, "apply").await?;
+        let mut target = Target::parse(url)?;
+        target.config.options(SESSION);
+        let (client, connection) = target.connect("apply").await?;
         let sql = Statements::prepare(&client).await?;
         let row = client.query_one(include_str!("sql/session.sql"), &[]).await?;
         let session = Session { pid: row.get(0), started: row.get::<_, PgTime>(1).0 };

@@ -1,7 +1,8 @@
 //! A deployment taken over from SQLite, in one transaction on an empty database: all of it is there, or nothing.
 
+use super::PgStore;
+use super::target::Target;
 use super::types::{PgDay, PgTime, uuid};
-use super::{PgStore, connect, parse_url};
 use crate::moving::{Stood, Table};
 use crate::numbers::narrow;
 use crate::{ArmRow, ConversionRow, StoreError, UnitRow};
@@ -23,9 +24,9 @@ pub struct Import {
 impl PgStore {
     /// Begins; refuses a database that a deployment has used.
     pub async fn import(&self) -> Result<Import, StoreError> {
-        let mut config = parse_url(&self.url)?;
-        config.options(SESSION);
-        let (client, connection) = connect(&config, "import").await?;
+        let mut target = Target::parse(&self.url)?;
+        target.config.options(SESSION);
+        let (client, connection) = target.connect("import").await?;
         let import = Import { client, connection };
         import.client.batch_execute("BEGIN; LOCK experiments, units, conversions, partitions").await?;
         let in_use: bool = import.client.query_one(include_str!("sql/import/in_use.sql"), &[]).await?.get(0);

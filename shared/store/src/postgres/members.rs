@@ -1,7 +1,7 @@
 //! Who applies: signs of life in `workers`, on a connection of their own so that no transaction delays them.
 
+use super::target::Target;
 use super::types::PgTime;
-use super::{connect, parse_url};
 use crate::StoreError;
 use crate::apply::{Member, Members, Session};
 use async_trait::async_trait;
@@ -19,9 +19,9 @@ pub struct PgMembers {
 
 impl PgMembers {
     pub async fn connect(url: &str) -> Result<PgMembers, StoreError> {
-        let mut config = parse_url(url)?;
-        config.options(SESSION);
-        let (client, connection) = connect(&config, "members").await?;
+        let mut target = Target::parse(url)?;
+        target.config.options(SESSION);
+        let (client, connection) = target.connect("members").await?;
         Ok(PgMembers { client, connection })
     }
 }

@@ -19,6 +19,8 @@ mod rebuilds;
 mod rows;
 mod snapshot;
 mod statements;
+mod target;
+mod tls;
 mod types;
 mod view;
 mod webhooks;
@@ -30,10 +32,9 @@ use crate::migration::{self, Migration};
 use crate::{StoreError, Upkeep};
 use async_trait::async_trait;
 use pool::{Connections, Lease};
-use std::str::FromStr;
 use std::time::Duration;
-use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config, NoTls, Row, SimpleQueryMessage};
+use target::Target;
+use tokio_postgres::{Row, SimpleQueryMessage};
 
 mod migrations {
     refinery::embed_migrations!("../../migrations/postgres");
@@ -55,12 +56,12 @@ pub struct PgStore {
 impl PgStore {
     /// Fails if the database cannot be reached now.
     pub async fn connect(url: &str, pool_size: usize) -> Result<PgStore, StoreError> {
-        let mut config = parse_url(url)?;
-        config.options(format!(
+        let mut target = Target::parse(url)?;
+        target.config.options(format!(
             "-c default_transaction_isolation=read\\ committed -c statement_timeout={READ_TIMEOUT_MS} \
              -c lock_timeout=10000 -c idle_in_transaction_session_timeout=30000"
         ));
-        let store = PgStore { url: url.to_owned(), pool: Connections::new(config, pool_size)? };
+        let store = PgStore { url: url.to_owned(), pool: Connections::new(target, pool_size)? };
         drop(store.client().await?);
         Ok(store)
     }
@@ -192,26 +193,4 @@ fn latest_migration() -> i32 {
         .map(refinery::Migration::version)
         .max()
         .unwrap_or(0)
-}
-
-/// Opens a connection that is nobody's but the caller's; `name` it in the log.
-async fn connect(config: &Config, name: &'static str) -> Result<(Client, JoinHandle<()>), StoreError> {
-    let (client, connection) = config.connect(NoTls).await?;
-    let task = tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::warn!(%error, name, "a database connection ended");
-        }
-    });
-    Ok((client, task))
-}
-
-fn parse_url(url: &str) -> Result<Config, StoreError> {
-    // The error of the parser may quote the URL, password included.
-    let mut config = Config::from_str(url)
-        .map_err(|_| StoreError::Url("expected postgres://user:password@host/database".into()))?;
-    config.connect_timeout(CONNECT_TIMEOUT);
-    // A host that is gone sends no reset: without these an answer is waited for until TCP gives up, hours later.
-    config.tcp_user_timeout(Duration::from_secs(10)).keepalives_idle(Duration::from_secs(5));
-    config.keepalives_interval(Duration::from_secs(2)).keepalives_retries(3);
-    Ok(config)
 }

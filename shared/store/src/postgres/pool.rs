@@ -1,6 +1,8 @@
 //! The pool of connections, and what becomes of one whose answer was given up.
 
 use super::CONNECT_TIMEOUT;
+use super::target::Target;
+use super::tls::Connector;
 use crate::StoreError;
 use crate::abandoned::is_abandoned;
 use deadpool_postgres::{
@@ -11,17 +13,19 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
-use tokio_postgres::{CancelToken, Config, NoTls};
+use tokio_postgres::CancelToken;
 
 #[derive(Clone)]
 pub struct Connections {
     pool: Pool,
+    connector: Connector,
     given_up: Arc<GivenUp>,
 }
 
 /// A connection, back in the pool when dropped.
 pub struct Lease {
     object: Object,
+    connector: Connector,
     given_up: Arc<GivenUp>,
 }
 
@@ -30,11 +34,12 @@ pub struct Lease {
 struct GivenUp(Mutex<HashSet<usize>>);
 
 impl Connections {
-    pub fn new(config: Config, size: usize) -> Result<Connections, StoreError> {
+    pub fn new(target: Target, size: usize) -> Result<Connections, StoreError> {
+        let Target { config, connector } = target;
         let recycle = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let given_up = Arc::new(GivenUp::default());
         let known = Arc::clone(&given_up);
-        let pool = Pool::builder(Manager::from_config(config, NoTls, recycle))
+        let pool = Pool::builder(Manager::from_config(config, connector.clone(), recycle))
             .max_size(size.max(1))
             .wait_timeout(Some(CONNECT_TIMEOUT))
             .create_timeout(Some(CONNECT_TIMEOUT))
@@ -45,11 +50,12 @@ impl Connections {
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|e| StoreError::Url(e.to_string()))?;
-        Ok(Connections { pool, given_up })
+        Ok(Connections { pool, connector, given_up })
     }
 
     pub async fn get(&self) -> Result<Lease, StoreError> {
-        Ok(Lease { object: self.pool.get().await?, given_up: Arc::clone(&self.given_up) })
+        let (connector, given_up) = (self.connector.clone(), Arc::clone(&self.given_up));
+        Ok(Lease { object: self.pool.get().await?, connector, given_up })
     }
 
     /// A session that ends when dropped: its settings and locks go with it.
@@ -95,13 +101,13 @@ impl Drop for Lease {
         }
         self.given_up.remember(&self.object);
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(cancel(self.object.cancel_token()));
+            runtime.spawn(cancel(self.object.cancel_token(), self.connector.clone()));
         }
     }
 }
 
-async fn cancel(query: CancelToken) {
-    match timeout(CONNECT_TIMEOUT, query.cancel_query(NoTls)).await {
+async fn cancel(query: CancelToken, connector: Connector) {
+    match timeout(CONNECT_TIMEOUT, query.cancel_query(connector)).await {
         Ok(Ok(())) => tracing::debug!("the query of an answer given up was cancelled"),
         Ok(Err(error)) => tracing::warn!(%error, "the query of an answer given up goes on"),
         Err(_) => tracing::warn!("the query of an answer given up goes on: the database does not answer"),

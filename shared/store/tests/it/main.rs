@@ -4,6 +4,7 @@
 #[macro_use]
 mod db;
 mod elsewhere;
+mod encrypted;
 mod owner;
 
 mod answers;
