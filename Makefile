@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test e2e demo-services demo sdks schemathesis chaos backlog bench bench-quick figures guard guard-bless fred check ops-check-fast ops-check deny clean
+.PHONY: help setup build test e2e demo-services demo sdks schemathesis chaos backlog crowd outage bench bench-quick figures guard guard-bless fred check ops-check-fast ops-check deny clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +54,17 @@ EVENTS ?= 10000000
 backlog: setup ## Have a worker catch up with EVENTS (10,000,000): its memory must not grow with them
 	$(CARGO) build --locked --release --workspace --bins
 	@$(CARGO) run --locked --release --quiet --bin backlog -- $(EVENTS)
+
+IDLE ?= 10000
+DRIPPING ?= 1000
+crowd: setup ## Hold IDLE (10,000) idle and DRIPPING (1,000) slow connections to a gateway: its memory, and a client's p99
+	$(CARGO) build --locked --release --workspace --bins
+	@$(CARGO) run --locked --release --quiet --bin crowd -- $(IDLE) $(DRIPPING)
+
+OUTAGE ?= 20
+outage: setup ## Stop Redis under load, twice, for OUTAGE (20) seconds: what clients see, and how soon it goes on
+	$(CARGO) build --locked --workspace --bins
+	OUTAGE_SECONDS=$(OUTAGE) $(CARGO) test --locked --test e2e healing::outage -- --nocapture
 
 # Built without a second client of Redis, which is compared by --part writers with --features abstream-bench/fred.
 RUNS ?= 3

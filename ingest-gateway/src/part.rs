@@ -6,7 +6,7 @@ use std::time::Duration;
 use queue::Queue;
 use service::boot::{Boot, BootError};
 use service::health::Health;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::gateway::Gateway;
@@ -16,6 +16,10 @@ use crate::stats::Stats;
 
 /// What the writers get to end in, once no request waits for them any more.
 const WRITERS_END: Duration = Duration::from_secs(2);
+
+/// For the catalogue to be looked at. A check that takes longer than its own limit would be one that fails, and
+/// take every gateway away while Redis is silent.
+const LOOK: Duration = Duration::from_secs(1);
 
 pub struct Part {
     gateway: Arc<Gateway>,
@@ -52,9 +56,10 @@ impl Part {
             .check("catalogue", move || {
                 let gateway = Arc::clone(&catalogue);
                 async move {
-                    Ok(match gateway.catalogue.check().await {
-                        Ok(()) => "complete".to_owned(),
-                        Err(error) => format!("{error}: requests are answered 503"),
+                    Ok(match timeout(LOOK, gateway.catalogue.check()).await {
+                        Ok(Ok(())) => "complete".to_owned(),
+                        Ok(Err(error)) => format!("{error}: requests are answered 503"),
+                        Err(_) => "no answer: requests are answered 503".to_owned(),
                     })
                 }
             })

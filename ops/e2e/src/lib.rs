@@ -6,6 +6,7 @@
 
 pub mod backlog;
 pub mod chaos;
+pub mod crowd;
 mod deployment;
 pub mod diary;
 mod load;

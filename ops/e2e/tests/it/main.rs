@@ -11,6 +11,7 @@ mod bad_input;
 mod chaos;
 mod clients;
 mod cluster;
+mod crowd;
 mod dead_letters;
 mod erasing;
 mod exporting;

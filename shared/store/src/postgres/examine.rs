@@ -1,7 +1,7 @@
 //! What doctor asks of a server beside what a store does.
 
 use super::types::PgTime;
-use super::{connect, parse_url};
+use super::target::Target;
 use crate::StoreError;
 use crate::numbers::narrow;
 use domain::Timestamp;
@@ -43,10 +43,10 @@ pub struct Owners {
 }
 
 pub async fn examine(url: &str) -> Result<Examined, StoreError> {
-    let mut config = parse_url(url)?;
-    config.options(SESSION);
-    let (one, _one) = connect(&config, "doctor").await?;
-    let (two, _two) = connect(&config, "doctor").await?;
+    let mut target = Target::parse(url)?;
+    target.config.options(SESSION);
+    let (one, _one) = target.connect("doctor").await?;
+    let (two, _two) = target.connect("doctor").await?;
     // Through a pooler of transactions both are the connection that is free.
     let is_pooled = pid(&one).await? == pid(&two).await?;
     let rows = one.query(include_str!("sql/examine/settings.sql"), &[]).await?;

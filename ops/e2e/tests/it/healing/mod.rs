@@ -3,6 +3,7 @@
 
 mod losses;
 mod memory;
+mod outage;
 mod postgres;
 mod redis;
 mod slow;
