@@ -1,7 +1,7 @@
 //! What doctor asks of a server beside what a store does.
 
-use super::types::PgTime;
 use super::target::Target;
+use super::types::PgTime;
 use crate::StoreError;
 use crate::numbers::narrow;
 use domain::Timestamp;
