@@ -34,7 +34,7 @@ use async_trait::async_trait;
 use pool::{Connections, Lease};
 use std::time::Duration;
 use target::Target;
-use tokio_postgres::{Row, SimpleQueryMessage};
+use tokio_postgres::{Client, Row, SimpleQueryMessage};
 
 mod migrations {
     refinery::embed_migrations!("../../migrations/postgres");
@@ -72,9 +72,9 @@ impl PgStore {
     /// While the second connection is in a transaction, it has a server process to itself. If that is the one that the
     /// first was told, or the first is told another one than before, they do not have processes of their own.
     pub async fn keeps_sessions(url: &str) -> Result<(), StoreError> {
-        let config = parse_url(url)?;
-        let (first, _driver) = connect(&config, "check").await?;
-        let (second, _driver) = connect(&config, "check").await?;
+        let target = Target::parse(url)?;
+        let (first, _driver) = target.connect("check").await?;
+        let (second, _driver) = target.connect("check").await?;
         let known = session(&first, "SELECT pg_backend_pid()").await?;
         // Others who use the pooler may hide it once, and not every time.
         for _ in 0..SESSION_LOOKS {
