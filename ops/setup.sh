@@ -130,7 +130,7 @@ install_postgresql() {
         # No cluster of the system's own beside those of the tests.
         as_root sed -i 's/^#*create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
     fi
-    apt_install "postgresql-$newest"
+    apt_install "postgresql-$newest" openssl
     if [ $fresh = yes ]; then not_at_boot postgresql; fi
 }
 

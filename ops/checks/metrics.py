@@ -21,6 +21,8 @@ PLACES = {
     "analyzer/src": "analyzer",
     "shared/service/src": "all",
 }
+# Of the kit, and not in every tier: who takes no requests knows no issued keys.
+APART = {"shared/service/src/auth/issued.rs": "gateway, analyzer"}
 # The listeners of a tier, as boot.rs names them.
 LISTENERS = ("http", "internal_http")
 UNITS = {
@@ -49,7 +51,8 @@ def registered():
                 for name in names:
                     assert name not in found, f"{name} is registered twice"
                     help_ = re.sub(r"\\\n\s*", "", call["help"]).rstrip(".")
-                    found[name] = (call[1], labels, unit(name), help_, tier)
+                    of = APART.get(str(file.relative_to(tree.ROOT)), tier)
+                    found[name] = (call[1], labels, unit(name), help_, of)
     assert len(found) > 20, "metrics are registered in another way"
     return found
 
@@ -79,7 +82,7 @@ def samples():
 
 def table():
     lines = ["| Metric | Type | Labels | Unit | Tier | Meaning |", "|---|---|---|---|---|---|"]
-    order = {"gateway": 0, "worker": 1, "analyzer": 2, "all": 3}
+    order = {"gateway": 0, "worker": 1, "analyzer": 2, "gateway, analyzer": 3, "all": 4}
     for name, (kind, labels, unit_, help_, tier) in sorted(
         registered().items(), key=lambda m: (order[m[1][4]], m[0])
     ):

@@ -134,7 +134,7 @@ async fn letters_are_listed_in_pages_and_shown_with_their_events() {
         "value": "19.9", "occurred_at": "2020-09-13T13:26:40Z", "idempotency_key": BATCH.key_of(3)});
     let of = |event: Value| {
         json!([{"tenant": "a", "batch_id": BATCH.0, "request_id": "r-7", "received_at": "2023-11-14T22:13:20Z",
-            "events": [event]}])
+            "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "events": [event]}])
     };
     assert_eq!(
         shown["payload"],

@@ -199,7 +199,7 @@ fn every_mistake_has_its_code_and_field() {
         (Shape::Exclusions, &reason, InvalidExclusionReason, "exclusion_reason"),
         (Shape::Exclusions, r#"{"user_id":"u","occurred_at":1700000000}"#, UnknownField, "occurred_at"),
         (Shape::Holdout, r#"{"user_id":"u","variation":"control"}"#, UnknownField, "variation"),
-        (Shape::Holdout, r#"{"user_id":"u","occurred_at":1700000000}"#, UnknownField, "occurred_at"),
+        (Shape::Holdout, r#"{"user_id":"u","occurred_at":"soon"}"#, InvalidOccurredAt, "occurred_at"),
         (Shape::Holdout, r#"{"user_id":"a\u0000b"}"#, InvalidUserId, "user_id"),
         (Shape::Exposures, r#"{"user_id":"u","variation":"a","stratum":"DE"}"#, UnknownField, "stratum"),
         (Shape::Conversions, r#"{"user_id":"u","metric":"m","excluded":true}"#, UnknownField, "excluded"),

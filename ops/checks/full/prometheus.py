@@ -99,7 +99,7 @@ class Exposed(unittest.TestCase):
             found = {}
             for name, labels in re.findall(r"^(\w+)(?:\{(.*)\})? \S+$", text, re.M):
                 found.setdefault(name, set()).update(re.findall(r'(\w+)="', labels))
-            mine = {n: m for n, m in metrics.registered().items() if m[4] in (short, "all")}
+            mine = {n: m for n, m in metrics.registered().items() if m[4] == "all" or short in m[4]}
             for name, kind in types.items():
                 self.assertIn(name, mine, f"{tier} exposes it and the table does not know it")
                 self.assertEqual(kind, mine[name][0], name)

@@ -34,7 +34,10 @@ pub async fn look(settings: &Settings, checks: &mut Vec<Check>, clocks: &mut Clo
     if let Some(first) = found.first() {
         clocks.read("clock of redis", begun, first.now)?;
     }
-    durability(settings, &queue, checks).await;
+    // A replica is not asked: its settings are not those that count.
+    if !found.iter().any(|server| server.is_replica) {
+        durability(settings, &queue, checks).await;
+    }
     Ok(())
 }
 

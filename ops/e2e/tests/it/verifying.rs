@@ -44,7 +44,7 @@ async fn under_load_every_verification_is_equal_and_an_altered_row_is_named() {
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     assert_verified(&system, &keys).await;
     let altered = "UPDATE moments m SET vector = other.vector FROM moments other \
-        WHERE m.experiment = other.experiment AND m.partition = 1 AND other.partition = 1 AND m.stratum = other.stratum \
+        WHERE m.experiment = other.experiment AND m.partition = 1 AND other.partition = 1 AND m.stratum = '' AND other.stratum = '' \
         AND m.variation = 1 AND other.variation = 0 AND m.day = other.day AND m.experiment = 1";
     system.postgres.execute(system.database_url.rsplit('/').next().unwrap(), altered).await.unwrap();
     let first = system.store().experiment("default", "1").await.unwrap().unwrap();
