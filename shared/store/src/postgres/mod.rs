@@ -76,7 +76,8 @@ impl PgStore {
         let (first, _driver) = target.connect("check").await?;
         let (second, _driver) = target.connect("check").await?;
         let known = session(&first, "SELECT pg_backend_pid()").await?;
-        // Others who use the pooler may hide it once, and not every time.
+        // Others who use the pooler may hide it once, and not every time. The first asks while the second is in a
+        // transaction and while it is not, as there may be a process that it gets in one of the two only.
         for _ in 0..SESSION_LOOKS {
             let other = session(&second, "BEGIN; SELECT pg_backend_pid()").await?;
             // Where there is only one server process, the first would wait for it for ever.
@@ -84,6 +85,9 @@ impl PgStore {
                 return Err(StoreError::Pooler);
             }
             if other != session(&second, "COMMIT; SELECT pg_backend_pid()").await? {
+                return Err(StoreError::Pooler);
+            }
+            if known != session(&first, "SELECT pg_backend_pid()").await? {
                 return Err(StoreError::Pooler);
             }
         }
