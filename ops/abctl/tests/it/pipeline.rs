@@ -76,7 +76,8 @@ pub struct User {
 pub struct Pipeline {
     pub plans: Vec<Plan>,
     pub definitions: Vec<Definition>,
-    pub users: HashMap<String, User>,
+    /// In their order, so that what a test picks from them is the same in every run.
+    pub users: BTreeMap<String, User>,
     /// Running totals at the end of each day, as stored.
     pub moments: HashMap<ExperimentId, Days>,
     pub counts: Vec<Counts>,
@@ -98,7 +99,7 @@ impl Pipeline {
         let counts = vec![Counts::default(); definitions.len() + 1];
         let keys = definitions.iter().map(|d| d.key.clone()).collect();
         let never_exposed = vec![0; plans.len()];
-        let (users, moments) = (HashMap::new(), HashMap::new());
+        let (users, moments) = (BTreeMap::new(), HashMap::new());
         Pipeline { plans, definitions, users, moments, counts, never_exposed, keys }
     }
 

@@ -1,6 +1,6 @@
 //! `verify` finds nothing where nothing is wrong, and every single change where something is.
 
-use crate::pipeline::{Pipeline, partition, play, plot};
+use crate::pipeline::{Pipeline, User, partition, play, plot};
 use abctl::simulate::script::Habits;
 use abctl::simulate::world::World;
 use abctl::verify::recompute::{Days, Difference, Recomputation};
@@ -80,12 +80,14 @@ fn a_lost_doubled_or_altered_raw_row_is_found() {
         let plan = pipeline.plans[0].clone();
         recompute(&pipeline, &plan, &stored)
     };
+    // Who bought after the exposure: a purchase before it is kept, and changes no arm.
     let counted = |p: &Pipeline| {
-        let user = p.users.iter().find(|(_, u)| {
-            let enrolled = u.unit.enrollment(p.plans[0].experiment).is_some();
-            enrolled && u.conversions.values().any(|c| c.experiment.is_none() && c.event == "purchase")
-        });
-        user.unwrap().0.clone()
+        let plan = &p.plans[0];
+        let purchase = plan.event_index("purchase").unwrap();
+        let bought = |u: &User| {
+            u.unit.enrollment(plan.experiment).is_some_and(|e| e.tallies.get(purchase).is_some_and(|t| t.sum > 0))
+        };
+        p.users.iter().find(|(_, u)| bought(u)).unwrap().0.clone()
     };
     let lost = find(&|p| p.users.get_mut(&counted(p)).unwrap().conversions.clear());
     assert!(
