@@ -9,10 +9,6 @@ use service::logs::causes;
 use store::{Actor, Asked, ErrorKind, Experiment, Snapshot, Store, StoreError};
 use uuid::Uuid;
 
-/// Entries of a list, when nothing else is asked for.
-const LIMIT: u32 = 50;
-const LIMIT_MAX: u32 = 200;
-
 /// The query parameters of a request, all of them known to its route and given once.
 pub struct Parameters(Vec<(String, String)>);
 
@@ -46,19 +42,6 @@ impl Parameters {
     ) -> Result<Option<T>, Problem> {
         let Some(text) = self.get(name) else { return Ok(None) };
         parse(text).map(Some).ok_or_else(|| invalid_parameter(name, wanted))
-    }
-
-    /// `limit` of a list.
-    pub fn limit(&self) -> Result<u32, Problem> {
-        let in_range = |n: &u32| (1..=LIMIT_MAX).contains(n);
-        let read = |text: &str| text.parse().ok().filter(in_range);
-        Ok(self.parsed("limit", "must be a number from 1 to 200", read)?.unwrap_or(LIMIT))
-    }
-
-    /// `cursor` of a list that begins with the latest.
-    pub fn before(&self) -> Result<Option<i64>, Problem> {
-        let read = |text: &str| text.parse().ok().filter(|id: &i64| *id >= 0);
-        self.parsed("cursor", "must be a `next_cursor`", read)
     }
 
     /// Those of `names` that were given, as a query.

@@ -8,21 +8,16 @@ use store::AuditEntry;
 
 use crate::answer::{Parameters, storage, tagged};
 use crate::app::Analyzer;
+use crate::paging::{Page, Paging};
 
 #[derive(Serialize)]
-struct Page {
-    items: Vec<Item>,
-    next_cursor: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Item {
+struct Item<'e> {
     id: i64,
     at: String,
-    actor: String,
-    action: String,
-    subject: String,
-    request_id: String,
+    actor: &'e str,
+    action: &'e str,
+    subject: &'e str,
+    request_id: &'e str,
     /// By action: JSON, or a text; null for nothing.
     detail: Value,
 }
@@ -35,7 +30,7 @@ enum Format {
 
 pub async fn get(app: &Analyzer, request: &Request) -> Result<Response, Problem> {
     let parameters = Parameters::of(request, &["limit", "cursor", "action", "format"])?;
-    let (limit, before) = (parameters.limit()?, parameters.before()?);
+    let paging = Paging::of(&parameters)?;
     let format = parameters.parsed("format", "must be json or csv", |text| match text {
         "json" => Some(Format::Json),
         "csv" => Some(Format::Csv),
@@ -43,27 +38,18 @@ pub async fn get(app: &Analyzer, request: &Request) -> Result<Response, Problem>
     })?;
     let action = parameters.get("action").unwrap_or_default();
     let tenant = &request.principal().tenant;
-    let found = app.store.audit_log(tenant, action, before, limit + 1).await;
-    let mut found = found.map_err(storage)?;
-    let more = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    let next_cursor = found.last().filter(|_| more).map(|entry| entry.id.to_string());
+    let found = app.store.audit_log(tenant, action, paging.cursor, paging.wanted()).await;
+    let page = paging.page(found.map_err(storage)?, |entry| entry.id);
     match format {
-        Some(Format::Csv) => csv_page(&parameters, &found, next_cursor.as_deref()),
-        Some(Format::Json) | None => {
-            tagged(request, &Page { items: found.into_iter().map(Item::of).collect(), next_cursor })
-        }
+        Some(Format::Csv) => csv_page(&parameters, &page),
+        Some(Format::Json) | None => tagged(request, &page.shown(Item::of)),
     }
 }
 
 /// With a header row. Where the next page is stands in `Link` (RFC 8288).
-fn csv_page(
-    parameters: &Parameters,
-    entries: &[AuditEntry],
-    next: Option<&str>,
-) -> Result<Response, Problem> {
-    let response = Response::bytes(StatusCode::OK, "text/csv; charset=utf-8", table(entries)?);
-    let Some(next) = next else { return Ok(response) };
+fn csv_page(parameters: &Parameters, page: &Page<AuditEntry>) -> Result<Response, Problem> {
+    let response = Response::bytes(StatusCode::OK, "text/csv; charset=utf-8", table(&page.items)?);
+    let Some(next) = &page.next_cursor else { return Ok(response) };
     let kept = parameters.encoded(&["limit", "action", "format"]);
     let link = format!("</api/v1/audit?{kept}&cursor={next}>; rel=\"next\"");
     Ok(response.with(LINK, HeaderValue::try_from(link).map_err(|_| Problem::internal())?))
@@ -93,15 +79,15 @@ fn harmless(text: &str) -> String {
     if formula { format!("'{text}") } else { text.to_owned() }
 }
 
-impl Item {
-    fn of(entry: AuditEntry) -> Item {
+impl<'e> Item<'e> {
+    fn of(entry: &'e AuditEntry) -> Item<'e> {
         let AuditEntry { id, at, actor, action, subject, request_id, detail } = entry;
         let structured =
-            || serde_json::from_str(&detail).ok().filter(|v: &Value| v.is_object() || v.is_array());
+            || serde_json::from_str(detail).ok().filter(|v: &Value| v.is_object() || v.is_array());
         let detail = match detail.as_str() {
             "" => Value::Null,
             _ => structured().unwrap_or_else(|| Value::String(detail.clone())),
         };
-        Item { id, at: at.to_string(), actor, action, subject, request_id, detail }
+        Item { id: *id, at: at.to_string(), actor, action, subject, request_id, detail }
     }
 }

@@ -30,6 +30,7 @@ pub mod known;
 pub mod live_stats;
 pub mod metric;
 mod page;
+mod paging;
 mod part;
 mod purge;
 pub mod quality;

@@ -74,12 +74,8 @@ pub async fn post(app: &Analyzer, mut request: Request) -> Result<Response, Prob
 
 pub async fn get(app: &Analyzer, request: &Request) -> Result<Response, Problem> {
     let parameters = Parameters::of(request, &["dry_run"])?;
-    let dry_run = match parameters.get("dry_run") {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => return Err(Problem::unprocessable("invalid_parameter", "dry_run is true or false")),
-    };
-    let purge = app.store.last_purge(dry_run).await.map_err(storage)?;
+    let dry_run = parameters.parsed("dry_run", "must be true or false", |text| text.parse().ok())?;
+    let purge = app.store.last_purge(dry_run.unwrap_or(false)).await.map_err(storage)?;
     let purge = purge.ok_or_else(|| Problem::not_found("no_purge", "no purge was asked for yet"))?;
     Response::json(StatusCode::OK, &Answer::of(&purge))
 }

@@ -19,21 +19,14 @@ use store::{Letter, LetterFilter, Removal};
 
 use crate::answer::{self, Parameters, actor, storage, tagged};
 use crate::app::Analyzer;
+use crate::paging::Paging;
 use view::{Summary, Whole};
 
-const LIMIT: u32 = 50;
-const LIMIT_MAX: u32 = 200;
 /// Most letters of one request to redrive or to drop.
 const IDS_MAX: usize = 1_000;
 
 /// The tenant of letters that nobody knows the tenant of.
 const UNKNOWN: &str = "";
-
-#[derive(Serialize)]
-struct Page<'a> {
-    items: Vec<Summary<'a>>,
-    next_cursor: Option<String>,
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,12 +64,7 @@ enum Outcome {
 
 pub async fn list(app: &Analyzer, request: &Request) -> Result<Response, Problem> {
     let parameters = Parameters::of(request, &["limit", "cursor", "experiment", "reason", "unknown_tenant"])?;
-    let in_range = |n: &u32| (1..=LIMIT_MAX).contains(n);
-    let limit =
-        parameters.parsed("limit", "must be a number from 1 to 200", |t| t.parse().ok().filter(in_range))?;
-    let after = parameters
-        .parsed("cursor", "must be a `next_cursor`", |t| t.parse().ok().filter(|id: &i64| *id >= 0))?;
-    let (limit, after) = (limit.unwrap_or(LIMIT), after.unwrap_or(0));
+    let paging = Paging::of(&parameters)?;
     let unknown = parameters.parsed("unknown_tenant", "must be true or false", |t| t.parse().ok())?;
     let tenant = match unknown {
         Some(true) => allowed(request, Scopes::OPERATOR, UNKNOWN)?,
@@ -87,12 +75,9 @@ pub async fn list(app: &Analyzer, request: &Request) -> Result<Response, Problem
         None => None,
     };
     let filter = LetterFilter { experiment, reason: parameters.get("reason") };
-    // One more than asked for tells whether there is a next page.
-    let mut found = app.store.dead_letters(tenant, filter, after, limit + 1).await.map_err(storage)?;
-    let more = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    let next_cursor = found.last().filter(|_| more).map(|l| l.id.to_string());
-    tagged(request, &Page { items: found.iter().map(Summary::of).collect(), next_cursor })
+    let found = app.store.dead_letters(tenant, filter, paging.cursor.unwrap_or(0), paging.wanted()).await;
+    let page = paging.page(found.map_err(storage)?, |letter| letter.id);
+    tagged(request, &page.shown(Summary::of))
 }
 
 pub async fn get(app: &Analyzer, request: &Request, id: &str) -> Result<Response, Problem> {

@@ -1,5 +1,6 @@
 //! Letters as clients see them.
 
+use base16ct::lower::encode_string;
 use domain::event::{Conversion, Exposure, Key};
 use domain::{ExperimentId, Timestamp};
 use queue::frame::{Control, Events, Frame, Group};
@@ -126,7 +127,7 @@ impl<'a> Summary<'a> {
             request_id: letter.request_id.as_deref(),
             entry: &letter.entry,
             payload_kept: letter.digest.is_none(),
-            digest: letter.digest.map(|d| hex(&d)),
+            digest: letter.digest.map(|d| encode_string(&d)),
         }
     }
 }
@@ -147,7 +148,10 @@ impl<'a> Payload<'a> {
                 let events: u64 = frames.iter().map(|f| u64::from(f.events())).sum();
                 (Content::Frames(shown(frames)), events > EVENTS_SHOWN as u64)
             }
-            Err(_) => (Content::Hex(hex(payload.get(..BYTES_SHOWN).unwrap_or(payload))), bytes > BYTES_SHOWN),
+            Err(_) => (
+                Content::Hex(encode_string(payload.get(..BYTES_SHOWN).unwrap_or(payload))),
+                bytes > BYTES_SHOWN,
+            ),
         };
         Payload { bytes, redrivable, cut, content }
     }
@@ -221,8 +225,4 @@ fn events<'a>(frame: &Frame<'a>, group: &Group<'a>) -> Vec<EventView<'a>> {
 
 fn named(experiment: ExperimentId) -> Option<ExperimentId> {
     Some(experiment).filter(|id| !id.is_none())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

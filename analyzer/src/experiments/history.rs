@@ -7,9 +7,9 @@ use service::http::{Problem, Request, Response};
 use store::AuditEntry;
 
 use super::difference::Difference;
-use super::view::Page;
 use crate::answer::{self, Parameters, storage, tagged};
 use crate::app::Analyzer;
+use crate::paging::{Page, Paging};
 
 #[derive(Serialize)]
 struct Entry {
@@ -46,20 +46,17 @@ enum Event {
 
 pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<Response, Problem> {
     let parameters = Parameters::of(request, &["limit", "cursor"])?;
-    let limit = parameters.limit()?;
-    let before = parameters.before()?;
+    let paging = Paging::of(&parameters)?;
     let experiment = answer::experiment(&*app.store, request, reference).await?;
     let (tenant, id) = (&experiment.tenant, experiment.id);
-    let mut found = app.store.experiment_history(tenant, id, before, limit + 1).await.map_err(storage)?;
-    let more = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    let next_cursor = found.last().filter(|_| more).map(|entry| entry.id.to_string());
-    let items: Result<Vec<Entry>, Error> = found.into_iter().map(Entry::of).collect();
+    let found = app.store.experiment_history(tenant, id, paging.cursor, paging.wanted()).await;
+    let page = paging.page(found.map_err(storage)?, |entry| entry.id);
+    let items: Result<Vec<Entry>, Error> = page.items.into_iter().map(Entry::of).collect();
     let items = items.map_err(|error| {
         tracing::error!(%error, "an entry of the audit log cannot be read");
         Problem::internal().retryable(false)
     })?;
-    tagged(request, &Page { items, next_cursor })
+    tagged(request, &Page { items, next_cursor: page.next_cursor })
 }
 
 impl Entry {

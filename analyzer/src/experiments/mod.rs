@@ -20,9 +20,10 @@ use store::{Created, Experiment, Listing, Restored, Status, StoreError, Transiti
 
 use crate::answer::{self, Parameters, actor, storage, tagged, tagged_as, unknown_experiment};
 use crate::app::Analyzer;
+use crate::paging::Paging;
 pub use body::nothing;
 pub use view::Rebuilding;
-use view::{Page, View};
+use view::View;
 
 pub async fn create(app: &Analyzer, mut request: Request) -> Result<Response, Problem> {
     Parameters::of(&request, &[])?;
@@ -53,23 +54,17 @@ pub async fn create(app: &Analyzer, mut request: Request) -> Result<Response, Pr
 
 pub async fn list(app: &Analyzer, request: &Request) -> Result<Response, Problem> {
     let parameters = Parameters::of(request, &["limit", "cursor", "status", "label"])?;
-    let limit = parameters.limit()?;
-    let after = parameters
-        .parsed("cursor", "must be a `next_cursor`", |t| t.parse().ok().filter(|id: &i64| *id >= 0))?;
+    let paging = Paging::of(&parameters)?;
     let status = parameters.parsed("status", "must be draft, running, stopped or archived", Status::parse)?;
-    // One more than asked for tells whether there is a next page.
     let listing = Listing {
-        after: ExperimentId(after.unwrap_or(0)),
-        limit: limit + 1,
+        after: ExperimentId(paging.cursor.unwrap_or(0)),
+        limit: paging.wanted(),
         status,
         label: parameters.get("label"),
     };
-    let mut found =
-        app.store.list_experiments(&request.principal().tenant, listing).await.map_err(storage)?;
-    let more = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    let next_cursor = found.last().filter(|_| more).map(|e| e.id.to_string());
-    tagged(request, &Page { items: found.iter().map(View::of).collect(), next_cursor })
+    let found = app.store.list_experiments(&request.principal().tenant, listing).await;
+    let page = paging.page(found.map_err(storage)?, |experiment| experiment.id.0);
+    tagged(request, &page.shown(View::of))
 }
 
 pub async fn get(app: &Analyzer, request: &Request, reference: &str) -> Result<Response, Problem> {

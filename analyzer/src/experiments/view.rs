@@ -41,12 +41,6 @@ impl Rebuilding {
     }
 }
 
-#[derive(Serialize)]
-pub struct Page<T> {
-    pub items: Vec<T>,
-    pub next_cursor: Option<String>,
-}
-
 impl<'a> View<'a> {
     pub fn of(e: &'a Experiment) -> View<'a> {
         View {

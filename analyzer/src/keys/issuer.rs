@@ -118,6 +118,6 @@ impl Issuer {
 }
 
 fn issued(key: ApiKey) -> IssuedKey {
-    let digest = key.digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = base16ct::lower::encode_string(&key.digest);
     IssuedKey { id: key.id, tenant: key.tenant, name: key.name, digest, scopes: key.scopes }
 }

@@ -11,6 +11,7 @@ use store::{ApiKey, KEYS_MAX, NewKey};
 
 use crate::answer::{Parameters, actor, json, storage, tagged};
 use crate::app::Analyzer;
+use crate::paging::Paging;
 
 /// Longest name, in characters.
 const NAME_MAX: usize = 100;
@@ -38,12 +39,6 @@ struct Created<'k> {
     view: View<'k>,
     /// The only time it is shown.
     key: &'k str,
-}
-
-#[derive(Serialize)]
-struct Page<'k> {
-    items: Vec<View<'k>>,
-    next_cursor: Option<String>,
 }
 
 /// The key counts everywhere when this answers. When the gateways cannot be told nothing is issued.
@@ -76,13 +71,10 @@ pub async fn create(app: &Analyzer, mut request: Request) -> Result<Response, Pr
 
 pub async fn list(app: &Analyzer, request: &Request) -> Result<Response, Problem> {
     let parameters = Parameters::of(request, &["limit", "cursor"])?;
-    let (limit, before) = (parameters.limit()?, parameters.before()?);
-    let tenant = &request.principal().tenant;
-    let mut found = app.store.keys(tenant, before, limit + 1).await.map_err(storage)?;
-    let more = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    let next_cursor = found.last().filter(|_| more).map(|key| key.id.to_string());
-    tagged(request, &Page { items: found.iter().map(View::of).collect(), next_cursor })
+    let paging = Paging::of(&parameters)?;
+    let found = app.store.keys(&request.principal().tenant, paging.cursor, paging.wanted()).await;
+    let page = paging.page(found.map_err(storage)?, |key| key.id);
+    tagged(request, &page.shown(View::of))
 }
 
 /// Idempotent. On a 503 the key is revoked, and the gateways learn of it as soon as they can be told.

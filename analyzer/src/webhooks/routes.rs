@@ -3,15 +3,16 @@
 use serde::Deserialize;
 use serde_json::json;
 use service::http::{Problem, Request, Response, StatusCode};
-use store::{DeliveryState, NewWebhook, WEBHOOKS_MAX, Webhook};
+use store::{DeliveryState, NewWebhook, WEBHOOKS_MAX};
 
 use super::facts::{EVENTS, TEST, note};
 use super::signature;
 use super::target::Target;
-use super::view::{DeliveryView, Page, Tested, WebhookView};
+use super::view::{DeliveryView, Tested, WebhookView};
 use crate::answer::{Parameters, actor, json, storage, tagged};
 use crate::app::Analyzer;
 use crate::clock;
+use crate::paging::Paging;
 
 const INVALID: &str = "invalid_webhook";
 
@@ -52,14 +53,11 @@ pub async fn create(app: &Analyzer, mut request: Request) -> Result<Response, Pr
 /// In pages as all lists are, although a tenant's fit one.
 pub async fn list(app: &Analyzer, request: &Request) -> Result<Response, Problem> {
     let parameters = Parameters::of(request, &["limit", "cursor"])?;
-    let limit = parameters.limit()? as usize;
-    let after = parameters
-        .parsed("cursor", "must be a `next_cursor`", |t| t.parse().ok().filter(|id: &i64| *id >= 0))?;
+    let paging = Paging::of(&parameters)?;
     let webhooks = app.store.webhooks(&request.principal().tenant).await.map_err(storage)?;
-    let mut rest = webhooks.iter().filter(|webhook| after.is_none_or(|after| webhook.id > after)).peekable();
-    let page: Vec<&Webhook> = rest.by_ref().take(limit).collect();
-    let next_cursor = page.last().filter(|_| rest.peek().is_some()).map(|webhook| webhook.id.to_string());
-    tagged(request, &Page { items: page.into_iter().map(WebhookView::of).collect(), next_cursor })
+    let rest = webhooks.into_iter().filter(|webhook| paging.cursor.is_none_or(|after| webhook.id > after));
+    let page = paging.page(rest.take(paging.wanted() as usize).collect(), |webhook| webhook.id);
+    tagged(request, &page.shown(WebhookView::of))
 }
 
 pub async fn delete(app: &Analyzer, request: &Request, id: &str) -> Result<Response, Problem> {
@@ -74,21 +72,16 @@ pub async fn delete(app: &Analyzer, request: &Request, id: &str) -> Result<Respo
 /// The latest first.
 pub async fn deliveries(app: &Analyzer, request: &Request, id: &str) -> Result<Response, Problem> {
     let parameters = Parameters::of(request, &["limit", "cursor", "state"])?;
-    let limit = parameters.limit()?;
-    let before = parameters
-        .parsed("cursor", "must be a `next_cursor`", |t| t.parse().ok().filter(|number: &i64| *number > 0))?;
+    let paging = Paging::of(&parameters)?;
     let state = parameters.parsed("state", "must be waiting, delivered or given_up", DeliveryState::parse)?;
     let id = id.parse().map_err(|_| unknown())?;
     let webhooks = app.store.webhooks(&request.principal().tenant).await.map_err(storage)?;
     if !webhooks.iter().any(|webhook| webhook.id == id) {
         return Err(unknown());
     }
-    // One more than asked for tells whether there is a next page.
-    let mut found = app.store.deliveries(id, before, state, limit + 1).await.map_err(storage)?;
-    let more = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    let next_cursor = found.last().filter(|_| more).map(|delivery| delivery.number.to_string());
-    tagged(request, &Page { items: found.iter().map(DeliveryView::of).collect(), next_cursor })
+    let found = app.store.deliveries(id, paging.cursor, state, paging.wanted()).await.map_err(storage)?;
+    let page = paging.page(found, |delivery| delivery.number);
+    tagged(request, &page.shown(DeliveryView::of))
 }
 
 pub async fn test(app: &Analyzer, mut request: Request, id: &str) -> Result<Response, Problem> {

@@ -69,12 +69,6 @@ impl DeliveryView<'_> {
     }
 }
 
-#[derive(Serialize)]
-pub struct Page<T> {
-    pub items: Vec<T>,
-    pub next_cursor: Option<String>,
-}
-
 /// Where the delivery that was asked for can be found.
 #[derive(Serialize)]
 pub struct Tested {

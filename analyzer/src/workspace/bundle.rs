@@ -1,5 +1,6 @@
 //! Definitions as a file: written, and read back if nobody changed them.
 
+use base16ct::lower;
 use domain::definition::Definition;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
@@ -90,7 +91,7 @@ pub fn read(json: &str, key: Option<&Secret>) -> Result<Bundle, BundleError> {
         (None, _) => Signature::NotChecked,
         (Some(_), None) => return Err(BundleError::Unsigned),
         (Some(key), Some(given)) => {
-            let given = unhex(&given).ok_or(BundleError::Altered("signature"))?;
+            let given = lower::decode_vec(&given).map_err(|_| BundleError::Altered("signature"))?;
             mac(&bytes, key).verify_slice(&given).map_err(|_| BundleError::Altered("signature"))?;
             Signature::Valid
         }
@@ -119,11 +120,11 @@ fn taken(members: &mut Members<'_>, name: &str) -> Result<Option<String>, serde_
 }
 
 fn digest(bytes: &str) -> String {
-    hex(&Sha256::digest(bytes))
+    lower::encode_string(&Sha256::digest(bytes))
 }
 
 fn signed(bytes: &str, key: &Secret) -> String {
-    hex(&mac(bytes, key).finalize().into_bytes())
+    lower::encode_string(&mac(bytes, key).finalize().into_bytes())
 }
 
 fn mac(bytes: &str, key: &Secret) -> Hmac<Sha256> {
@@ -136,16 +137,4 @@ fn mac(bytes: &str, key: &Secret) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new(&block.into());
     mac.update(bytes.as_bytes());
     mac
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let lower = |c: &u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
-    if text.len() != 64 || !text.as_bytes().iter().all(lower) {
-        return None;
-    }
-    (0..64).step_by(2).map(|i| u8::from_str_radix(text.get(i..i + 2)?, 16).ok()).collect()
 }

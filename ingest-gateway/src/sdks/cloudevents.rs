@@ -13,6 +13,7 @@ use std::borrow::Cow;
 
 use domain::Timestamp;
 use domain::event::{check_metric, check_user_id};
+use percent_encoding::percent_decode_str;
 use service::http::header::{CONTENT_TYPE, HeaderMap};
 
 use super::event::{Terms, exposure, first, key_of, required, user, worth};
@@ -93,20 +94,7 @@ fn binary<'a>(data: &'a str, index: u32, headers: &'a HeaderMap) -> Result<Event
 
 /// A header's value as the binding has it: `%XX` for what is not printable ASCII.
 fn unescaped(text: &str) -> Cow<'_, str> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text);
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [byte, tail @ ..] = rest {
-        let escaped = tail.first_chunk::<2>().filter(|_| *byte == b'%').and_then(|digits| {
-            let digits = digits.iter().all(u8::is_ascii_hexdigit).then_some(digits)?;
-            u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-        });
-        bytes.push(escaped.unwrap_or(*byte));
-        rest = if escaped.is_some() { &tail[2..] } else { tail };
-    }
-    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+    percent_decode_str(text).decode_utf8_lossy()
 }
 
 impl<'a> Event<'a> {

@@ -108,8 +108,7 @@ impl Input {
         }
         lines += u64::from(last != b'\n');
         let digest = hash.finalize();
-        let hex = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        Ok((hex, Some(lines)))
+        Ok((base16ct::lower::encode_string(&digest[..16]), Some(lines)))
     }
 }
 

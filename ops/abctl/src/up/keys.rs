@@ -1,7 +1,6 @@
 //! The two keys that a first start makes.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use service::auth::random_key;
 use std::path::PathBuf;
 
 /// What the file of keys says.
@@ -23,7 +22,7 @@ pub struct Made {
 
 impl Made {
     pub fn random() -> Result<Made, getrandom::Error> {
-        Ok(Made { all: random("ab_all_")?, events: random("ab_events_")? })
+        Ok(Made { all: random_key("ab_all_")?, events: random_key("ab_events_")? })
     }
 
     pub fn entries(&self) -> String {
@@ -34,11 +33,4 @@ impl Made {
              {events}:default:events\n"
         )
     }
-}
-
-/// The prefix says what was found to those who find it, scanners of repositories among them.
-fn random(prefix: &str) -> Result<String, getrandom::Error> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)?;
-    Ok(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes)))
 }

@@ -85,7 +85,9 @@ fn a_lost_doubled_or_altered_raw_row_is_found() {
         let plan = &p.plans[0];
         let purchase = plan.event_index("purchase").unwrap();
         let bought = |u: &User| {
-            u.unit.enrollment(plan.experiment).is_some_and(|e| e.tallies.get(purchase).is_some_and(|t| t.sum > 0))
+            u.unit
+                .enrollment(plan.experiment)
+                .is_some_and(|e| e.tallies.get(purchase).is_some_and(|t| t.sum > 0))
         };
         p.users.iter().find(|(_, u)| bought(u)).unwrap().0.clone()
     };

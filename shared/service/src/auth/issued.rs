@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-/// By which an issued key is told from any other text, also by scanners of repositories.
+/// By which an issued key is told from any other text.
 const PREFIX: &str = "abk_";
 /// Of the random part, as base64.
 const RANDOM_BYTES: usize = 32;
@@ -43,14 +43,19 @@ impl From<QueueError> for NotKnown {
     }
 }
 
+/// The prefix says what was found to those who find it, scanners of repositories among them.
+pub fn random_key(prefix: &str) -> Result<String, getrandom::Error> {
+    let mut bytes = [0; RANDOM_BYTES];
+    getrandom::fill(&mut bytes)?;
+    Ok(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes)))
+}
+
 /// A key to be issued. It is shown once; only its digest is kept.
 pub struct NewSecret(String);
 
 impl NewSecret {
     pub fn random() -> Result<Self, getrandom::Error> {
-        let mut bytes = [0; RANDOM_BYTES];
-        getrandom::fill(&mut bytes)?;
-        Ok(Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))))
+        random_key(PREFIX).map(Self)
     }
 
     pub fn expose(&self) -> &str {

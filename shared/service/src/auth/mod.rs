@@ -13,7 +13,7 @@ mod throttle;
 mod watch;
 
 pub use digest::Digest;
-pub use issued::{NewSecret, NotKnown, follow};
+pub use issued::{NewSecret, NotKnown, follow, random_key};
 pub(crate) use keys::is_tenant;
 pub use keys::{Keys, Principal};
 pub use scope::Scopes;

@@ -1,4 +1,5 @@
 use super::{Problem, Request, Response, header};
+use base16ct::HexDisplay;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY};
@@ -40,8 +41,7 @@ impl Response {
     /// A file of this release: asked for anew each time, so that an upgrade shows, and sent when the client has another.
     pub fn tagged(request: &Request, content_type: &'static str, body: &[u8]) -> Result<Response, Problem> {
         let digest = Sha256::digest(body);
-        let short = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>();
-        let tag = format!("\"{short}\"");
+        let tag = format!("\"{:x}\"", HexDisplay(&digest[..16]));
         let known = request.header(header::IF_NONE_MATCH).is_some_and(|given| {
             given.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == tag)
         });
