@@ -22,15 +22,16 @@ pub fn beta_binomial(
     better: Better,
 ) -> Result<BetaBinomial, Undefined> {
     let (a, b) = (Beta::of(control)?, Beta::of(treatment)?);
+    let (lower, higher) = chances(&a, &b);
     let higher = BetaBinomial {
-        chance_to_win: b.exceeds(&a),
-        risk_control: b.expected_excess(&a),
-        risk_treatment: a.expected_excess(&b),
+        chance_to_win: higher,
+        risk_control: b.expected_excess(&a, higher),
+        risk_treatment: a.expected_excess(&b, lower),
     };
     Ok(match better {
         Better::Higher => higher,
         Better::Lower => BetaBinomial {
-            chance_to_win: a.exceeds(&b),
+            chance_to_win: lower,
             risk_control: higher.risk_treatment,
             risk_treatment: higher.risk_control,
         },
@@ -86,11 +87,27 @@ impl Beta {
         sum.min(1.0)
     }
 
-    /// E[max(this - other, 0)].
-    fn expected_excess(self, other: &Beta) -> f64 {
-        let raised = |beta: &Beta| Beta { won: beta.won + 1, lost: beta.lost };
-        let own = self.mean() * raised(&self).exceeds(other);
-        (own - other.mean() * self.exceeds(&raised(other))).max(0.0)
+    /// E[max(this - other, 0)], where P(this > other) is `chance`. With g that chance as a function of the four
+    /// parameters and h = B(won + other.won, lost + other.lost) / (B(won, lost) B(other.won, other.lost)),
+    /// g is h / won more when `won` is one more, and h / other.won less when `other.won` is (Cook 2005): what is left of
+    /// mean g(won + 1, ..) - other.mean g(.., other.won + 1, ..).
+    fn expected_excess(self, other: &Beta, chance: f64) -> f64 {
+        let (won, lost) = (self.won as f64, self.lost as f64);
+        let (a, b) = (other.won as f64, other.lost as f64);
+        let h = (ln_beta(won + a, lost + b) - ln_beta(won, lost) - ln_beta(a, b)).exp();
+        (chance * (self.mean() - other.mean()) + h * (1.0 / (won + lost) + 1.0 / (a + b))).max(0.0)
+    }
+}
+
+/// P(a > b) and P(b > a). The one of the lower mean is summed, and the other is what is left of 1: so both keep their
+/// digits.
+fn chances(a: &Beta, b: &Beta) -> (f64, f64) {
+    if a.mean() < b.mean() {
+        let chance = a.exceeds(b);
+        (chance, 1.0 - chance)
+    } else {
+        let chance = b.exceeds(a);
+        (1.0 - chance, chance)
     }
 }
 
