@@ -67,8 +67,8 @@ pub async fn post(app: &Analyzer, mut request: Request) -> Result<Response, Prob
     Parameters::of(&request, &[])?;
     let body: Body = json(&mut request, "invalid_body").await?;
     let kept = body.kept(app.kept)?;
-    let purge =
-        app.store.purge(kept, body.dry_run, app.partitions, actor(&request)).await.map_err(storage)?;
+    let (tenant, actor) = (&request.principal().tenant, actor(&request));
+    let purge = app.store.purge(tenant, kept, body.dry_run, app.partitions, actor).await.map_err(storage)?;
     Response::json(StatusCode::ACCEPTED, &Answer::of(&purge))
 }
 

@@ -26,7 +26,7 @@ const METRICS: &str = r#"[{"key":"purchase","type":"mean"}]"#;
 
 /// Carries a purge out, in steps of `units`, of what was applied before `day`.
 async fn purge(rig: &mut Rig, dry_run: bool, day: Day, units: u32, dice: &mut Dice) -> PurgeCounts {
-    rig.store.purge(CONVERSIONS, dry_run, 1, ACTOR).await.unwrap();
+    rig.store.purge("operators", CONVERSIONS, dry_run, 1, ACTOR).await.unwrap();
     let mut sum = PurgeCounts::default();
     while let Some(mut row) = next(rig, dry_run).await {
         row.conversions = Some(day);
@@ -323,7 +323,7 @@ async fn letters_and_audit_entries_go_by_age(mut rig: Rig) {
     rig.apply(&[entry]).await.unwrap();
     let kept = Kept { conversions: None, dead_letters: Some(3), audit: Some(30) };
     for (dry_run, left) in [(true, (6, 2)), (false, (1, 1))] {
-        rig.store.purge(kept, dry_run, 1, ACTOR).await.unwrap();
+        rig.store.purge("operators", kept, dry_run, 1, ACTOR).await.unwrap();
         while let Some(row) = next(&mut rig, dry_run).await {
             step(&mut rig.apply, &mut rig.cache, &row, 1, 2).await.unwrap();
         }
@@ -342,7 +342,7 @@ async fn nothing_goes_while_a_partition_is_verified(mut rig: Rig) {
     let entry = rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![group])]);
     rig.apply(&[entry]).await.unwrap();
     let mut view = rig.store.view(one.id, Partition(0)).await.unwrap().unwrap();
-    rig.store.purge(CONVERSIONS, false, 1, ACTOR).await.unwrap();
+    rig.store.purge("operators", CONVERSIONS, false, 1, ACTOR).await.unwrap();
     rig.forget().await;
     let row = next(&mut rig, false).await.unwrap();
     // SQLite's view is a snapshot, in which nothing goes.

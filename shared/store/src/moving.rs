@@ -12,11 +12,19 @@ pub enum Table {
     Receipts,
     AuditLog,
     ApiKeys,
+    /// Of users who are not erased yet.
+    Erasures,
+    /// One that is not done begins anew, in the partitions there.
+    Purges,
+    Webhooks,
+    WebhookDeliveries,
+    WebhookMarks,
+    WebhookLooks,
 }
 
 impl Table {
     /// In an order in which they can be written.
-    pub const ALL: [Table; 7] = [
+    pub const ALL: [Table; 13] = [
         Table::Experiments,
         Table::Counters,
         Table::DeadLetters,
@@ -24,6 +32,12 @@ impl Table {
         Table::Receipts,
         Table::AuditLog,
         Table::ApiKeys,
+        Table::Erasures,
+        Table::Purges,
+        Table::Webhooks,
+        Table::WebhookDeliveries,
+        Table::WebhookMarks,
+        Table::WebhookLooks,
     ];
 }
 

@@ -290,9 +290,10 @@ pub trait Audits: Send + Sync {
 pub trait Retention: Send + Sync {
     /// Asks for everything older than `kept` to be purged, or counted; what was asked for before is given up. Experiments
     /// put away for as long as conversions are kept are sealed: nothing changes their sums any more, they cannot be
-    /// restored, counted anew or verified, and no raw row is kept for them.
+    /// restored, counted anew or verified, and no raw row is kept for them. `tenant`: of the operator who asks.
     async fn purge(
         &self,
+        tenant: &str,
         kept: Kept,
         dry_run: bool,
         partitions: u16,

@@ -13,6 +13,17 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// For the audit log.
+    pub(crate) fn told(&self) -> String {
+        let days = [
+            ("conversions_days", self.conversions),
+            ("dead_letters_days", self.dead_letters),
+            ("audit_days", self.audit),
+        ];
+        let said = days.iter().filter_map(|(name, days)| days.map(|days| format!("\"{name}\":{days}")));
+        format!("{{{}}}", said.collect::<Vec<_>>().join(","))
+    }
+
     /// Whether nothing ever goes.
     pub fn is_everything(&self) -> bool {
         *self == Kept::default()

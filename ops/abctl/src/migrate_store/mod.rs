@@ -1,8 +1,9 @@
 //! `abctl migrate-store`: from the SQLite file of `abctl up` into an empty PostgreSQL, where the three tiers go on.
 //!
-//! Raw rows are copied as they are. The sums are recomputed from them, for PostgreSQL has more partitions; before
-//! anything is committed they are held against those that SQLite kept, at the end of every day: either both
-//! databases give the same answers, as of every day, or nothing has moved.
+//! Every row of every table is copied ([`store::moving`]). The sums are recomputed from the raw rows, for PostgreSQL has
+//! more partitions; those of experiments whose raw rows are purged are added up. Before anything is committed they are
+//! held against those that SQLite kept, at the end of every day: either both databases give the same answers, as of
+//! every day, or nothing has moved.
 
 use crate::output;
 use crate::up::Directory;
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 use store::moving::Table;
 use store::postgres::{Import, PgStore};
 use store::sqlite::SqliteStore;
-use store::{Answers, ArmRow, Experiment, Experiments, StoreError, Upkeep};
+use store::{Answers, ArmRow, Experiment, Experiments, MomentsKey, StoreError, Upkeep};
 
 /// Rows of one slice of a table.
 const SLICE: u32 = 5_000;
@@ -29,7 +30,8 @@ const SHOWN: usize = 20;
 
 /// Move what `abctl up` has kept into an empty PostgreSQL (AB_DATABASE_URL).
 ///
-/// Events that were acknowledged are there afterwards, and all answers are the same: otherwise nothing is moved.
+/// Everything that was acknowledged is there afterwards, keys, webhooks and the audit log too, and all answers are the
+/// same: otherwise nothing is moved.
 #[derive(Args)]
 pub struct MigrateStore {
     /// Directory of `abctl up`, which must not run.
@@ -95,7 +97,8 @@ async fn carry(source: &SqliteStore, import: Import, partitions: u16) -> Result<
     if let Some(e) = experiments.iter().find(|e| e.rebuild.is_some()) {
         bail!("the sums of experiment {} are being rebuilt: move when abctl up has done that", e.key);
     }
-    let plans: Vec<Plan> = experiments.iter().map(Experiment::plan).collect();
+    let (sealed, counted): (Vec<_>, Vec<_>) = experiments.iter().partition(|e| e.purged_at.is_some());
+    let plans: Vec<Plan> = counted.into_iter().map(Experiment::plan).collect();
     let mut sums: Vec<Recomputation<'_>> = plans.iter().map(Recomputation::new).collect();
     let mut moved = Moved { experiments: experiments.len(), partitions, ..Moved::default() };
     read_all(source, partitions, &mut async |partition, rows: &RawRows| {
@@ -124,6 +127,13 @@ async fn carry(source: &SqliteStore, import: Import, partitions: u16) -> Result<
         moved
             .differences
             .extend(differences.into_iter().map(|d| format!("{}: {} and {}", d.at, d.stored, d.recomputed)));
+        moved.answers += compare(&kept, &rows, &mut moved.differences)?;
+        moved.moments += rows.len();
+        import.moments(&rows).await?;
+    }
+    for experiment in sealed {
+        let kept = source.moments_rows(experiment.id, experiment.plan_version).await?;
+        let rows = added_up(experiment, &kept)?;
         moved.answers += compare(&kept, &rows, &mut moved.differences)?;
         moved.moments += rows.len();
         import.moments(&rows).await?;
@@ -165,6 +175,20 @@ fn by_day(rows: &[ArmRow]) -> BTreeMap<Arm, BTreeMap<(Partition, Day), &Moments>
         arms.entry(arm).or_default().insert((key.partition, *day), moments);
     }
     arms
+}
+
+/// The rows of all partitions as rows of the first one.
+fn added_up(experiment: &Experiment, kept: &[ArmRow]) -> Result<Vec<ArmRow>, Overflow> {
+    let mut rows = Vec::new();
+    for ((variation, stratum, phase), of) in by_day(kept) {
+        for day in of.keys().map(|(_, day)| *day).collect::<BTreeSet<_>>() {
+            let (experiment, plan_version) = (experiment.id, experiment.plan_version);
+            let (partition, stratum) = (Partition(0), stratum.clone());
+            let key = MomentsKey { experiment, plan_version, partition, variation, stratum, phase };
+            rows.push(ArmRow { key, day, moments: as_of(Some(&of), day)? });
+        }
+    }
+    Ok(rows)
 }
 
 /// The last row of each partition up to a day, added up.

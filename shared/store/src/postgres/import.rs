@@ -28,9 +28,16 @@ impl PgStore {
         target.config.options(SESSION);
         let (client, connection) = target.connect("import").await?;
         let import = Import { client, connection };
-        import.client.batch_execute("BEGIN; LOCK experiments, units, conversions, partitions").await?;
+        let begin =
+            "BEGIN; LOCK experiments, units, conversions, partitions, api_keys, webhooks, audit_log, purges";
+        import.client.batch_execute(begin).await?;
         let in_use: bool = import.client.query_one(include_str!("sql/import/in_use.sql"), &[]).await?.get(0);
-        if in_use { Err(StoreError::InUse) } else { Ok(import) }
+        if in_use {
+            return Err(StoreError::InUse);
+        }
+        // Workers ask for a purge each day, of nothing too.
+        import.client.execute("DELETE FROM purges", &[]).await?;
+        Ok(import)
     }
 }
 
@@ -51,6 +58,12 @@ impl Import {
             Table::Receipts => include_str!("sql/import/receipts.sql"),
             Table::AuditLog => include_str!("sql/import/audit_log.sql"),
             Table::ApiKeys => include_str!("sql/import/api_keys.sql"),
+            Table::Erasures => include_str!("sql/import/erasures.sql"),
+            Table::Purges => include_str!("sql/import/purges.sql"),
+            Table::Webhooks => include_str!("sql/import/webhooks.sql"),
+            Table::WebhookDeliveries => include_str!("sql/import/webhook_deliveries.sql"),
+            Table::WebhookMarks => include_str!("sql/import/webhook_marks.sql"),
+            Table::WebhookLooks => include_str!("sql/import/webhook_looks.sql"),
         };
         self.client.execute(sql, &[&json]).await?;
         Ok(())
@@ -141,9 +154,14 @@ impl Import {
         let c = &self.client;
         c.execute(include_str!("sql/import/moments_keys.sql"), &[]).await?;
         c.query(include_str!("sql/import/sequences.sql"), &[]).await?;
-        let sql = include_str!("sql/import/partitions.sql");
-        let day = PgDay(stood.day);
-        c.execute(sql, &[&i32::from(partitions), &day, &stood.accepted, &stood.lost]).await?;
+        let (partitions, day) = (i32::from(partitions), PgDay(stood.day));
+        c.execute(include_str!("sql/import/erasures_partitions.sql"), &[&partitions]).await?;
+        c.execute(include_str!("sql/import/purges_partitions.sql"), &[&partitions]).await?;
+        c.execute(
+            include_str!("sql/import/partitions.sql"),
+            &[&partitions, &day, &stood.accepted, &stood.lost],
+        )
+        .await?;
         Ok(c.batch_execute("COMMIT").await?)
     }
 }

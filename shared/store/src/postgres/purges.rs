@@ -16,6 +16,7 @@ use uuid::Uuid;
 impl Retention for PgStore {
     async fn purge(
         &self,
+        tenant: &str,
         kept: Kept,
         dry_run: bool,
         partitions: u16,
@@ -24,6 +25,9 @@ impl Retention for PgStore {
         let mut client = self.client().await?;
         let t = client.transaction().await?;
         ask(&t, kept, dry_run, partitions, actor).await?;
+        if !dry_run {
+            audit(&t, tenant, actor, "retention.purge", "all tenants", &kept.told()).await?;
+        }
         t.commit().await?;
         self.last_purge(dry_run).await?.ok_or(StoreError::Corrupt("purge"))
     }

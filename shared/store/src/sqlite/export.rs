@@ -17,6 +17,12 @@ impl SqliteStore {
             Table::Receipts => include_str!("sql/export/receipts.sql"),
             Table::AuditLog => include_str!("sql/export/audit_log.sql"),
             Table::ApiKeys => include_str!("sql/export/api_keys.sql"),
+            Table::Erasures => include_str!("sql/export/erasures.sql"),
+            Table::Purges => include_str!("sql/export/purges.sql"),
+            Table::Webhooks => include_str!("sql/export/webhooks.sql"),
+            Table::WebhookDeliveries => include_str!("sql/export/webhook_deliveries.sql"),
+            Table::WebhookMarks => include_str!("sql/export/webhook_marks.sql"),
+            Table::WebhookLooks => include_str!("sql/export/webhook_looks.sql"),
         };
         let offset = i64::try_from(offset).unwrap_or(i64::MAX);
         let read = self.readers.read(|c| {

@@ -15,12 +15,20 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 impl Retention for SqliteStore {
     async fn purge(
         &self,
+        tenant: &str,
         kept: Kept,
         dry_run: bool,
         partitions: u16,
         actor: Actor<'_>,
     ) -> Result<Purge, StoreError> {
-        self.writer()?.write(|c| ask(c, kept, dry_run, partitions, actor)).await?;
+        let ask_and_tell = |c: &Connection| {
+            ask(c, kept, dry_run, partitions, actor)?;
+            if dry_run {
+                return Ok(());
+            }
+            audit(c, tenant, actor, "retention.purge", "all tenants", &kept.told())
+        };
+        self.writer()?.write(ask_and_tell).await?;
         self.last_purge(dry_run).await?.ok_or(StoreError::Corrupt("purge"))
     }
 

@@ -45,8 +45,14 @@ async fn a_purge_is_due_once_a_day(db: Db) {
     assert_eq!(before(asked.dead_letters).0 - before(asked.conversions).0, 22);
     // One of another kind leaves the others as they were.
     let only = Kept { audit: Some(1), ..Kept::default() };
-    let asked = db.purge(only, false, PARTITIONS, ACTOR).await.unwrap();
+    let asked = db.purge(TENANT, only, false, PARTITIONS, ACTOR).await.unwrap();
     assert_eq!((asked.conversions, asked.dead_letters, asked.audit.is_some()), (None, None, true));
+    let told = db.audit_log(TENANT, "retention.", None, 10).await.unwrap();
+    let [entry] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(
+        (&*entry.action, &*entry.actor, &*entry.detail),
+        ("retention.purge", "tester", "{\"audit_days\":1}")
+    );
     assert!(db.purge_when_due(ALL, PARTITIONS, ACTOR).await.unwrap());
 }
 
@@ -63,11 +69,11 @@ async fn what_is_put_away_for_as_long_is_sealed(db: Db) {
     };
     db.execute(&format!("UPDATE experiments SET archived_at = {long_ago} WHERE id = {}", old.id)).await;
     let mut owner = Owner::of(&*db, 0).await;
-    db.purge(ALL, true, PARTITIONS, ACTOR).await.unwrap();
+    db.purge(TENANT, ALL, true, PARTITIONS, ACTOR).await.unwrap();
     let dry = pending(&mut owner).await;
     assert_eq!(dry[0].sealed, [old.id]);
     assert_eq!(db.experiment_by("old").await.purged_at, None);
-    db.purge(ALL, false, PARTITIONS, ACTOR).await.unwrap();
+    db.purge(TENANT, ALL, false, PARTITIONS, ACTOR).await.unwrap();
     assert!(db.experiment_by("old").await.purged_at.is_some());
     assert_eq!(db.experiment_by("new").await.purged_at, None);
     assert_eq!(db.experiment_by("running").await.purged_at, None);
@@ -100,7 +106,7 @@ async fn a_step_takes_what_it_names_and_no_more(db: Db) {
         crate::db::Backend::Postgres => db.execute("UPDATE dead_letters SET created_at = 'epoch'").await,
         crate::db::Backend::Sqlite => db.execute("UPDATE dead_letters SET created_at = 0").await,
     }
-    db.purge(ALL, false, PARTITIONS, ACTOR).await.unwrap();
+    db.purge(TENANT, ALL, false, PARTITIONS, ACTOR).await.unwrap();
     owner.state = owner.apply.load(owner.partition).await.unwrap();
     let row = pending(&mut owner).await.remove(0);
     assert_eq!((row.partition, row.dry_run, row.cursor), (Partition(0), false, None));
@@ -122,7 +128,7 @@ async fn a_step_takes_what_it_names_and_no_more(db: Db) {
         (1, 2, 3)
     );
     // What is not committed did not happen.
-    db.purge(ALL, false, PARTITIONS, ACTOR).await.unwrap();
+    db.purge(TENANT, ALL, false, PARTITIONS, ACTOR).await.unwrap();
     owner.state = owner.apply.load(owner.partition).await.unwrap();
     let row = pending(&mut owner).await.remove(0);
     owner.begin("5-0").await;
@@ -136,8 +142,8 @@ async fn a_step_takes_what_it_names_and_no_more(db: Db) {
 async fn a_dry_run_is_apart_and_takes_nothing(db: Db) {
     let mut owner = Owner::of(&*db, 0).await;
     owner.record("1-0", &[conversion("a", "k", 1)]).await;
-    db.purge(ALL, true, PARTITIONS, ACTOR).await.unwrap();
-    db.purge(ALL, false, PARTITIONS, ACTOR).await.unwrap();
+    db.purge(TENANT, ALL, true, PARTITIONS, ACTOR).await.unwrap();
+    db.purge(TENANT, ALL, false, PARTITIONS, ACTOR).await.unwrap();
     owner.state = owner.apply.load(owner.partition).await.unwrap();
     let rows = pending(&mut owner).await;
     assert_eq!(rows.iter().map(|row| row.dry_run).collect::<Vec<_>>(), [false, true]);

@@ -1,2 +1,3 @@
 SELECT EXISTS (SELECT FROM experiments) OR EXISTS (SELECT FROM units) OR EXISTS (SELECT FROM conversions)
     OR EXISTS (SELECT FROM counters) OR EXISTS (SELECT FROM partitions WHERE position <> '0-0')
+    OR EXISTS (SELECT FROM api_keys) OR EXISTS (SELECT FROM webhooks) OR EXISTS (SELECT FROM audit_log)

@@ -7,3 +7,5 @@ UNION ALL
 SELECT setval(pg_get_serial_sequence('audit_log', 'id'), max(id)) FROM audit_log HAVING max(id) IS NOT NULL
 UNION ALL
 SELECT setval(pg_get_serial_sequence('api_keys', 'id'), max(id)) FROM api_keys HAVING max(id) IS NOT NULL
+UNION ALL
+SELECT setval(pg_get_serial_sequence('webhooks', 'id'), max(id)) FROM webhooks HAVING max(id) IS NOT NULL
