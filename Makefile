@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test e2e demo-services demo sdks schemathesis chaos backlog crowd outage bench bench-quick figures guard guard-bless fred check ops-check-fast ops-check deny clean
+.PHONY: help setup build test e2e demo-services demo sdks schemathesis chaos backlog crowd outage bench bench-quick figures guard guard-bless fred otlp check ops-check-fast ops-check deny clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -94,6 +94,12 @@ guard-bless: ## The same, and check in what is counted
 fred: setup ## Lint the second client of Redis, which is not in the default build, and hold it to the queue's contract
 	$(CARGO) clippy --locked -p abstream-queue --features fred --all-targets -- --deny warnings
 	$(CARGO) test --locked -p abstream-queue --features fred --test it fred
+
+# In the default build there are no traces. The programs with them stay in target/debug until the next build.
+otlp: setup ## Lint the traces, which are not in the default build, and follow a request by them over three tiers
+	$(CARGO) clippy --locked -p abstream-service -p abstream-e2e --features abstream-e2e/otlp --all-targets -- --deny warnings
+	$(CARGO) build --locked --workspace --bins --features abstream-e2e/otlp
+	$(CARGO) test --locked --workspace --features abstream-e2e/otlp --test e2e traces::
 
 check: setup ## Format, lints, and the rules of the tree; all warnings are errors
 	@sh ops/check-tree.sh

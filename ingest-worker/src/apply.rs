@@ -14,6 +14,7 @@ use domain::{Day, ExperimentId, Overflow, UnitId};
 use foldhash::{HashMap, HashMapExt};
 use queue::reader::{Entry, EntryId};
 use queue::receipts::ReceiptMessage;
+use service::traces::AppliedRequest;
 use std::collections::BTreeMap;
 use store::apply::{Advance, ApplyStore, NewLoss, Past};
 use store::{ErrorKind, StoreError, WriterRow};
@@ -34,6 +35,8 @@ pub struct Applied {
     /// Writers not remembered any more.
     pub forgotten: Vec<uuid::Uuid>,
     pub receipts: Vec<ReceiptMessage>,
+    /// Requests that are traced.
+    pub traced: Vec<AppliedRequest>,
 }
 
 impl Applied {
@@ -266,6 +269,7 @@ impl<'a> Written<'_, 'a> {
             writers: chunk.writers.values().map(|w| (w.writer, w.total)).collect(),
             forgotten,
             receipts: tally.messages(chunk),
+            traced: tally.traced(chunk, cache.partition),
             discards: tally.discards,
         }
     }

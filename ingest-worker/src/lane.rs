@@ -20,6 +20,7 @@ use domain::Partition;
 use foldhash::{HashMap, HashMapExt};
 use queue::Queue;
 use queue::reader::{Entry, EntryId};
+use service::traces::Traces;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +71,7 @@ pub struct LaneConfig {
     pub max_letters: u64,
     /// Applied entries stay in the stream this long.
     pub keep: Duration,
+    pub traces: Traces,
 }
 
 pub struct Lane {
@@ -307,7 +309,9 @@ impl Session<'_> {
                     self.lane.pace.committed();
                     held.careful = held.careful.saturating_sub(1);
                     let bytes: usize = now.iter().map(|entry| entry.payload.len()).sum();
-                    self.lane.metrics.applied(&applied, bytes as u64, begun.elapsed());
+                    let took = begun.elapsed();
+                    self.lane.metrics.applied(&applied, bytes as u64, took);
+                    self.lane.config.traces.applied(&applied.traced, took);
                     self.reporter.send(Report { partition, applied }).await;
                 }
                 Err(ApplyError::Moved(_)) => {

@@ -67,6 +67,7 @@ impl Lanes {
                 max_events: settings.worker.apply_max_events as u64,
                 max_letters: settings.worker.dead_letter_max,
                 keep: settings.queue.keep,
+                traces: boot.traces.clone(),
             };
             let its = Arc::new(Progress::new(STUCK_AFTER));
             progress.push(its.clone());

@@ -8,6 +8,7 @@ use domain::{Day, Decimal, ExperimentId, Partition, Timestamp};
 use foldhash::{HashMap, HashMapExt, HashSet};
 use queue::frame::{Frame, Receipt};
 use queue::receipts::ReceiptMessage;
+use service::traces::{AppliedRequest, is_sampled};
 use std::collections::BTreeMap;
 use store::UNUSED_METRIC;
 use store::apply::{Count, DeadLetter, NewReceipt, Outcome};
@@ -258,6 +259,21 @@ impl<'a> Tally<'a> {
                 "request applied"
             );
         }
+    }
+
+    /// What became of the requests that are traced.
+    pub fn traced(&self, chunk: &Chunk<'a>, partition: Partition) -> Vec<AppliedRequest> {
+        let frames = chunk.frames.iter().zip(&self.frames);
+        let traced = frames.filter_map(|((_, frame), n)| Some((frame, frame.traceparent?, n)));
+        let request = |(frame, traceparent, n): (&Frame<'a>, &str, &FrameTally)| AppliedRequest {
+            request_id: frame.request_id.to_owned(),
+            traceparent: traceparent.to_owned(),
+            partition: partition.0,
+            recorded: n.recorded,
+            deduplicated: n.deduplicated,
+            dead_lettered: n.dead_lettered,
+        };
+        traced.filter(|(_, traceparent, _)| is_sampled(traceparent)).map(request).collect()
     }
 
     pub fn counters(&self) -> Vec<Count<'_>> {

@@ -13,8 +13,6 @@ pub mod routes;
 pub mod sender;
 pub mod signature;
 pub mod target;
-#[cfg(feature = "tls")]
-mod tls;
 mod view;
 
 pub use look::Look;

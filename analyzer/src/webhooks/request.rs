@@ -77,7 +77,7 @@ async fn exchange(claimed: &Claimed, allowed: &Networks, now: Timestamp) -> Resu
     let stream = TcpStream::connect(address).await.map_err(|_| Failure::NotConnected)?;
     #[cfg(feature = "tls")]
     if target.tls {
-        let stream = super::tls::connect(&target.host, stream).await.ok_or(Failure::Tls)?;
+        let stream = service::trust::connect(&target.host, stream).await.ok_or(Failure::Tls)?;
         return speak(stream, claimed, &target, now).await;
     }
     speak(stream, claimed, &target, now).await

@@ -12,6 +12,7 @@ use queue::local::LocalQueue;
 use queue::producer::{Outgoing, Producer};
 use queue::receipts::{Receipts, Totals};
 use service::metrics::Metrics;
+use service::traces::Traces;
 use std::sync::Arc;
 use std::time::Duration;
 use store::apply::{ApplyStore, Connect, Members};
@@ -58,6 +59,7 @@ impl Running {
             max_events: 100,
             max_letters: 100,
             keep: Duration::ZERO,
+            traces: Traces::default(),
         };
         let lane = Lane::new(
             Arc::new(Doubtful { store: store.clone(), commits: commits.clone() }),

@@ -14,6 +14,7 @@ use crate::metrics::Metrics;
 use crate::probe;
 use crate::settings::{Refusal, Settings, SettingsError, Tier};
 use crate::shutdown::Shutdown;
+use crate::traces::Traces;
 use std::error::Error;
 use std::ffi::OsString;
 use std::future::Future;
@@ -57,6 +58,7 @@ pub struct Boot {
     pub settings: Arc<Settings>,
     pub metrics: Arc<Metrics>,
     pub keys: Arc<Keys>,
+    pub traces: Traces,
     pub shutdown: Shutdown,
 }
 
@@ -139,11 +141,13 @@ where
     descriptors::make_room(settings.http.max_connections);
     std::panic::set_hook(Box::new(log_panic));
     let runtime = runtime()?;
-    let ended = runtime.block_on(async {
-        let shutdown =
-            Shutdown::on_signals().map_err(|error| BootError::failed("listen to signals", error))?;
-        tier_main(Boot::new(settings, shutdown)?).await
-    });
+    let traces = Traces::start(&settings, runtime.handle())?;
+    let drain = settings.lifecycle.drain_timeout;
+    let shutdown = runtime.block_on(async { Shutdown::on_signals() });
+    let shutdown = shutdown.map_err(|error| BootError::failed("listen to signals", error))?;
+    let boot = Boot::new(settings, traces.clone(), shutdown.clone())?;
+    let ended = runtime.block_on(tier_main(boot));
+    traces.end(shutdown.left(drain));
     // Tasks still blocked must not hold the process past its drain time.
     runtime.shutdown_background();
     ended
@@ -207,19 +211,20 @@ fn report(tier: Tier, error: &BootError) -> ExitCode {
 }
 
 impl Boot {
-    fn new(settings: Settings, shutdown: Shutdown) -> Result<Self, BootError> {
+    fn new(settings: Settings, traces: Traces, shutdown: Shutdown) -> Result<Self, BootError> {
         let keys = Keys::new(&settings.auth, settings.is_production())?;
         Ok(Self {
             settings: Arc::new(settings),
             metrics: Arc::new(Metrics::new()),
             keys: Arc::new(keys),
+            traces,
             shutdown,
         })
     }
 
     /// For tests, and for a tier inside another program: without process-wide set-up; ends by `shutdown.begin()`.
     pub fn embedded(settings: Settings) -> Result<Self, BootError> {
-        Self::new(settings, Shutdown::manual())
+        Self::new(settings, Traces::default(), Shutdown::manual())
     }
 
     /// Binds the public and the internal port.
@@ -275,8 +280,8 @@ impl Listeners {
             Kit::new(settings, keys, Arc::clone(&health), metrics, port, &classes)
                 .map_err(|error| BootError::failed("register metrics", error))
         };
-        #[cfg_attr(not(feature = "tls"), allow(unused_mut))]
         let mut public = kit(Arc::clone(&boot.keys), "http", A::classes())?;
+        public.traces = boot.traces.clone();
         #[cfg(feature = "tls")]
         if let Some((certificate, key)) = &settings.http.tls {
             let tls = http::Tls::new(certificate, key);

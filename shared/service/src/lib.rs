@@ -9,7 +9,8 @@
 //!
 //! **Start and end.** [`boot::run`] reads as five steps: settings ([`settings::Settings::load`]: flags over YAML file
 //! over environment over defaults, unknown names refused), logs ([`logs`]), build and serve (the tier's own), drain
-//! ([`shutdown::Shutdown`]: the first SIGTERM drains inside `AB_DRAIN_TIMEOUT`, the second aborts). Whatever makes a
+//! ([`shutdown::Shutdown`]: the first SIGTERM drains inside `AB_DRAIN_TIMEOUT`, the second aborts; the last
+//! [`traces`] are delivered inside it). Whatever makes a
 //! start unsafe is a [`settings::Refusal`]: one line that names the variable and the reason, exit code 2.
 //!
 //! Nothing here is global: registry, keys and shutdown are values passed in, so tests run side by side.
@@ -26,3 +27,6 @@ pub mod openapi;
 mod probe;
 pub mod settings;
 pub mod shutdown;
+pub mod traces;
+#[cfg(feature = "tls")]
+pub mod trust;

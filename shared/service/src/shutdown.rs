@@ -1,5 +1,7 @@
 //! The orderly end: the first SIGTERM or SIGINT drains, the second aborts.
 
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -8,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Shutdown {
     drain: CancellationToken,
     abort: CancellationToken,
+    began: Arc<OnceLock<Instant>>,
 }
 
 impl Shutdown {
@@ -22,12 +25,12 @@ impl Shutdown {
         let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let stages = shutdown.clone();
         tokio::spawn(async move {
-            for stage in [&stages.drain, &stages.abort] {
+            for stage in [Self::begin, Self::abort] {
                 tokio::select! {
                     _ = term.recv() => {}
                     _ = interrupt.recv() => {}
                 }
-                stage.cancel();
+                stage(&stages);
             }
         });
         Ok(shutdown)
@@ -44,12 +47,18 @@ impl Shutdown {
     }
 
     pub fn begin(&self) {
+        self.began.get_or_init(Instant::now);
         self.drain.cancel();
     }
 
     pub fn abort(&self) {
-        self.drain.cancel();
+        self.begin();
         self.abort.cancel();
+    }
+
+    /// Of a drain that may take `limit`.
+    pub fn left(&self, limit: Duration) -> Duration {
+        self.began.get().map_or(limit, |began| limit.saturating_sub(began.elapsed()))
     }
 
     /// Resolves when draining begins.

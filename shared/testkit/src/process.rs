@@ -58,7 +58,7 @@ impl ProcessBuilder {
         self
     }
 
-    /// Sets a variable. `AB_*` and `RUST_LOG` of our own environment are not passed on.
+    /// Sets a variable. `AB_*`, `OTEL_*` and `RUST_LOG` of our own environment are not passed on.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.environment.insert(name.as_ref().to_owned(), value.as_ref().to_owned());
         self
@@ -74,7 +74,8 @@ impl ProcessBuilder {
     fn launch(&self, dir: &Path) -> Result<Child> {
         let mut command = Command::new(&self.program);
         let inherited = std::env::vars_os().map(|(name, _)| name);
-        for name in inherited.filter(|name| name.to_string_lossy().starts_with("AB_") || name == "RUST_LOG") {
+        let foreign = ["AB_", "OTEL_", "RUST_LOG"];
+        for name in inherited.filter(|name| foreign.iter().any(|s| name.to_string_lossy().starts_with(s))) {
             command.env_remove(name);
         }
         let output = |name: &str| File::options().create(true).append(true).open(dir.join(name));

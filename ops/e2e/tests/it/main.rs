@@ -39,4 +39,6 @@ mod secrets;
 mod several_experiments;
 mod telling;
 mod three_workers;
+#[cfg(feature = "otlp")]
+mod traces;
 mod verifying;

@@ -10,6 +10,7 @@ use crate::auth::{Keys, Principal, Throttle};
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::settings::{Budgets, Settings};
+use crate::traces::{RequestSpan, Traces};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
@@ -69,6 +70,7 @@ pub struct Kit {
     /// `None`: nothing is encrypted.
     #[cfg(feature = "tls")]
     pub tls: Option<Arc<super::Tls>>,
+    pub traces: Traces,
     keys: Arc<Keys>,
     throttle: Throttle,
     cors: CorsOrigins,
@@ -85,6 +87,7 @@ struct Seen {
     principal: Arc<Principal>,
     /// The client is an SDK that is not ours.
     sdk: bool,
+    span: RequestSpan,
 }
 
 impl Kit {
@@ -101,6 +104,7 @@ impl Kit {
             limits: Limits::of(settings),
             #[cfg(feature = "tls")]
             tls: None,
+            traces: Traces::default(),
             budgets: settings.http.budgets.clone(),
             keys,
             throttle: Throttle::default(),
@@ -131,7 +135,8 @@ impl Kit {
         let preflight = head.method == Method::OPTIONS;
         let discard = head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT);
         let body = RequestBody::new(incoming, discard);
-        let mut seen = Seen { class: UNMATCHED, principal: Arc::clone(&self.nobody), sdk: false };
+        let principal = Arc::clone(&self.nobody);
+        let mut seen = Seen { class: UNMATCHED, principal, sdk: false, span: RequestSpan::default() };
         let outcome = match overloaded {
             true => {
                 Err(Problem::unavailable("too_many_connections", "the service has too many connections", 1))
@@ -154,6 +159,7 @@ impl Kit {
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         self.stats.answered(seen.class, status, started.elapsed());
+        seen.span.answered(status);
         let (request_id, traceparent, route) = (id.as_str(), trace.as_deref(), seen.class);
         tracing::debug!(status = status.as_u16(), request_id, traceparent, route, "request answered");
         let mut response = hyper::Response::new(body);
@@ -167,7 +173,7 @@ impl Kit {
         &self,
         app: &A,
         peer: SocketAddr,
-        head: Parts,
+        mut head: Parts,
         mut body: RequestBody,
         id: &RequestId,
         seen: &mut Seen,
@@ -188,6 +194,7 @@ impl Kit {
             Found::NotFound => return Err(nothing_here()),
         };
         seen.class = route.class;
+        seen.span = self.traces.request(method, route.class, id, &mut head.headers);
         seen.sdk = matches!(route.access, Access::Sdk { .. });
         let client = self.proxies.client_of(peer.ip(), &head.headers);
         let beacon = matches!(route.access, Access::Key { beacon: true, .. });

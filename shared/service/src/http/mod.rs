@@ -13,7 +13,7 @@ mod capacity;
 mod cors;
 mod decode;
 mod depth;
-mod ident;
+pub(crate) mod ident;
 mod key;
 mod kit;
 mod networks;

@@ -2,6 +2,7 @@
 
 use super::budgets::Budgets;
 use super::error::Refusal;
+use super::otlp::Otlp;
 use super::rates::{Rate, Rates};
 use super::sdk_values::SdkValues;
 use super::secret::{Secret, ServiceUrl};
@@ -128,6 +129,8 @@ pub struct Telemetry {
     /// A level, or directives of `tracing_subscriber::EnvFilter`; `None`: `warn` on a terminal, `info` elsewhere.
     pub log_level: Option<String>,
     pub log_format: LogFormat,
+    /// `None`: nothing is traced.
+    pub otlp: Option<Otlp>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -354,14 +357,20 @@ impl Retention {
 }
 
 impl Telemetry {
-    pub(super) fn build(values: &Values) -> Self {
+    pub(super) fn build(values: &Values) -> Result<Self, Refusal> {
         let log_level = values.text("AB_LOG_LEVEL").map(str::to_owned);
         let log_format = match values.text("AB_LOG_FORMAT") {
             Some("json") => LogFormat::Json,
             Some("plain") => LogFormat::Plain,
             _ => LogFormat::Automatic,
         };
-        Self { log_level, log_format }
+        let otlp = Otlp::parse(
+            values.text("AB_OTLP_ENDPOINT"),
+            values.text("AB_OTLP_HEADERS"),
+            values.text("AB_OTLP_RATIO"),
+            values.text("AB_OTLP_SERVICE"),
+        )?;
+        Ok(Self { log_level, log_format, otlp })
     }
 }
 

@@ -8,6 +8,7 @@ mod budgets;
 mod error;
 mod file;
 mod groups;
+mod otlp;
 mod overview;
 mod production;
 mod rates;
@@ -24,6 +25,7 @@ pub use error::{Refusal, SettingsError};
 pub use groups::{
     Auth, Client, Database, Http, Ingest, Lifecycle, LogFormat, Queue, Retention, Telemetry, Webhooks, Worker,
 };
+pub use otlp::Otlp;
 pub use overview::{Overview, Setting};
 pub use rates::{Rate, Rates};
 pub use sdk_values::{SdkValue, SdkValues};
@@ -147,7 +149,7 @@ impl Settings {
             worker: Worker::build(&values)?,
             webhooks: Webhooks::build(&values)?,
             retention: Retention::build(&values)?,
-            telemetry: Telemetry::build(&values),
+            telemetry: Telemetry::build(&values)?,
             lifecycle: Lifecycle::build(&values, &ingest)?,
             client: Client::build(&values),
             ingest,

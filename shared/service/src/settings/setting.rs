@@ -39,3 +39,38 @@ impl Spec {
         }
     }
 }
+
+macro_rules! setting {
+    ($name:literal, $flag:literal, $tiers:expr, $kind:expr, $default:expr, $doc:literal) => {
+        Spec {
+            name: $name,
+            flag: $flag,
+            file: None,
+            tiers: $tiers,
+            kind: $kind,
+            default: $default,
+            secret: false,
+            doc: $doc,
+        }
+    };
+}
+
+macro_rules! secret {
+    ($name:literal, $flag:literal, $tiers:expr, $check:path, $doc:literal) => {
+        secret!($name, $flag, $tiers, kind Kind::Text($check), $doc)
+    };
+    ($name:literal, $flag:literal, $tiers:expr, kind $kind:expr, $doc:literal) => {
+        Spec {
+            name: $name,
+            flag: $flag,
+            file: Some((concat!($name, "_FILE"), concat!($flag, "-file"))),
+            tiers: $tiers,
+            kind: $kind,
+            default: Preset::Unset,
+            secret: true,
+            doc: $doc,
+        }
+    };
+}
+
+pub(super) use {secret, setting};

@@ -1,4 +1,4 @@
-//! Where values come from, and which one wins: flag, settings file, environment, `PORT`, default.
+//! Where values come from, and which one wins: flag, settings file, environment (ours before others'), default.
 
 use super::error::{Refusal, SettingsError};
 use super::file;
@@ -16,8 +16,8 @@ pub enum Source {
     Flag,
     File,
     Environment,
-    /// The variable `PORT` of hosting platforms.
-    PortVariable,
+    /// A variable that is not ours, as `PORT` of hosting platforms.
+    Foreign(&'static str),
     Default,
 }
 
@@ -27,7 +27,7 @@ impl fmt::Display for Source {
             Source::Flag => "flag",
             Source::File => "settings file",
             Source::Environment => "environment",
-            Source::PortVariable => "PORT",
+            Source::Foreign(name) => name,
             Source::Default => "default",
         })
     }
@@ -52,6 +52,15 @@ pub struct Merged {
     /// Names of systems we replace, without effect.
     pub ignored: Vec<String>,
 }
+
+/// Variables of hosting platforms and of OpenTelemetry, honoured when ours is unset.
+const FOREIGN: [(&str, &str); 5] = [
+    ("AB_PORT", "PORT"),
+    ("AB_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+    ("AB_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"),
+    ("AB_OTLP_RATIO", "OTEL_TRACES_SAMPLER_ARG"),
+    ("AB_OTLP_SERVICE", "OTEL_SERVICE_NAME"),
+];
 
 /// The flags that servers have besides those of their settings.
 pub const CHECKS: [(&str, &str); 2] = [
@@ -114,13 +123,13 @@ pub fn merge(
         let flag = look_up(spec, &given, Source::Flag)?;
         let in_file = look_up(spec, &file, Source::File)?;
         let variable = look_up(spec, &environment, Source::Environment)?;
-        let port = port_variable(spec, &env);
+        let foreign = foreign(spec, &env);
         if in_file.is_some() {
             let set = names_of(spec).filter(|name| environment.contains_key(*name));
             merged.shadowed.extend(set.map(str::to_owned));
-            merged.shadowed.extend(port.as_ref().map(|_| "PORT".to_owned()));
+            merged.shadowed.extend(foreign.as_ref().map(|found| found.source.to_string()));
         }
-        let found = flag.or(in_file).or(variable).or(port).unwrap_or_else(|| Found {
+        let found = flag.or(in_file).or(variable).or(foreign).unwrap_or_else(|| Found {
             spec,
             text: spec.default_for(tier).map(str::to_owned),
             source: Source::Default,
@@ -167,9 +176,11 @@ fn look_up(spec: &'static Spec, names: &Names, source: Source) -> Result<Option<
     }
 }
 
-fn port_variable(spec: &'static Spec, env: &HashMap<String, String>) -> Option<Found> {
-    let text = env.get("PORT").filter(|port| spec.name == "AB_PORT" && !port.is_empty())?;
-    Some(Found { spec, text: Some(text.clone()), source: Source::PortVariable, file: None })
+/// The same, from a variable that is not ours.
+fn foreign(spec: &'static Spec, env: &HashMap<String, String>) -> Option<Found> {
+    let (_, name) = *FOREIGN.iter().find(|(ours, _)| *ours == spec.name)?;
+    let text = env.get(name).filter(|text| !text.is_empty())?;
+    Some(Found { spec, text: Some(text.clone()), source: Source::Foreign(name), file: None })
 }
 
 fn from_flags(tier: Tier, matches: &ArgMatches) -> Names {

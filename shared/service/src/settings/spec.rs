@@ -1,43 +1,10 @@
 //! The table of all settings this release knows. A name that is not in it refuses to start, so a misspelt or
 //! not yet supported setting cannot be taken for one in force.
 
-use super::setting::{Preset, Spec};
+use super::setting::{Preset, Spec, secret, setting};
 use super::tier::{ALL, ANALYZER, GATEWAY, ONE_PROCESS, PUBLIC, SERVERS, TOOL, Tier, WORKER};
 use super::value::{self, Kind};
 use std::time::Duration;
-
-macro_rules! setting {
-    ($name:literal, $flag:literal, $tiers:expr, $kind:expr, $default:expr, $doc:literal) => {
-        Spec {
-            name: $name,
-            flag: $flag,
-            file: None,
-            tiers: $tiers,
-            kind: $kind,
-            default: $default,
-            secret: false,
-            doc: $doc,
-        }
-    };
-}
-
-macro_rules! secret {
-    ($name:literal, $flag:literal, $tiers:expr, $check:path, $doc:literal) => {
-        secret!($name, $flag, $tiers, kind Kind::Text($check), $doc)
-    };
-    ($name:literal, $flag:literal, $tiers:expr, kind $kind:expr, $doc:literal) => {
-        Spec {
-            name: $name,
-            flag: $flag,
-            file: Some((concat!($name, "_FILE"), concat!($flag, "-file"))),
-            tiers: $tiers,
-            kind: $kind,
-            default: Preset::Unset,
-            secret: true,
-            doc: $doc,
-        }
-    };
-}
 
 const fn seconds(from: u64, to: u64) -> Kind {
     Kind::Duration(Duration::from_secs(from)..=Duration::from_secs(to))
@@ -458,6 +425,37 @@ pub static SPECS: &[Spec] = &[
         Kind::OneOf(&["json", "plain"]),
         Unset,
         "json, or plain (default on a terminal)"
+    ),
+    setting!(
+        "AB_OTLP_ENDPOINT",
+        "otlp-endpoint",
+        SERVERS,
+        Kind::Text(value::http_url),
+        Unset,
+        "base address of an OpenTelemetry collector that takes traces over HTTP (feature otlp); OTEL_EXPORTER_OTLP_ENDPOINT is honoured when unset; neither: no traces"
+    ),
+    secret!(
+        "AB_OTLP_HEADERS",
+        "otlp-headers",
+        SERVERS,
+        kind Kind::List(",", super::otlp::check_headers),
+        "headers for the collector, name=value,...; OTEL_EXPORTER_OTLP_HEADERS is honoured when unset"
+    ),
+    setting!(
+        "AB_OTLP_RATIO",
+        "otlp-ratio",
+        SERVERS,
+        Kind::Text(super::otlp::check_ratio),
+        Same("1"),
+        "share of the requests without a traceparent of which traces are begun, 0 to 1; OTEL_TRACES_SAMPLER_ARG is honoured when unset"
+    ),
+    setting!(
+        "AB_OTLP_SERVICE",
+        "otlp-service",
+        SERVERS,
+        Kind::Text(value::any_text),
+        PerTier(|tier| Some(tier.name())),
+        "service.name of traces; OTEL_SERVICE_NAME is honoured when unset"
     ),
     // Lifecycle
     setting!(

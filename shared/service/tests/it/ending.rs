@@ -132,3 +132,17 @@ async fn malformed_heads_are_refused_and_harm_nobody() {
     assert_eq!(server.get("/health").await.status, 200);
     server.stop().await;
 }
+
+#[test]
+fn what_is_left_of_a_drain_counts_from_its_beginning() {
+    let (shutdown, hour) = (service::shutdown::Shutdown::manual(), Duration::from_secs(3_600));
+    assert_eq!(shutdown.left(hour), hour);
+    shutdown.begin();
+    while shutdown.left(hour) == hour {
+        std::hint::spin_loop();
+    }
+    let left = shutdown.left(hour);
+    shutdown.abort();
+    assert!(shutdown.left(hour) <= left, "the second signal does not begin it anew");
+    assert_eq!(shutdown.left(Duration::ZERO), Duration::ZERO);
+}

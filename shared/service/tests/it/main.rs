@@ -15,6 +15,7 @@ mod kit;
 mod logs;
 mod one_process;
 mod openapi;
+mod otlp;
 mod rates;
 mod requests;
 mod sdk_keys;

@@ -239,7 +239,7 @@ fn secrets_come_from_files_too() {
 #[test]
 fn port_variable_counts_when_ab_port_is_unset() {
     let settings = gateway(&[("PORT", "7000")], &[]).unwrap();
-    assert_eq!((settings.http.port, effective(&settings, "AB_PORT").source), (7000, Source::PortVariable));
+    assert_eq!((settings.http.port, effective(&settings, "AB_PORT").source), (7000, Source::Foreign("PORT")));
     assert_eq!(gateway(&[("PORT", "7000"), ("AB_PORT", "7001")], &[]).unwrap().http.port, 7001);
     assert!(refused(gateway(&[("PORT", "high")], &[])).starts_with("AB_PORT: must be a whole number"));
 }
