@@ -49,13 +49,14 @@ pub async fn experiments(system: &dyn Deployment, load: &Simulation) -> Result<(
 pub async fn accept_and_apply(size: &Size, seed: u64, table: &mut Table) -> Result<f64> {
     let mut system = System::start(setup(false)).await?;
     let (mut accepted, mut behind, mut hundreds) = (0, Vec::new(), 0.0);
-    for (name, ceiling, batch, lanes, share, goal) in [
-        ("T1 accepted and fsynced, batches of 1000", "raw XADD, batches of 1000", 1_000, 8, 1.0, 300_000.0),
-        ("T1 accepted and fsynced, batches of 100", "raw XADD, batches of 100", 100, 32, 0.5, 150_000.0),
+    // Each phase lasts for seconds.
+    for (name, ceiling, batch, lanes, times, goal) in [
+        ("T1 accepted and fsynced, batches of 1000", "raw XADD, batches of 1000", 1_000, 8, 2.0, 300_000.0),
+        ("T1 accepted and fsynced, batches of 100", "raw XADD, batches of 100", 100, 32, 2.0, 150_000.0),
         ("T1 accepted and fsynced, single events", "raw XADD, single events", 1, 64, 0.05, 15_000.0),
     ] {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a share of a positive number
-        let load = load((size.events as f64 * share) as u64, seed * 100 + u64::from(batch), lanes, batch);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a positive number
+        let load = load((size.events as f64 * times) as u64, seed * 100 + u64::from(batch), lanes, batch);
         let usage = Usage::of(&system)?;
         let outcome = run::send(&system, &load, silent()).await?;
         let received = outcome.answers.received as f64;
