@@ -22,6 +22,9 @@ struct Operation {
     note: String,
     /// Of which a key needs one; none: no key is needed.
     scopes: Vec<String>,
+    /// Of which it needs one with this in the query; with nothing: otherwise.
+    #[serde(default)]
+    scopes_with: BTreeMap<String, Vec<String>>,
     /// Names among `parameters.json`.
     #[serde(default)]
     query: Vec<String>,
@@ -110,7 +113,15 @@ impl Operation {
             .collect();
         let mut scopes = self.note.clone();
         if !self.scopes.is_empty() {
-            scopes += &format!(" Needs a key with the scope {}.", self.scopes.join(" or "));
+            scopes += &format!(" Needs a key with the scope {}", self.scopes.join(" or "));
+            for (query, of) in self.scopes_with.iter().rev() {
+                let of = of.join(" or ");
+                scopes += &match query.as_str() {
+                    "" => format!("; otherwise: {of}"),
+                    query => format!("; with {query}: {of}"),
+                };
+            }
+            scopes.push('.');
         }
         let mut described = json!({
             "tags": [self.tag],
