@@ -143,7 +143,16 @@ pub struct Progress {
     total: Option<u64>,
     /// What is counted, in the plural.
     what: &'static str,
-    plain: Mutex<(u64, Instant)>,
+    plain: Mutex<Plain>,
+}
+
+/// What lines are made of.
+struct Plain {
+    events: u64,
+    /// When the last line was written.
+    at: Instant,
+    /// What else is known: see [`Progress::tell`].
+    told: String,
 }
 
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
@@ -165,17 +174,19 @@ impl Progress {
     fn shown(total: Option<u64>, what: &'static str) -> Progress {
         let bar = io::stderr().is_terminal().then(|| {
             let (bar, template) = match total {
-                Some(total) => {
-                    (ProgressBar::new(total), "{bar:40} {human_pos}/{human_len} {msg}, {per_sec}, {eta} left")
-                }
-                None => (ProgressBar::no_length(), "{spinner} {human_pos} {msg}, {per_sec}"),
+                Some(total) => (
+                    ProgressBar::new(total),
+                    "{bar:20} {human_pos}/{human_len} {prefix}, {per_sec}, {eta} left{msg}",
+                ),
+                None => (ProgressBar::no_length(), "{spinner} {human_pos} {prefix}, {per_sec}{msg}"),
             };
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style);
             }
-            bar.with_message(what)
+            bar.with_prefix(what)
         });
-        Progress { bar, total, what, plain: Mutex::new((0, Instant::now())) }
+        let plain = Plain { events: 0, at: Instant::now(), told: String::new() };
+        Progress { bar, total, what, plain: Mutex::new(plain) }
     }
 
     pub fn add(&self, events: u64) {
@@ -183,11 +194,22 @@ impl Progress {
             return bar.inc(events);
         }
         let Ok(mut plain) = self.plain.lock() else { return };
-        plain.0 += events;
-        if plain.1.elapsed() >= PLAIN_EVERY {
-            plain.1 = Instant::now();
+        plain.events += events;
+        if plain.at.elapsed() >= PLAIN_EVERY {
+            plain.at = Instant::now();
             let of = self.total.map_or_else(String::new, |total| format!("of {total} "));
-            let _ = writeln!(io::stderr(), "{} {of}{}", plain.0, self.what);
+            let _ = writeln!(io::stderr(), "{} {of}{}{}", plain.events, self.what, plain.told);
+        }
+    }
+
+    /// What became of them so far, shown behind the rest.
+    pub fn tell(&self, told: &str) {
+        let told = if told.is_empty() { String::new() } else { format!(": {told}") };
+        if let Some(bar) = &self.bar {
+            return bar.set_message(told);
+        }
+        if let Ok(mut plain) = self.plain.lock() {
+            plain.told = told;
         }
     }
 

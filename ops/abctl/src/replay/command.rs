@@ -216,7 +216,7 @@ impl Replay {
         // A thread of its own: one that waits for standard input must not hold the end of the program.
         let (ended, reading) = oneshot::channel();
         std::thread::Builder::new().name("reader".into()).spawn(move || ended.send(reader.run()))?;
-        let sent = self.until_sent(&mut lanes, &mut checkpoint, &ledger).await;
+        let sent = self.until_sent(&mut lanes, &mut checkpoint, &ledger, &progress).await;
         progress.finish();
         // What is settled stays so, whatever went wrong.
         checkpoint.save(&ledger)?;
@@ -246,6 +246,7 @@ impl Replay {
         lanes: &mut JoinSet<Result<(), LaneError>>,
         checkpoint: &mut Checkpoint,
         ledger: &Ledger,
+        progress: &Progress,
     ) -> Result<()> {
         let mut save = tokio::time::interval(SAVE_EVERY);
         save.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -255,7 +256,10 @@ impl Replay {
                     Some(ended) => ended??,
                     None => return Ok(()),
                 },
-                _ = save.tick() => checkpoint.save(ledger)?,
+                _ = save.tick() => {
+                    checkpoint.save(ledger)?;
+                    progress.tell(&checkpoint.totals().told());
+                }
                 interrupted = tokio::signal::ctrl_c() => {
                     interrupted?;
                     bail!("interrupted");
@@ -340,10 +344,6 @@ impl Summary {
             Some(path) => format!("rejected rows and why: {}\n", path.display()),
             None => String::new(),
         };
-        format!(
-            "{}{lines} lines{resumed} in {seconds:.1} s\n{rejects}replay: received={received} recorded={recorded} \
-             deduplicated={deduplicated} dead={dead_lettered} queued={queued} rejected={rejected}\n",
-            table.render(0)
-        )
+        format!("{}{lines} lines{resumed} in {seconds:.1} s\n{rejects}replay: {totals}\n", table.render(0))
     }
 }

@@ -4,6 +4,7 @@ use super::input::Input;
 use super::row::Reject;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A row's place: its input, the line it begins on, and of several rows of a line which one.
@@ -50,6 +51,30 @@ impl Totals {
         self.queued += more.queued;
         self.rejected += more.rejected;
         self.skipped += more.skipped;
+    }
+
+    /// While it goes on: what there is any of.
+    pub fn told(&self) -> String {
+        let columns = [
+            ("recorded", self.recorded),
+            ("deduplicated", self.deduplicated),
+            ("dead-lettered", self.dead_lettered),
+            ("queued", self.queued),
+            ("rejected", self.rejected),
+        ];
+        let some = columns.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{n} {name}"));
+        some.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Totals { received, recorded, deduplicated, dead_lettered, queued, rejected, skipped: _ } = self;
+        write!(
+            f,
+            "received={received} recorded={recorded} deduplicated={deduplicated} dead={dead_lettered} \
+             queued={queued} rejected={rejected}"
+        )
     }
 }
 

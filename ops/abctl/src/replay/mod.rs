@@ -20,6 +20,7 @@ mod records;
 mod row;
 mod sort;
 mod target;
+mod turns;
 mod units;
 
 pub use command::Replay;

@@ -7,6 +7,7 @@ use super::records::{self, Header};
 use super::row::{Item, Names, Reason, Reject, Row};
 use super::sort::Sorter;
 use super::target::Target;
+use super::turns::Turns;
 use super::{lines, ndjson, units};
 use anyhow::{Context, Result};
 use csv::ByteRecord;
@@ -94,6 +95,7 @@ struct Progress<'r> {
     line: u64,
     /// Where and when the window being read began.
     window: (u64, Instant),
+    turns: Turns,
 }
 
 impl Reader {
@@ -105,6 +107,7 @@ impl Reader {
             reader: &self,
             line: 0,
             window: (self.settled, Instant::now()),
+            turns: Turns::default(),
         };
         if progress.files()?.is_err() {
             return Ok(progress.line);
@@ -123,7 +126,7 @@ impl Reader {
             }
         }
         // A lane that is gone says why itself.
-        let _ = progress.close();
+        let _ = progress.close(progress.line);
         Ok(progress.line - sorted)
     }
 }
@@ -154,7 +157,7 @@ impl Progress<'_> {
             }
         }
         // No exposure waits while a conversion is already sent: what is settled would not say so.
-        Ok(self.close())
+        Ok(self.close(self.line))
     }
 
     fn lines(
@@ -251,6 +254,11 @@ impl Progress<'_> {
         let place = |column: String| Place { input, line: number, column };
         let at_line = self.line;
         let collecting = matches!(self.pass, Pass::Exposures(_));
+        let has_turns = rules.kind == Kind::Exclusions && !collecting;
+        // What is settled ends with a block, so that whoever goes on counts the same turns.
+        if has_turns && self.turns.begin(input, number) && self.close(at_line - 1).is_err() {
+            return Ok(Err(Abandoned));
+        }
         let reject = |column: String, reject: Reject| {
             if !collecting {
                 ledger.reject(None, at_line, Rejected::of(inputs, place(column), reject, record()));
@@ -279,6 +287,10 @@ impl Progress<'_> {
             for (target, item) in items {
                 let wanted = rules.wanted(&item);
                 let Item { user_id, exposure, occurred_at, json } = item;
+                let target = match has_turns {
+                    true => self.turns.target(&target, &of.identity, &user_id),
+                    false => target,
+                };
                 let (place, record) = (place(column.clone()), Arc::clone(&text));
                 let entry = Entry { line: at_line, place, target, json, record };
                 match &mut self.pass {
@@ -301,18 +313,21 @@ impl Progress<'_> {
 
     /// After each line.
     fn turn(&mut self) -> Result<(), Abandoned> {
+        if self.reader.rules.kind == Kind::Exclusions {
+            return Ok(());
+        }
         let (began, at) = self.window;
         let full = self.line.saturating_sub(began) >= self.reader.rules.batch as u64 * WINDOW_BATCHES;
-        if full || at.elapsed() >= WINDOW { self.close() } else { Ok(()) }
+        if full || at.elapsed() >= WINDOW { self.close(self.line) } else { Ok(()) }
     }
 
-    /// Hands out everything that waits: what follows is of another window.
-    fn close(&mut self) -> Result<(), Abandoned> {
+    /// Hands out everything that waits: what follows the line `end` is of another window.
+    fn close(&mut self, end: u64) -> Result<(), Abandoned> {
         for lane in 0..self.waiting.len() {
             self.hand_out(lane)?;
         }
-        self.reader.ledger.close(self.line);
-        self.window = (self.line, Instant::now());
+        self.reader.ledger.close(end);
+        self.window = (end, Instant::now());
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use super::rig::{Rig, events, numbers};
 use crate::deployment::abctl;
 use crate::up::rig::{Up, command};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use testkit::Redis;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,4 +172,33 @@ async fn straight_to_the_queue() {
     assert_eq!(numbers(&abctl(&arguments, &[("AB_REDIS_URL", &url)], None).ok())["recorded"], 0);
     let line = abctl(&arguments, &[], None).failed(2);
     assert!(line.starts_with("abctl: AB_REDIS_URL: must be set"), "{line}");
+}
+
+/// What a terminal of 200 columns is sent by a run of so many rows.
+fn on_a_terminal(rig: &Rig, arguments: &str) -> String {
+    let abctl = testkit::bin("abctl").unwrap();
+    let command = format!("stty cols 200; {} replay {arguments}", abctl.display());
+    let mut script = Command::new("script");
+    script.env_clear().env("TERM", "xterm").env("PATH", std::env::var_os("PATH").unwrap());
+    script.env("AB_URL", rig.up.url()).env("AB_API_TOKEN", rig.up.keys().1);
+    let ran = script.args(["-qec", &command, "/dev/null"]).stdin(Stdio::null()).output().unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    String::from_utf8(ran.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_shows_how_far_it_is_and_what_the_server_says() {
+    let rig = Rig::start().await;
+    // Two windows of the ledger, and several looks at it.
+    let file = rig.file("e.ndjson", &events(6_000));
+    let shown = on_a_terminal(&rig, &format!("{file} --rate 3000 --batch 100"));
+    let is_bar = |line: &str| {
+        let has = |parts: &[&str]| parts.iter().all(|part| line.contains(part));
+        has(&["/6,000 events, ", "/s, ", "s left: ", " recorded"])
+    };
+    assert!(shown.split('\r').any(is_bar), "{shown:?}");
+    assert!(shown.contains("replay: received=6000 "), "{shown:?}");
+    // Elsewhere there are lines for people, of which a short run has none.
+    let again = rig.replay(&[&file]).ok();
+    assert!(!again.contains('\u{1b}') && again.contains("replay: received=6000 recorded=0 "), "{again}");
 }

@@ -8,7 +8,7 @@ use testkit::Process;
 
 const EVENTS: u32 = 30_000;
 
-fn settled(checkpoint: &Path) -> u64 {
+pub fn settled(checkpoint: &Path) -> u64 {
     let saved = std::fs::read(checkpoint).unwrap_or_else(|_| b"{}".to_vec());
     let saved: serde_json::Value = serde_json::from_slice(&saved).unwrap();
     saved["settled_lines"].as_u64().unwrap_or(0)

@@ -1,6 +1,8 @@
 //! `abctl replay` against a running `abctl up`.
 
+mod again;
 mod files;
 mod kills;
+mod memory;
 mod rejects;
 mod rig;
