@@ -2,7 +2,7 @@
 
 use crate::api::Api;
 use crate::client::segment;
-use crate::listing::{self, Look};
+use crate::listing::{self, LIMIT, Look};
 use crate::output;
 use crate::results::minute;
 use crate::table::{clean, fit, painted};
@@ -25,8 +25,6 @@ pub struct Audit {
 }
 
 const PATH: &str = "/api/v1/audit";
-/// Rows the service gives at a time.
-const LIMIT: usize = 200;
 const ACTOR_WIDTH: usize = 28;
 const ACTION_WIDTH: usize = 20;
 const SUBJECT_WIDTH: usize = 16;
@@ -51,34 +49,17 @@ impl Audit {
         listing::show(&mut api, PATH, &[("action", self.action.as_deref())], &look, json).await
     }
 
-    /// As the service writes it, page by page: the first column is the cursor.
+    /// As the service writes it, page by page; of their header rows the first.
     async fn csv(&self, api: &mut Api) -> Result<()> {
         let action = self.action.as_deref().map(segment).unwrap_or_default();
-        let first = format!("{PATH}?format=csv&limit={LIMIT}&action={action}");
-        let mut path = first.clone();
-        loop {
-            let page = api.get(&path).await?;
-            let mut rows = csv::ReaderBuilder::new().has_headers(false).from_reader(&*page.body);
-            let mut out = csv::Writer::from_writer(Vec::new());
-            let (mut count, mut last) = (0, String::new());
-            for row in rows.records() {
-                let row = row?;
-                // Every page has a header row; one is enough.
-                let is_head = row.get(0) == Some("id");
-                if !is_head || path == first {
-                    out.write_record(&row)?;
-                }
-                if !is_head {
-                    count += 1;
-                    last = row.get(0).unwrap_or_default().to_owned();
-                }
-            }
-            output::bytes(&out.into_inner()?)?;
-            if count < LIMIT {
-                return Ok(());
-            }
-            path = format!("{first}&cursor={last}");
+        let mut page = api.get(&format!("{PATH}?format=csv&limit={LIMIT}&action={action}")).await?;
+        output::bytes(&page.body)?;
+        while let Some(next) = page.next_page.take() {
+            page = api.get(&next).await?;
+            let head = page.body.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            output::bytes(&page.body.slice(head..))?;
         }
+        Ok(())
     }
 }
 

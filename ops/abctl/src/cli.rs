@@ -19,6 +19,7 @@ use crate::rebuild::Rebuild;
 use crate::replay::Replay;
 use crate::results::Results;
 use crate::simulate::Simulate;
+use crate::top::Top;
 use crate::up;
 use crate::verify::Verify;
 use crate::webhooks::Webhooks;
@@ -91,6 +92,7 @@ enum Tool {
     Migrate(Migrate),
     MigrateStore(MigrateStore),
     Doctor(Doctor),
+    Top(Top),
 }
 
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -222,6 +224,7 @@ fn run(command: &Tool, settings: &Settings, json: bool) -> Result<bool> {
             Tool::Audit(command) => command.run(settings, json).await.map(|()| true),
             Tool::Purge(command) => command.run(settings, json).await,
             Tool::Doctor(command) => command.run(settings, json).await,
+            Tool::Top(command) => command.run(settings, json).await.map(|()| true),
             Tool::Migrate(command) => command.run(settings, json).await,
             Tool::MigrateStore(command) => command.run(settings, json).await,
         }

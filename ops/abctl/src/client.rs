@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, LINK};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -34,6 +34,8 @@ pub struct Download {
 pub struct Answer {
     pub status: u16,
     pub retry_after: Option<Duration>,
+    /// Where the next page of a list is (`Link`, RFC 8288), if that is a path of the same service.
+    pub next_page: Option<String>,
     pub body: Bytes,
 }
 
@@ -43,6 +45,14 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove
 /// A user's text as one segment of a path, or one value of a query.
 pub fn segment(text: &str) -> String {
     utf8_percent_encode(text, UNRESERVED).to_string()
+}
+
+/// The path in `</path?query>; rel="next"`: our key goes to no other host.
+fn next_page(link: &str) -> Option<String> {
+    let (path, parameters) = link.strip_prefix('<')?.split_once('>')?;
+    let is_next = parameters.split(';').any(|p| matches!(p.trim(), "rel=\"next\"" | "rel=next"));
+    let is_path = path.starts_with('/') && !path.starts_with("//");
+    (is_next && is_path).then(|| path.to_owned())
 }
 
 /// Establishing a connection takes longer than this only when a firewall swallows it.
@@ -218,7 +228,8 @@ impl Client {
         let body = http_body_util::Limited::new(body, ANSWER_MAX).collect().await;
         let body = body.map_err(|e| HttpError::Connection(self.authority.clone(), e))?.to_bytes();
         let retry_after = retry_after.map(Duration::from_secs);
-        Ok(Answer { status: head.status.as_u16(), retry_after, body })
+        let next_page = head.headers.get(LINK).and_then(|link| next_page(link.to_str().ok()?));
+        Ok(Answer { status: head.status.as_u16(), retry_after, next_page, body })
     }
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, HttpError> {

@@ -27,6 +27,7 @@ pub mod replay;
 pub mod results;
 pub mod simulate;
 pub mod table;
+mod top;
 pub mod up;
 pub mod verify;
 mod webhooks;

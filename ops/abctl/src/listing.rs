@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 /// As many as the service gives at a time.
-const LIMIT: u32 = 200;
+pub const LIMIT: u32 = 200;
 
 #[derive(Deserialize)]
 pub struct Page {

@@ -1,6 +1,8 @@
 //! An analyzer as a process of its own on a database and a Redis of the test's own, and abctl as it is typed.
 
 use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -23,8 +25,12 @@ impl Deployment {
     }
 
     pub async fn start_with(more: &[(&str, &str)]) -> Deployment {
-        let postgres = testkit::postgres().await;
-        let (database, redis) = (postgres.create_database().await.unwrap(), Redis::start().await.unwrap());
+        Deployment::on(testkit::postgres().await.create_database().await.unwrap(), more).await
+    }
+
+    /// On a database that may hold something.
+    pub async fn on(database: String, more: &[(&str, &str)]) -> Deployment {
+        let (postgres, redis) = (testkit::postgres().await, Redis::start().await.unwrap());
         let port = testkit::free_port().unwrap();
         let mut analyzer = Process::of("analyzer")
             .unwrap()
@@ -48,6 +54,25 @@ impl Deployment {
     pub fn abctl(&self, arguments: &[&str]) -> Ran {
         abctl(arguments, &[("AB_URL", &self.url), ("AB_ADMIN_TOKEN", ADMIN_TOKEN)], None)
     }
+}
+
+/// The address of somebody who takes every delivery of a webhook.
+pub fn takes_deliveries() -> String {
+    let receiver = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/hook", receiver.local_addr().unwrap());
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = receiver.accept() {
+            let (mut request, mut more) = (Vec::new(), [0; 4_096]);
+            while !request.ends_with(b"}") {
+                match stream.read(&mut more) {
+                    Ok(read) if read > 0 => request.extend_from_slice(&more[..read]),
+                    _ => break,
+                }
+            }
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    url
 }
 
 /// How a run ended.

@@ -2,6 +2,9 @@
 
 use crate::deployment::{Deployment, Ran, abctl};
 use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::thread::JoinHandle;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_issued_used_listed_and_revoked() {
@@ -78,4 +81,40 @@ async fn what_was_changed_is_shown_as_a_table_as_json_and_as_csv() {
     let subjects: Vec<String> = rows.iter().map(|row| row[4].to_owned()).collect();
     assert_eq!(subjects, (1..=450).rev().map(|n| n.to_string()).collect::<Vec<_>>());
     assert!(rows.iter().all(|row| &row[6] == "'=x"));
+}
+
+/// Answers connections with these one after the other; returns the lines that asked for them.
+fn pages(pages: [&'static str; 2]) -> (String, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let serve = move |page: &str| {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut head, mut more) = (Vec::new(), [0; 4_096]);
+        while !head.ends_with(b"\r\n\r\n") {
+            let read = stream.read(&mut more).unwrap();
+            head.extend_from_slice(&more[..read]);
+        }
+        let (link, body) = page.split_once('\n').unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "HTTP/1.1 200 OK\r\nlink: {link}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        )
+        .unwrap();
+        String::from_utf8(head).unwrap().lines().next().unwrap().to_owned()
+    };
+    (url, std::thread::spawn(move || pages.map(serve).into()))
+}
+
+#[test]
+fn the_next_page_is_where_the_service_says_and_of_no_other_host() {
+    let first = "</other/place?cursor=x>; rel=\"next\"\nid,at\n9,x\n";
+    let second = "<//evil.example/page>; rel=\"next\"\nid,at\n3,\"y\nz\"\n";
+    let (url, asked) = pages([first, second]);
+    let env = [("AB_URL", url.as_str()), ("AB_ADMIN_TOKEN", "some-admin-token-0123456789")];
+    let csv = abctl(&["audit", "--csv"], &env, None).ok();
+    assert_eq!(csv, "id,at\n9,x\n3,\"y\nz\"\n");
+    let asked = asked.join().unwrap();
+    assert_eq!(asked[0], "GET /api/v1/audit?format=csv&limit=200&action= HTTP/1.1");
+    assert_eq!(asked[1], "GET /other/place?cursor=x HTTP/1.1");
 }

@@ -3,6 +3,7 @@
 
 mod accounting;
 mod answers;
+mod audited;
 mod commands;
 mod config;
 mod create;
@@ -14,11 +15,14 @@ mod exporting;
 mod help;
 mod keys;
 mod migrate;
+mod migrate_store;
+mod outputs;
 mod pipeline;
 mod refusing;
 mod replay;
 mod results;
 mod simulate;
+mod top;
 mod tree;
 mod up;
 mod verify;

@@ -73,6 +73,12 @@ impl Up {
         assert_eq!((status.code(), self.process.stderr().as_str()), (Some(0), ""));
     }
 
+    /// The same, whatever it has said meanwhile.
+    pub async fn stop(mut self) {
+        let status = self.process.terminate(LIMIT).await.unwrap();
+        assert!(status.success(), "{}", self.process.stderr());
+    }
+
     pub async fn create(&self) {
         let admin = self.admin();
         let created = admin.post_json("/api/v1/experiments", &definition(EXPERIMENT)).await.unwrap();
