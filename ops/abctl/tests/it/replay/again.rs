@@ -32,8 +32,9 @@ fn files(rig: &Rig) -> Vec<(String, Vec<&'static str>)> {
     let bought = lines(&|i| format!("u{i},purchase,{i}.5\n"));
     let named = lines(&|i| format!("u{i},purchase,{i}\n"));
     let row = |i: usize| {
-        let so =
-            [i % 2 == 0, i % 2 == 1].map(|so| format!("{{\"excluded\":{so},\"reason\":null}}")).join(",");
+        let so = [i.is_multiple_of(2), !i.is_multiple_of(2)]
+            .map(|so| format!("{{\"excluded\":{so},\"reason\":null}}"))
+            .join(",");
         format!(
             "{{\"user_id\":\"x{i}\",\"experiment\":\"load\",\"variation_index\":{},\"exposed_at\":\"2026-10-01T00:00:00Z\",\"exclusions\":[{so}]}}\n",
             i % 2
