@@ -53,7 +53,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 struct Shared<A> {
     app: Arc<A>,
     kit: Arc<Kit>,
+    /// Open requests are finished, and nothing else begins.
     stop: CancellationToken,
+    /// Comes after `stop`: what is not finished ends.
+    cut: CancellationToken,
 }
 
 /// Serves `app` until `shutdown` begins, then finishes open requests inside the drain time.
@@ -64,10 +67,10 @@ pub async fn serve<A: App>(
     shutdown: &Shutdown,
 ) -> Drained {
     let connections = TaskTracker::new();
-    let cut = CancellationToken::new();
     let slots = Arc::new(Semaphore::new(kit.limits.max_connections));
     let overflow = Arc::new(Semaphore::new(MAX_OVERFLOW));
-    let shared = Arc::new(Shared { app, kit: Arc::clone(&kit), stop: shutdown.token() });
+    let (stop, cut) = (shutdown.token(), CancellationToken::new());
+    let shared = Arc::new(Shared { app, kit: Arc::clone(&kit), stop, cut });
     while let Some(accepted) = shared.stop.run_until_cancelled(listener.accept()).await {
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -85,14 +88,11 @@ pub async fn serve<A: App>(
         if overloaded {
             kit.stats.connections_refused.inc();
         }
-        let (shared, cut) = (Arc::clone(&shared), cut.clone());
-        connections.spawn(async move {
-            cut.run_until_cancelled(connection(shared, stream, peer, overloaded, slot)).await;
-        });
+        connections.spawn(connection(Arc::clone(&shared), stream, peer, overloaded, slot));
     }
     drop(listener);
     connections.close();
-    drain(&connections, kit.limits.drain_time, shutdown, &cut).await
+    drain(&connections, kit.limits.drain_time, shutdown, &shared.cut).await
 }
 
 async fn drain(
@@ -136,20 +136,28 @@ async fn connection<A: App>(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY cannot be set");
     }
+    let cut = shared.cut.clone();
     // What serves is boxed: a connection that says nothing takes little memory.
     #[cfg(feature = "tls")]
     if let Some(tls) = &kit.tls {
-        Box::pin(encrypted(shared, tls, stream, peer, overloaded)).await;
+        cut.run_until_cancelled(Box::pin(encrypted(shared, tls, stream, peer, overloaded))).await;
         kit.stats.connections.dec();
         return;
     }
     let mut first = [0; H2_BEGINS.len()];
-    let peek = tokio::time::timeout(kit.limits.header_time, stream.peek(&mut first));
-    if let Some(Ok(Ok(1..))) = shared.stop.run_until_cancelled(peek).await {
-        match first == H2_BEGINS {
-            true => Box::pin(serve_h2(shared, stream, peer, overloaded)).await,
-            false => Box::pin(serve_h1(shared, stream, peer, overloaded)).await,
+    // `select!` and not `run_until_cancelled`, which would keep room for what it is given twice.
+    let spoke = tokio::select! {
+        biased;
+        () = shared.stop.cancelled() => false,
+        peeked = tokio::time::timeout(kit.limits.header_time, stream.peek(&mut first)) => {
+            matches!(peeked, Ok(Ok(1..)))
         }
+    };
+    if spoke {
+        match first == H2_BEGINS {
+            true => cut.run_until_cancelled(Box::pin(serve_h2(shared, stream, peer, overloaded))).await,
+            false => cut.run_until_cancelled(Box::pin(serve_h1(shared, stream, peer, overloaded))).await,
+        };
     }
     kit.stats.connections.dec();
 }
