@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test e2e demo-services demo sdks schemathesis chaos backlog crowd outage bench bench-quick figures guard guard-bless fred otlp check ops-check-fast ops-check deny clean
+.PHONY: help setup build test e2e demo-services demo sdks schemathesis chaos backlog crowd loaded outage fuzz features bench bench-quick figures guard guard-bless fred otlp check ops-check-fast ops-check deny clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -61,10 +61,22 @@ crowd: setup ## Hold IDLE (10,000) idle and DRIPPING (1,000) slow connections to
 	$(CARGO) build --locked --release --workspace --bins
 	@$(CARGO) run --locked --release --quiet --bin crowd -- $(IDLE) $(DRIPPING)
 
+KNOWN ?= 100000
+UNKNOWN ?= 1000000
+loaded: setup ## Ask a gateway for KNOWN (100,000) experiments and UNKNOWN (1,000,000) that are not there: its memory, and what a miss costs
+	$(CARGO) build --locked --release --workspace --bins
+	@$(CARGO) run --locked --release --quiet --bin loaded -- $(KNOWN) $(UNKNOWN)
+
 OUTAGE ?= 20
 outage: setup ## Stop Redis under load, twice, for OUTAGE (20) seconds: what clients see, and how soon it goes on
 	$(CARGO) build --locked --workspace --bins
 	OUTAGE_SECONDS=$(OUTAGE) $(CARGO) test --locked --test e2e healing::outage -- --nocapture
+
+FUZZ_SECONDS ?= 600
+TARGETS ?=
+fuzz: ## Fuzz what takes bytes apart, each of TARGETS (all seven) for FUZZ_SECONDS (600); takes a nightly compiler (network)
+	@sh ops/setup.sh c
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) sh ops/fuzz/run.sh $(TARGETS)
 
 # Built without a second client of Redis, which is compared by --part writers with --features abstream-bench/fred.
 RUNS ?= 3
@@ -90,6 +102,9 @@ guard-bless: ## The same, and check in what is counted
 	@sh ops/setup.sh c valgrind
 	$(CARGO) build --locked --workspace --bins
 	@$(CARGO) run --locked --quiet --bin guard -- --bless
+
+features: setup ## Check each program with no feature, with each feature alone, and with all: what compiles only together shows
+	@CARGO='$(CARGO)' sh ops/checks/features.sh
 
 fred: setup ## Lint the second client of Redis, which is not in the default build, and hold it to the queue's contract
 	$(CARGO) clippy --locked -p abstream-queue --features fred --all-targets -- --deny warnings

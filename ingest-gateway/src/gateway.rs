@@ -168,7 +168,7 @@ impl Gateway {
         let sent = Sent { parsed, shape: Shape::Events, list: "", named: None };
         let prepared = self.prepare(&request, &options, sent, received_at, deadline).await?;
         let answer = sdk.answer(text, total, &prepared.faults)?;
-        self.send(prepared.frames, &prepared.tally, request.id(), deadline).await?;
+        self.send(&request, prepared.frames, &prepared.tally, deadline).await?;
         Ok(answer)
     }
 
@@ -218,7 +218,7 @@ impl Gateway {
     ) -> Result<Prepared, Rejection> {
         let Sent { mut parsed, shape, list, named } = sent;
         let tenant = request.principal().tenant.as_ref();
-        self.limits.events(tenant, parsed.total()).await.map_err(Rejection::Limited)?;
+        self.limits.events(tenant, parsed.total()).await.map_err(|problem| self.limited(tenant, problem))?;
         let experiment = named.as_ref().map_or(ExperimentId::NONE, |entry| entry.id);
         let (sent, mut faults) = (parsed.total(), std::mem::take(&mut parsed.faults));
         let items = &parsed.items;
@@ -260,7 +260,13 @@ impl Gateway {
     /// Whether there is room for anything at all, and for one request more of this tenant.
     async fn admit(&self, request: &Request) -> Result<(), Rejection> {
         self.room()?;
-        self.limits.request(&request.principal().tenant).await.map_err(Rejection::Limited)
+        let tenant = &request.principal().tenant;
+        self.limits.request(tenant).await.map_err(|problem| self.limited(tenant, problem))
+    }
+
+    fn limited(&self, tenant: &str, problem: Problem) -> Rejection {
+        self.stats.limited.inc_by(tenant, 1);
+        Rejection::Limited(problem)
     }
 
     fn room(&self) -> Result<(), Refusal> {
@@ -304,7 +310,7 @@ impl Gateway {
             Reply::Wait { limit, .. } => (deadline, limit),
             Reply::Queued | Reply::Async => (deadline, Duration::ZERO),
         };
-        self.send(frames, &tally, request_id, deadline).await?;
+        self.send(request, frames, &tally, deadline).await?;
 
         let (received, keyless, rejected) = (tally.events, tally.keyless, rejected.as_ref());
         let answer = Accepted { batch, request_id, received, keyless, parts, received_at, rejected };
@@ -325,13 +331,13 @@ impl Gateway {
     /// Ends when every frame is durable, and counts what was accepted.
     async fn send(
         &self,
+        request: &Request,
         frames: Vec<Outgoing>,
         tally: &Tally,
-        request_id: &str,
         deadline: Instant,
     ) -> Result<(), Refusal> {
-        self.producer.send(frames, deadline).await.map_err(|error| unsent(&error, request_id))?;
-        tally.count(&self.stats);
+        self.producer.send(frames, deadline).await.map_err(|error| unsent(&error, request.id()))?;
+        tally.count(&request.principal().tenant, &self.stats);
         Ok(())
     }
 }

@@ -56,7 +56,8 @@ pub async fn watch(gateway: Arc<Gateway>, queue: Arc<dyn Queue>) {
     let mut known = Vec::new();
     for tick in 0u64.. {
         ticks.tick().await;
-        gateway.stats.observe(gateway.producer.backlog(), gateway.producer.counters());
+        let (backlog, copies) = (gateway.producer.backlog(), gateway.catalogue.copies());
+        gateway.stats.observe(backlog, gateway.producer.counters(), copies);
         if tick % LOOK_EVERY != 0 {
             continue;
         }

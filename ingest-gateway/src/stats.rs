@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus::{Error, IntCounter, IntGauge};
+use queue::catalogue::Copies;
 use queue::producer::{Backlog, Counters};
-use service::metrics::Metrics;
+use service::metrics::{ByName, Metrics};
 
 use crate::body::Fault;
 use crate::codes::Code;
@@ -18,7 +19,13 @@ pub struct Stats {
     pub keyless: IntCounter,
     pub rounded: IntCounter,
     pub clock_corrected: IntCounter,
+    /// Events accepted, by tenant.
+    pub tenants: ByName,
+    /// Requests that their tenant's limits refused, by tenant.
+    pub limited: ByName,
     rejected: Vec<IntCounter>,
+    copies: IntGauge,
+    misses: IntCounter,
     backlog: IntGauge,
     memory_percent: IntGauge,
     reachable: IntGauge,
@@ -51,6 +58,24 @@ impl Stats {
             clock_corrected: counter(
                 "abstream_ingest_clock_corrected_total",
                 "Events accepted whose occurred_at was shifted because the client's clock was off",
+            )?,
+            tenants: metrics.counter_by_name(
+                "abstream_ingest_tenant_events_total",
+                "Events accepted, by tenant: the first 100 to send any by name, the others as other",
+                "tenant",
+            )?,
+            limited: metrics.counter_by_name(
+                "abstream_ingest_tenant_limited_total",
+                "Requests refused because their tenant sends more than it may, by tenant in the same way",
+                "tenant",
+            )?,
+            copies: gauge(
+                "abstream_catalogue_copies",
+                "Answers of the catalogue kept in memory, AB_MAX_LOADED at most",
+            )?,
+            misses: counter(
+                "abstream_catalogue_misses_total",
+                "Questions about experiments that Redis was asked, as no copy answered them",
             )?,
             rejected: Code::ALL.iter().map(|code| rejected.with_label_values(&[code.as_str()])).collect(),
             backlog: gauge(
@@ -88,7 +113,9 @@ impl Stats {
     }
 
     /// Copies what the queue counts on its own.
-    pub fn observe(&self, backlog: Backlog, counters: &Counters) {
+    pub fn observe(&self, backlog: Backlog, counters: &Counters, copies: Copies) {
+        self.copies.set(i64::try_from(copies.kept).unwrap_or(i64::MAX));
+        self.misses.inc_by(copies.misses.saturating_sub(self.misses.get()));
         self.backlog.set(i64::try_from(backlog.events).unwrap_or(i64::MAX));
         #[allow(clippy::cast_possible_truncation)] // a share of some hundred percent at most
         self.memory_percent.set((backlog.memory_fraction * 100.0).round() as i64);

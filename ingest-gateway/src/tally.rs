@@ -41,7 +41,10 @@ impl Tally {
         tally
     }
 
-    pub fn count(&self, stats: &Stats) {
+    pub fn count(&self, tenant: &str, stats: &Stats) {
+        if self.events > 0 {
+            stats.tenants.inc_by(tenant, self.events as u64);
+        }
         stats.exposures.inc_by(self.exposures);
         stats.conversions.inc_by(self.conversions);
         stats.pre_period.inc_by(self.pre_period);

@@ -9,10 +9,10 @@ TABLE = "ops/docs/metrics.md"
 MARK = "<!-- From the code: `sh ops/checks/run.sh bless` writes it anew. -->\n"
 # A call of shared/service/src/metrics.rs, or a closure named like one: name, help, and labels.
 CALL = re.compile(
-    r"\b(counter|gauge|histogram)(?:_vec)?\(\s*"
+    r"\b(counter|gauge|histogram)(?:_vec|_by_name)?\(\s*"
     r'(?:"(?P<name>\w+)"|&name\("(?P<suffix>\w+)"\)),\s*'
     r'"(?P<help>(?:[^"\\]|\\.)*)"'
-    r"(?:,\s*&\[(?P<labels>[^\]]*)\])?"
+    r"(?:,\s*(?P<labels>&\[[^\]]*\]|\"\w+\"))?"
 )
 # Directory -> tier.
 PLACES = {

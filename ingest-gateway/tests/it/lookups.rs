@@ -1,13 +1,13 @@
 //! A batch that names many experiments: each is asked for once, several at a time.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::Partition;
-use queue::catalogue::{Catalogue, Entry, Projection, Unavailable};
+use queue::catalogue::{Catalogue, Copies, Entry, Projection, Unavailable};
 use queue::local::LocalQueue;
 use queue::producer::{Producer, WriterTotals};
 use queue::reader::{Ages, BLOCK_MAX, EntryId, Read, Reader};
@@ -15,10 +15,12 @@ use queue::receipts::Receipts;
 use queue::reporter::Reporter;
 use queue::{Queue, QueueError, Weakness};
 use serde_json::json;
-use service::boot::{Boot, Listeners};
+use service::boot::{Boot, BootError, Listeners};
+use service::shutdown::Shutdown;
 use testkit::http::Client;
+use tokio::task::JoinHandle;
 
-use crate::rig::{PARTITIONS, TOKEN, catalogue, settings};
+use crate::rig::{PARTITIONS, TOKEN, catalogue, error_code, settings};
 
 /// A queue whose catalogue answers no question at once, and notes them.
 struct Watched {
@@ -31,6 +33,8 @@ struct Noted {
     asked: Mutex<BTreeMap<String, usize>>,
     under_way: AtomicUsize,
     most: AtomicUsize,
+    /// No question is answered.
+    silent: AtomicBool,
 }
 
 struct Slow {
@@ -44,6 +48,9 @@ impl Slow {
         let under_way = self.noted.under_way.fetch_add(1, Ordering::Relaxed) + 1;
         self.noted.most.fetch_max(under_way, Ordering::Relaxed);
         tokio::task::yield_now().await;
+        if self.noted.silent.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         self.noted.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -62,6 +69,10 @@ impl Catalogue for Slow {
 
     async fn check(&self) -> Result<(), Unavailable> {
         self.catalogue.check().await
+    }
+
+    fn copies(&self) -> Copies {
+        self.catalogue.copies()
     }
 }
 
@@ -132,26 +143,47 @@ fn keep_applying(queue: &LocalQueue) {
     }
 }
 
+/// A gateway that knows so many experiments, `name-0` and so on.
+struct Serving {
+    client: Client,
+    noted: Arc<Noted>,
+    shutdown: Shutdown,
+    task: JoinHandle<Result<(), BootError>>,
+}
+
+impl Serving {
+    async fn start(names: i64, more: &[(&str, &str)]) -> Serving {
+        let (queue, noted) = (LocalQueue::new(PARTITIONS), Arc::<Noted>::default());
+        let projection = queue.projection();
+        let known = catalogue().remove(0);
+        let ticket = projection.begin().await.unwrap();
+        let named = |i: i64| Entry {
+            id: domain::ExperimentId(100 + i),
+            key: format!("name-{i}"),
+            metrics: vec![format!("metric-{i}")],
+            ..known.clone()
+        };
+        projection.reconcile(ticket, (0..names).map(named).collect()).await.unwrap();
+        keep_applying(&queue);
+        let boot = Boot::embedded(settings("redis://not.used", more)).unwrap();
+        let shutdown = boot.shutdown.clone();
+        let listeners = Listeners::loopback().await.unwrap();
+        let client = Client::at(listeners.public_addr().unwrap()).bearer(TOKEN);
+        let queue = Arc::new(Watched { queue, noted: Arc::clone(&noted) });
+        let task = tokio::spawn(ingest_gateway::serve(boot, listeners, queue));
+        Serving { client, noted, shutdown, task }
+    }
+
+    async fn end(self) {
+        self.shutdown.begin();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
 #[tokio::test]
 async fn five_hundred_names_are_asked_for_once_each_and_sixteen_at_a_time() {
-    let (queue, noted) = (LocalQueue::new(PARTITIONS), Arc::<Noted>::default());
-    let projection = queue.projection();
-    let known = catalogue().remove(0);
-    let ticket = projection.begin().await.unwrap();
-    let named = |i: i64| Entry {
-        id: domain::ExperimentId(100 + i),
-        key: format!("name-{i}"),
-        metrics: vec![format!("metric-{i}")],
-        ..known.clone()
-    };
-    projection.reconcile(ticket, (0..250).map(named).collect()).await.unwrap();
-    keep_applying(&queue);
-    let boot = Boot::embedded(settings("redis://not.used", &[])).unwrap();
-    let shutdown = boot.shutdown.clone();
-    let listeners = Listeners::loopback().await.unwrap();
-    let client = Client::at(listeners.public_addr().unwrap()).bearer(TOKEN);
-    let queue = Arc::new(Watched { queue, noted: Arc::clone(&noted) });
-    let serving = tokio::spawn(ingest_gateway::serve(boot, listeners, queue));
+    let serving = Serving::start(250, &[]).await;
+    let (client, noted) = (&serving.client, &serving.noted);
 
     let event = |i: usize| json!({"type": "conversion", "user_id": "u", "experiment": format!("name-{}", i % 500), "metric": "m"});
     let events: Vec<_> = (0..1000).map(event).collect();
@@ -172,6 +204,19 @@ async fn five_hundred_names_are_asked_for_once_each_and_sixteen_at_a_time() {
     let asked = noted.asked.lock().unwrap().clone();
     assert_eq!((asked.len(), asked.values().max()), (500, Some(&1)));
     assert_eq!(noted.most.load(Ordering::Relaxed), 16);
-    shutdown.begin();
-    serving.await.unwrap().unwrap();
+    serving.end().await;
+}
+
+#[tokio::test]
+async fn a_catalogue_that_does_not_answer_costs_no_more_than_the_budget() {
+    let serving = Serving::start(1, &[("AB_SLA_TIMEOUTS", "ingest=200ms")]).await;
+    let (of_one, mixed) = ("/api/v1/experiments/name-0/exposures", "/api/v1/events?strict=true");
+    let exposure = json!({"exposures": [{"user_id": "u", "variation_index": 0}]});
+    let conversion = json!({"events": [{"type": "conversion", "user_id": "u", "metric": "metric-0"}]});
+    serving.noted.silent.store(true, Ordering::Relaxed);
+    for (path, body) in [(of_one, &exposure), (mixed, &conversion)] {
+        let answer = serving.client.post_json(path, body).await.unwrap();
+        assert_eq!((answer.status, error_code(&answer).as_str()), (503, "deadline_exceeded"), "{path}");
+    }
+    serving.end().await;
 }

@@ -3,6 +3,8 @@
 
 mod accepting;
 mod admission;
+mod corpora;
+mod labels;
 mod limiting;
 mod lookups;
 mod parsing;

@@ -10,6 +10,7 @@ pub mod crowd;
 mod deployment;
 pub mod diary;
 mod load;
+pub mod loaded;
 mod one_process;
 pub mod run;
 pub mod sdks;

@@ -40,6 +40,18 @@ pub trait Catalogue: Send + Sync {
 
     /// Whether lookups can be answered.
     async fn check(&self) -> Result<(), Unavailable>;
+
+    /// What the gateway keeps of it.
+    fn copies(&self) -> Copies;
+}
+
+/// A gateway's copies of what it was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Copies {
+    /// Kept now: at most as many as [`crate::Queue::catalogue`] was given.
+    pub kept: usize,
+    /// Questions that no copy answered, since the start.
+    pub misses: u64,
 }
 
 /// Why the catalogue cannot say whether an experiment exists.

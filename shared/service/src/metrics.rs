@@ -1,12 +1,20 @@
 //! Metrics of one process: a registry that is passed in, never the global one, so tests run side by side.
 //!
-//! Resolve children once at start and keep them; label sets are bounded (never tenants' or users' values).
+//! Resolve children once at start and keep them. Label sets are bounded: of names that others choose only [`ByName`]
+//! makes a label, and never of users' or experiments'.
 
+use foldhash::HashMap;
 use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
+use std::sync::{PoisonError, RwLock};
+
+/// Names that have a child of their own in a [`ByName`].
+pub const NAMED: usize = 100;
+/// The child of all other names.
+pub const OTHER: &str = "other";
 
 /// Buckets for work between 100 microseconds and 10 seconds.
 pub const FAST_SECONDS: [f64; 14] =
@@ -38,6 +46,13 @@ impl Metrics {
         labels: &[&str],
     ) -> Result<IntCounterVec, prometheus::Error> {
         self.register(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    /// A counter with a child for each of the first [`NAMED`] names.
+    pub fn counter_by_name(&self, name: &str, help: &str, label: &str) -> Result<ByName, prometheus::Error> {
+        let counters = self.counter_vec(name, help, &[label])?;
+        let other = counters.with_label_values(&[OTHER]);
+        Ok(ByName { counters, other, known: RwLock::default() })
     }
 
     pub fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
@@ -81,5 +96,38 @@ impl Metrics {
     fn register<C: Collector + Clone + 'static>(&self, metric: C) -> Result<C, prometheus::Error> {
         self.registry.register(Box::new(metric.clone()))?;
         Ok(metric)
+    }
+}
+
+/// A counter by names that nobody knows beforehand. However many there are, the page has [`NAMED`] and one more lines
+/// for them; what they add up to is right.
+#[derive(Debug)]
+pub struct ByName {
+    counters: IntCounterVec,
+    other: IntCounter,
+    known: RwLock<HashMap<String, IntCounter>>,
+}
+
+impl ByName {
+    pub fn inc_by(&self, name: &str, amount: u64) {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counter) = known.get(name) {
+            return counter.inc_by(amount);
+        }
+        if known.len() >= NAMED {
+            return self.other.inc_by(amount);
+        }
+        drop(known);
+        self.first(name).inc_by(amount);
+    }
+
+    fn first(&self, name: &str) -> IntCounter {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        // Others came first, perhaps.
+        if known.len() >= NAMED && !known.contains_key(name) {
+            return self.other.clone();
+        }
+        let counter = || self.counters.with_label_values(&[name]);
+        known.entry(name.to_owned()).or_insert_with(counter).clone()
     }
 }

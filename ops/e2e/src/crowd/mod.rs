@@ -40,6 +40,15 @@ pub struct Quantiles {
     pub p99: Duration,
 }
 
+impl Quantiles {
+    /// Of at least one.
+    pub fn of(mut times: Vec<Duration>) -> Quantiles {
+        times.sort_unstable();
+        let at = |share: usize| times[(times.len() * share / 100).min(times.len() - 1)];
+        Quantiles { p50: at(50), p99: at(99) }
+    }
+}
+
 pub async fn run(held: Held) -> Result<Outcome> {
     let system = System::start(Setup { worker: false, ..Setup::default() }).await?;
     let arms = json!([{"key": "control"}, {"key": "treatment"}]);
@@ -77,9 +86,7 @@ async fn ask(system: &System) -> Result<(Quantiles, usize)> {
         times.push(begun.elapsed());
         refused += usize::from(answer.status != 202);
     }
-    times.sort_unstable();
-    let at = |share: usize| times[(times.len() * share / 100).min(times.len() - 1)];
-    Ok((Quantiles { p50: at(50), p99: at(99) }, refused))
+    Ok((Quantiles::of(times), refused))
 }
 
 /// Connections of the public port.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use domain::ExperimentId;
 
 use crate::QueueError;
-use crate::catalogue::{Catalogue, Entry, Projection, Reconciled, Ticket, Unavailable, id_of};
+use crate::catalogue::{Catalogue, Copies, Entry, Projection, Reconciled, Ticket, Unavailable, id_of};
 
 /// Both sides; clones share the experiments.
 #[derive(Clone, Default)]
@@ -87,6 +87,11 @@ impl Catalogue for LocalCatalogue {
 
     async fn check(&self) -> Result<(), Unavailable> {
         self.complete().map(|_| ())
+    }
+
+    /// It has the whole of it, and no copies.
+    fn copies(&self) -> Copies {
+        Copies::default()
     }
 }
 

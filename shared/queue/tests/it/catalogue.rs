@@ -1,6 +1,6 @@
 use domain::ExperimentId;
 use queue::Queue;
-use queue::catalogue::{Catalogue, Entry, Projection, Reconciled, Unavailable};
+use queue::catalogue::{Catalogue, Copies, Entry, Projection, Reconciled, Unavailable};
 use queue::redis::{RedisCatalogue, RedisQueue};
 use testkit::{Direction, FaultProxy, Redis};
 
@@ -190,6 +190,15 @@ async fn no_more_is_kept_than_allowed() {
     assert_eq!(rig.reads().await, before + 1, "the one asked for longest ago gave way");
     rig.status("4").await;
     assert_eq!(rig.reads().await, before + 2);
+    assert_eq!(rig.catalogue.copies().kept, 2);
+    for n in 0..100 {
+        assert_eq!(rig.status(&format!("nowhere-{n}")).await, None);
+        assert_eq!(rig.catalogue.copies().kept, 2, "what is not there takes no more room than what is");
+    }
+    let Copies { misses, .. } = rig.catalogue.copies();
+    rig.status("nowhere").await;
+    rig.status("nowhere").await;
+    assert!(rig.catalogue.copies().misses > misses);
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ pub enum Encoding {
 }
 
 impl Encoding {
+    pub const ALL: [Self; 4] = [Self::Identity, Self::Gzip, Self::Zstd, Self::Deflate];
+
     /// Of a `Content-Encoding` header; `None` for an unknown one or several.
     pub fn parse(text: &str) -> Option<Self> {
         match text.trim().to_ascii_lowercase().as_str() {

@@ -29,6 +29,7 @@ mod tls;
 pub use both::Both;
 pub use capacity::Capacity;
 pub use cors::{CorsOrigins, check_origins};
+pub use decode::Encoding;
 pub use depth::{MAX_DEPTH, check_depth};
 pub use key::KeyPlaces;
 pub use kit::{Kit, Limits};

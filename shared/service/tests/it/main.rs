@@ -5,6 +5,7 @@ mod bodies;
 mod boot;
 mod both;
 mod budgets;
+mod by_name;
 mod cors;
 #[cfg(feature = "tls")]
 mod encrypted;

@@ -13,7 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{COMPLETE, EVERYTHING, id_field, key_field, uses_prefix};
 use crate::QueueError;
-use crate::catalogue::{Catalogue, Entry, Unavailable, id_of};
+use crate::catalogue::{Catalogue, Copies, Entry, Unavailable, id_of};
 use crate::redis::commands::{self, CATALOGUE_CHANGES};
 use crate::redis::connection::Link;
 use crate::redis::error::failed;
@@ -43,6 +43,7 @@ struct Cache {
 struct State {
     /// Whether changes are heard.
     subscribed: bool,
+    misses: u64,
     slots: LruCache<String, Arc<Slot>>,
 }
 
@@ -64,7 +65,7 @@ impl RedisCatalogue {
     /// On the current runtime.
     pub(crate) fn start(server: &Server, max_loaded: usize, partitions: u16) -> RedisCatalogue {
         let capacity = NonZeroUsize::new(max_loaded).unwrap_or(NonZeroUsize::MIN);
-        let state = State { subscribed: false, slots: LruCache::new(capacity) };
+        let state = State { subscribed: false, misses: 0, slots: LruCache::new(capacity) };
         let cache = Arc::new(Cache { state: Mutex::new(state) });
         let link = Link::new(server, RESPONSE_TIMEOUT);
         let stop = CancellationToken::new();
@@ -136,6 +137,11 @@ impl Catalogue for RedisCatalogue {
     async fn check(&self) -> Result<(), Unavailable> {
         self.read(COMPLETE).await.map(|_| ())
     }
+
+    fn copies(&self) -> Copies {
+        let state = self.cache.state();
+        Copies { kept: state.slots.len(), misses: state.misses }
+    }
 }
 
 impl Cache {
@@ -147,6 +153,7 @@ impl Cache {
             return Arc::clone(slot);
         }
         let slot = Arc::new(Slot { loaded: OnceCell::new() });
+        state.misses += 1;
         state.slots.put(field.to_owned(), Arc::clone(&slot));
         slot
     }
