@@ -33,9 +33,11 @@ pub struct PartitionCache {
     pub unused: HashMap<ExperimentId, HashSet<String>>,
 }
 
-/// An experiment that exists, ready to be folded with.
+/// An experiment whose sums are kept up, ready to be folded with.
 pub struct Catalogued {
     pub tenant: String,
+    /// What names it is discarded; what is the tenant's goes on counting in it, for it may be restored.
+    pub deleted: bool,
     pub plan: Plan,
     /// In which users enroll.
     pub phase: u16,
@@ -107,7 +109,7 @@ impl PartitionCache {
         self.experiments.contains_key(&id)
     }
 
-    /// `None`: it does not exist (any more), or is not remembered.
+    /// `None`: it does not exist, its raw rows are purged, or it is not remembered.
     pub fn experiment(&self, id: ExperimentId) -> Option<&Catalogued> {
         self.experiments.get(&id).and_then(Option::as_ref)
     }
@@ -178,7 +180,8 @@ impl PartitionCache {
         // Nothing changes the sums of one whose raw rows are purged: what came a second time would count again.
         for e in known.experiments.into_iter().filter(|e| e.purged_at.is_none()) {
             let row = known.rebuilds.iter().find(|row| row.experiment == e.id);
-            self.experiments.insert(e.id, Some(catalogued(e, row)));
+            let deleted = known.deleted.contains(&e.id);
+            self.experiments.insert(e.id, Some(catalogued(e, deleted, row)));
         }
         for row in known.moments {
             if !self.is_building(&row.key) {
@@ -191,13 +194,13 @@ impl PartitionCache {
     }
 }
 
-fn catalogued(e: Experiment, row: Option<&RebuildRow>) -> Catalogued {
+fn catalogued(e: Experiment, deleted: bool, row: Option<&RebuildRow>) -> Catalogued {
     let plan = e.next_plan();
     let next = plan.map(|plan| {
         let row = row.filter(|row| row.version == plan.version);
         Next { plan, cursor: row.and_then(|row| row.cursor), done: row.is_some_and(|row| row.done) }
     });
-    Catalogued { plan: e.plan(), phase: e.phase(), stopped_at: e.stopped_at, next, tenant: e.tenant }
+    Catalogued { plan: e.plan(), phase: e.phase(), stopped_at: e.stopped_at, next, deleted, tenant: e.tenant }
 }
 
 /// Units last touched, in two generations: when the younger is full, the older is forgotten.

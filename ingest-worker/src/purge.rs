@@ -1,8 +1,8 @@
 //! Purging what is older than it is kept, by the owner of the partition, some units at a time, each time in a transaction
 //! of its own between those that apply.
 //!
-//! A conversion goes when no experiment counts it, or can under a plan to come: it belongs to one that is deleted or
-//! sealed, or to the tenant, and to a user who is enrolled in none that is open and uses its metric, or could use it for
+//! A conversion goes when no experiment counts it, or can under a plan to come: it belongs to one that is sealed, or
+//! to the tenant, and to a user who is enrolled in none that is open and uses its metric, or could use it for
 //! something so long before the exposure. So the key of whatever is counted stays, a duplicate finds it however late it
 //! is, and the sums of every experiment that is not sealed are those of the raw rows kept. Enrollments are never purged.
 

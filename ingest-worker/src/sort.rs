@@ -109,7 +109,8 @@ fn belongs<'a>(cache: &PartitionCache, chunk: &Chunk<'a>, event: &Event<'a>, tal
         }
         return true;
     }
-    let Some(Catalogued { tenant, plan, .. }) = cache.experiment(event.experiment) else {
+    let known = cache.experiment(event.experiment).filter(|known| !known.deleted);
+    let Some(Catalogued { tenant, plan, .. }) = known else {
         tally.discarded(chunk, event, Discard::DeletedExperiment);
         return false;
     };

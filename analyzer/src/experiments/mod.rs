@@ -112,10 +112,6 @@ pub async fn restore(app: &Analyzer, mut request: Request, reference: &str) -> R
     let tenant = &request.principal().tenant;
     match app.store.restore_experiment(tenant, reference, actor).await.map_err(storage)? {
         Restored::Done(experiment) => published(app, &experiment).await,
-        Restored::SumsGone => {
-            let detail = "the experiment was started once, and its answers were deleted with it";
-            Err(Problem::conflict("answers_deleted", detail))
-        }
         Restored::Purged => Err(purged()),
         Restored::NotFound => Err(unknown_experiment()),
     }

@@ -357,7 +357,16 @@ async fn what_was_put_away_is_brought_back() {
     assert_eq!((&back["status"], &back["stopped_at"]), (&json!("stopped"), &stopped_at));
     assert_eq!(status().await.as_deref(), Some("stopped"));
     assert_eq!(rig.admin.request("DELETE", ONE, &[], "").await.unwrap().status, 204);
-    assert_eq!(outcome(&restore().await), (409, "answers_deleted".to_owned()));
+    let back = restore().await.json().unwrap();
+    assert_eq!((&back["status"], &back["stopped_at"]), (&json!("stopped"), &stopped_at));
+    // When it was deleted, it was stopped.
+    assert_eq!(rig.post(&format!("{ONE}/start")).await.status, 200);
+    assert_eq!(rig.admin.request("DELETE", ONE, &[], "").await.unwrap().status, 204);
+    assert_eq!((status().await, rig.get(ONE).await.status), (None, 404));
+    let back = restore().await.json().unwrap();
+    assert_eq!(back["status"], "stopped");
+    assert!(back["stopped_at"].as_str() > stopped_at.as_str(), "{back}");
+    assert_eq!(status().await.as_deref(), Some("stopped"));
     assert_eq!(
         outcome(&rig.post("/api/v1/experiments/nothing/restore").await),
         (404, "unknown_experiment".to_owned())

@@ -6,6 +6,7 @@ mod rig;
 
 mod apply;
 mod crash;
+mod deleted;
 mod erase;
 mod letters;
 mod losses;

@@ -57,6 +57,10 @@ async fn units(rig: &Rig) -> Vec<UnitRow> {
     rig.store.units(ALL, None, 1_000).await.unwrap()
 }
 
+async fn restored(rig: &Rig, key: &str) -> Restored {
+    rig.store.restore_experiment(TENANT, key, ACTOR).await.unwrap()
+}
+
 async fn stored(rig: &Rig) -> Vec<String> {
     let rows = rig.store.conversions(ALL.0, ALL.1).await.unwrap();
     rows.into_iter().map(|c| c.key).collect()
@@ -239,7 +243,11 @@ async fn what_may_still_be_counted_stays(mut rig: Rig) {
     let entry = rig.entry(&[frame(BatchId(uuid::Uuid::now_v7()), vec![late])]);
     rig.apply(&[entry]).await.unwrap();
     let tomorrow = Day(today().0 + 1);
-    assert!(rig.store.delete_experiment(TENANT, two.id, ACTOR).await.unwrap());
+    // What was deleted long ago keeps nothing, what was deleted just now what it counts.
+    rig.put_away(&two).await;
+    for e in [&one, &two] {
+        assert!(rig.store.delete_experiment(TENANT, e.id, ACTOR).await.unwrap());
+    }
     rig.forget().await;
 
     let kept = [
@@ -260,6 +268,9 @@ async fn what_may_still_be_counted_stays(mut rig: Rig) {
     let mut expected = kept.map(str::to_owned);
     expected.sort_unstable();
     assert_eq!(left, expected);
+    assert!(matches!(restored(&rig, "one").await, Restored::Done(_)));
+    assert_eq!(restored(&rig, "two").await, Restored::Purged);
+    rig.forget().await;
     rig.assert_books(&[&one]).await;
     // On the next day the last of the tenant's goes; the unit says what it has.
     let gone = purge(&mut rig, false, Day(tomorrow.0 + 1), 500, &mut dice).await;
@@ -271,6 +282,7 @@ async fn what_may_still_be_counted_stays(mut rig: Rig) {
         (1, 1, None, None)
     );
     assert_eq!(state.conversions.unwrap().rows, 1);
+    rig.put_away(&one).await;
     assert!(rig.store.delete_experiment(TENANT, one.id, ACTOR).await.unwrap());
     rig.forget().await;
     assert_eq!(purge(&mut rig, false, tomorrow, 1, &mut Dice(9)).await.conversions, 6);
@@ -300,7 +312,7 @@ async fn sealed_sums_stay_and_are_not_counted_anew(mut rig: Rig) {
     let sealed = rig.store.experiment(TENANT, "one").await.unwrap().unwrap();
     assert!(sealed.purged_at.is_some() && sealed.revision > one.revision);
     assert_eq!(rig.store.rebuild_experiment(TENANT, one.id, ACTOR).await.unwrap(), Changed::Purged);
-    assert_eq!(rig.store.restore_experiment(TENANT, "one", ACTOR).await.unwrap(), Restored::Purged);
+    assert_eq!(restored(&rig, "one").await, Restored::Purged);
     let refused = abctl::verify::verify(&*rig.store, 1, TENANT, "one").await.unwrap_err();
     let wanted = format!(
         "the raw rows of one are purged since {}: its sums stay as they are, and cannot be recomputed",

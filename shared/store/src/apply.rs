@@ -88,10 +88,13 @@ pub struct Past {
     pub occurred_at: Timestamp,
 }
 
-/// Experiments that exist, and the last row of each of their keys in one partition.
+/// Experiments, and the last row of each of their keys in one partition.
 #[derive(Debug, Default)]
 pub struct Known {
+    /// Deleted ones included, as if they were archived: their sums are kept up for as long as they may be restored.
     pub experiments: Vec<Experiment>,
+    /// Those of them that are deleted: nothing that names one is taken.
+    pub deleted: Vec<ExperimentId>,
     pub moments: Vec<ArmRow>,
     /// How far the partition is with the versions asked for.
     pub rebuilds: Vec<RebuildRow>,
@@ -278,8 +281,8 @@ pub trait ApplyStore: Send {
         units: &[UnitId],
     ) -> Result<Option<Vec<(UnitId, Unit)>>, StoreError>;
 
-    /// Inside the transaction: the experiments that exist (deleted ones do not), with the last moments of each of
-    /// their keys in this partition.
+    /// Inside the transaction: the experiments that there are, with the last moments of each of their keys in this
+    /// partition.
     async fn experiments(&mut self, partition: Partition, ids: &[ExperimentId]) -> Result<Known, StoreError>;
 
     /// Inside the transaction: reads the conversions stored that `history` asks for, then stores

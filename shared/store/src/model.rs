@@ -179,8 +179,6 @@ pub enum Changed {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Restored {
     Done(Box<Experiment>),
-    /// It was started once, and its sums went with it.
-    SumsGone,
     /// Its raw rows are purged: what came a second time would be counted again.
     Purged,
     NotFound,

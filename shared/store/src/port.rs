@@ -128,8 +128,7 @@ pub trait Experiments: Send + Sync {
         actor: Actor<'_>,
     ) -> Result<Changed, StoreError>;
 
-    /// Brings an archived experiment back, and a deleted one that was never started: as stopped, or as the draft that
-    /// it was. By key or numeric id; one that is neither is returned as it is.
+    /// Brings an archived or deleted experiment back, its sums with it: as stopped, or as the draft that it was. By key or numeric id; one that is neither is returned as it is.
     async fn restore_experiment(
         &self,
         tenant: &str,
@@ -147,8 +146,8 @@ pub trait Experiments: Send + Sync {
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError>;
 
-    /// Deletes an experiment: its key stays used, its answers go, events that still arrive are discarded. Returns
-    /// whether there was one.
+    /// Deletes an experiment: nobody finds it, its key stays used, events that still arrive are discarded. Its sums are
+    /// kept up until a purge, for it may be restored. Returns whether there was one.
     async fn delete_experiment(
         &self,
         tenant: &str,
@@ -290,7 +289,8 @@ pub trait Audits: Send + Sync {
 pub trait Retention: Send + Sync {
     /// Asks for everything older than `kept` to be purged, or counted; what was asked for before is given up. Experiments
     /// put away for as long as conversions are kept are sealed: nothing changes their sums any more, they cannot be
-    /// restored, counted anew or verified, and no raw row is kept for them. `tenant`: of the operator who asks.
+    /// restored, counted anew or verified, and no raw row is kept for them. The sums of deleted ones go. `tenant`: of the
+    /// operator who asks.
     async fn purge(
         &self,
         tenant: &str,

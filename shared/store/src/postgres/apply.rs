@@ -140,14 +140,15 @@ impl ApplyStore for PgApply {
 
     async fn experiments(&mut self, partition: Partition, ids: &[ExperimentId]) -> Result<Known, StoreError> {
         let ids: Vec<i64> = ids.iter().map(|e| e.0).collect();
-        let rows = self.client.query(include_str!("sql/experiments_by_id.sql"), &[&ids]).await?;
+        let rows = self.client.query(include_str!("sql/experiments_kept.sql"), &[&ids]).await?;
+        let deleted = rows.iter().filter(|r| r.get(16)).map(|r| ExperimentId(r.get(0))).collect();
         let experiments = rows.iter().filter_map(|r| rows::experiment(r).transpose());
         let experiments = experiments.collect::<Result<Vec<_>, _>>()?;
         let sql = include_str!("sql/last_moments_of_partition.sql");
         let rows = self.client.query(sql, &[&ids, &sql_partition(partition)?]).await?;
         let moments = rows.iter().map(rows::arm).collect::<Result<Vec<_>, _>>()?;
         let (rebuilds, days) = rebuilds::of_partition(&self.client, &ids, sql_partition(partition)?).await?;
-        Ok(Known { experiments, moments, rebuilds, days })
+        Ok(Known { experiments, deleted, moments, rebuilds, days })
     }
 
     async fn record(

@@ -154,12 +154,10 @@ impl Experiments for PgStore {
         let Some(row) = t.query_opt(sql, &[&tenant, &reference, &by_id]).await? else {
             return Ok(Restored::NotFound);
         };
-        let (id, started) = (ExperimentId(row.get(0)), row.get(2));
+        let id = ExperimentId(row.get(0));
         match Status::parse(row.get(1)) {
-            Some(Status::Archived) if row.get(3) => return Ok(Restored::Purged),
-            Some(Status::Archived) => {}
-            None if started => return Ok(Restored::SumsGone),
-            None => {}
+            Some(Status::Archived) | None if row.get(2) => return Ok(Restored::Purged),
+            Some(Status::Archived) | None => {}
             Some(_) => {
                 let found = lock(&t, tenant, id).await?;
                 return Ok(found.map_or(Restored::NotFound, |e| Restored::Done(Box::new(e))));
@@ -200,9 +198,6 @@ impl Experiments for PgStore {
         }
         raise_epochs(&t).await?;
         t.execute(include_str!("sql/experiment_status.sql"), &[&id.0, &"deleted"]).await?;
-        t.execute("DELETE FROM moments WHERE experiment = $1", &[&id.0]).await?;
-        t.execute("DELETE FROM moments_keys WHERE experiment = $1", &[&id.0]).await?;
-        t.execute("DELETE FROM rebuilds WHERE experiment = $1", &[&id.0]).await?;
         audit(&t, tenant, actor, "experiment.delete", &id.to_string(), "").await?;
         t.commit().await?;
         Ok(true)

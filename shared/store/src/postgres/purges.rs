@@ -78,6 +78,11 @@ async fn ask(
         raise_epochs(t).await?;
         for row in &sealed {
             let (id, tenant): (i64, &str) = (row.get(0), row.get(1));
+            // Nobody can ask for these any more.
+            if row.get(2) {
+                t.execute("DELETE FROM moments WHERE experiment = $1", &[&id]).await?;
+                t.execute("DELETE FROM moments_keys WHERE experiment = $1", &[&id]).await?;
+            }
             audit(t, tenant, actor, "experiment.purge", &id.to_string(), "").await?;
         }
     }

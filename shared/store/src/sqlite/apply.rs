@@ -13,7 +13,7 @@ use crate::{ArmRow, PurgeCounts, Slice, StoreError};
 use async_trait::async_trait;
 use domain::codec::decode_unit;
 use domain::{Day, Decimal, ExperimentId, Partition, Timestamp, Unit, UnitId};
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use uuid::Uuid;
@@ -147,13 +147,15 @@ impl ApplyStore for SqliteApply {
 
     async fn experiments(&mut self, partition: Partition, ids: &[ExperimentId]) -> Result<Known, StoreError> {
         self.step(|c| {
-            let mut find = c.prepare_cached(include_str!("sql/experiment_by_id.sql"))?;
+            let mut find = c.prepare_cached(include_str!("sql/experiment_kept.sql"))?;
             let mut last = c.prepare_cached(include_str!("sql/last_moments_of_partition.sql"))?;
             let mut known = Known::default();
             for id in ids {
-                known
-                    .experiments
-                    .extend(rows::all(&mut find, &[&id.0], rows::experiment)?.into_iter().flatten());
+                let row = |r: &Row<'_>| Ok((rows::experiment(r)?, r.get::<_, bool>(16)?));
+                for (experiment, deleted) in rows::all(&mut find, &[&id.0], row)? {
+                    known.experiments.extend(experiment);
+                    known.deleted.extend(deleted.then_some(*id));
+                }
                 known.moments.extend(rows::all(&mut last, &[&id.0, &partition.0], rows::arm)?);
                 rebuilds::learn(c, *id, partition, &mut known)?;
             }

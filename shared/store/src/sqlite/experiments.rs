@@ -142,14 +142,12 @@ impl Experiments for SqliteStore {
         let restore = |c: &Connection| {
             let mut found = c.prepare_cached(include_str!("sql/experiment_put_away.sql"))?;
             let row = found.query_row((tenant, reference, by_id), |r| {
-                Ok((ExperimentId(r.get(0)?), Status::parse(&r.get::<_, String>(1)?), r.get(2)?, r.get(3)?))
+                Ok((ExperimentId(r.get(0)?), Status::parse(&r.get::<_, String>(1)?), r.get(2)?))
             });
-            let Some((id, status, started, purged)) = row.optional()? else { return Ok(Restored::NotFound) };
+            let Some((id, status, purged)) = row.optional()? else { return Ok(Restored::NotFound) };
             match status {
-                Some(Status::Archived) if purged => return Ok(Restored::Purged),
-                Some(Status::Archived) => {}
-                None if started => return Ok(Restored::SumsGone),
-                None => {}
+                Some(Status::Archived) | None if purged => return Ok(Restored::Purged),
+                Some(Status::Archived) | None => {}
                 Some(_) => {
                     let found = find(c, tenant, id)?;
                     return Ok(found.map_or(Restored::NotFound, |e| Restored::Done(Box::new(e))));
@@ -191,9 +189,6 @@ impl Experiments for SqliteStore {
             }
             raise_epochs(c)?;
             one(c, include_str!("sql/experiment_status.sql"), &[&id.0, &"deleted"])?;
-            c.execute("DELETE FROM moments WHERE experiment = ?1", [id.0])?;
-            c.execute("DELETE FROM moments_keys WHERE experiment = ?1", [id.0])?;
-            c.execute("DELETE FROM rebuilds WHERE experiment = ?1", [id.0])?;
             audit(c, tenant, actor, "experiment.delete", &id.to_string(), "")?;
             Ok(true)
         };

@@ -67,10 +67,15 @@ fn ask(
 ) -> Result<(), StoreError> {
     if let Some(days) = kept.conversions.filter(|_| !dry_run) {
         let mut seal = c.prepare_cached(include_str!("sql/purge/seal.sql"))?;
-        let sealed = rows::all(&mut seal, &[&days], |r| Ok((r.get(0)?, r.get(1)?)))?;
+        let sealed = rows::all(&mut seal, &[&days], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?;
         raise_epochs(c)?;
-        for (id, tenant) in sealed {
-            let (id, tenant): (i64, String) = (id, tenant);
+        for (id, tenant, deleted) in sealed {
+            let (id, tenant, deleted): (i64, String, bool) = (id, tenant, deleted);
+            // Nobody can ask for these any more.
+            if deleted {
+                c.execute("DELETE FROM moments WHERE experiment = ?1", [id])?;
+                c.execute("DELETE FROM moments_keys WHERE experiment = ?1", [id])?;
+            }
             audit(c, &tenant, actor, "experiment.purge", &id.to_string(), "")?;
         }
     }

@@ -1,7 +1,7 @@
 //! Experiments that are changed, put away and brought back, and what the audit log says of it.
 
 use crate::db::{ACTOR, Db, TENANT, definition, listing};
-use crate::owner::Owner;
+use crate::owner::{Owner, key, moments, row};
 use domain::ExperimentId;
 use domain::definition::Definition;
 use store::apply::Changes;
@@ -13,7 +13,7 @@ on_both!(
     a_change_made_of_an_older_revision_changes_nothing,
     of_many_who_change_one_revision_one_does,
     what_was_put_away_comes_back_as_it_was,
-    sums_that_were_deleted_do_not_come_back,
+    what_ran_when_it_was_deleted_comes_back_stopped_with_its_sums,
     history_comes_in_pages_and_outlives_the_experiment,
     lists_are_narrowed_by_status_and_label,
 );
@@ -147,11 +147,39 @@ async fn what_was_put_away_comes_back_as_it_was(db: Db) {
     assert_eq!(restored(&db, "nothing").await, Restored::NotFound);
 }
 
-async fn sums_that_were_deleted_do_not_come_back(db: Db) {
+async fn what_ran_when_it_was_deleted_comes_back_stopped_with_its_sums(db: Db) {
     let running = moved(&db, &db.experiment("ran").await, Status::Running).await;
+    let sums = moments(&running.plan(), 3);
+    let mut owner = Owner::of(&*db, 0).await;
+    let enrolled = Changes {
+        moments: vec![row(key(&running, owner.partition, 0, ""), &sums)],
+        ..Changes::default()
+    };
+    owner.write("1-0", &enrolled).await;
+    let before = db.answer(&running, None).await.unwrap();
     assert!(db.delete_experiment(TENANT, running.id, ACTOR).await.unwrap());
-    assert_eq!(restored(&db, "ran").await, Restored::SumsGone);
     assert_eq!(db.store.experiment(TENANT, "ran").await.unwrap(), None);
+    // Its owner is told, and has what it takes to keep the sums up.
+    owner.state = owner.apply.load(owner.partition).await.unwrap();
+    owner.begin("2-0").await;
+    let known = owner.apply.experiments(owner.partition, &[running.id]).await.unwrap();
+    assert_eq!((known.deleted, &known.moments), (vec![running.id], &before));
+    assert_eq!(known.experiments[0].plan(), running.plan());
+    owner.apply.rollback().await.unwrap();
+
+    let Restored::Done(back) = restored(&db, "ran").await else { panic!("it is not purged") };
+    assert_eq!((back.status, back.started_at), (Status::Stopped, running.started_at));
+    assert!(back.stopped_at >= running.started_at, "when it was deleted, it was stopped");
+    assert_eq!((&back.definition, back.revision), (&running.definition, running.revision + 2));
+    assert_eq!(db.answer(&back, None).await.unwrap(), before);
+    assert_eq!(db.store.experiment(TENANT, "ran").await.unwrap(), Some(*back.clone()));
+    assert_eq!(restored(&db, "ran").await, Restored::Done(back.clone()), "it was not away");
+    assert_eq!(owner.apply.begin(&owner.advance("2-0", 0), &[]).await.unwrap(), None);
+    // What was stopped or archived before keeps the time of that.
+    moved(&db, &back, Status::Archived).await;
+    assert!(db.delete_experiment(TENANT, back.id, ACTOR).await.unwrap());
+    let Restored::Done(again) = restored(&db, "ran").await else { panic!("it is not purged") };
+    assert_eq!((again.status, again.stopped_at), (Status::Stopped, back.stopped_at));
 }
 
 async fn history_comes_in_pages_and_outlives_the_experiment(db: Db) {

@@ -1,14 +1,15 @@
 //! Retention, as the store carries it: asked for, due once a day, and taken in steps by the owner.
 
 use crate::db::{ACTOR, Db, PARTITIONS, PATIENCE, TENANT};
-use crate::owner::{Owner, TODAY, conversion, unit_of};
+use crate::owner::{Owner, TODAY, conversion, key, moments, row, unit_of};
 use domain::{Day, ExperimentId, Partition, UnitId};
 use store::apply::{Changes, DeadLetter, PurgeRow, PurgeStep};
-use store::{Kept, PurgeCounts, Status};
+use store::{Experiment, Kept, PurgeCounts, Restored, Status};
 
 on_both!(
     a_purge_is_due_once_a_day,
     what_is_put_away_for_as_long_is_sealed,
+    what_is_deleted_for_as_long_is_gone,
     a_step_takes_what_it_names_and_no_more,
     a_dry_run_is_apart_and_takes_nothing,
     every_migration_is_listed,
@@ -63,11 +64,7 @@ async fn what_is_put_away_for_as_long_is_sealed(db: Db) {
         db.set_status(TENANT, e.id, Status::Archived, ACTOR).await.unwrap();
     }
     db.set_status(TENANT, running.id, Status::Running, ACTOR).await.unwrap();
-    let long_ago = match db.backend {
-        crate::db::Backend::Postgres => "now() - interval '40 days'".to_owned(),
-        crate::db::Backend::Sqlite => "(unixepoch() - 40 * 86400) * 1000000".to_owned(),
-    };
-    db.execute(&format!("UPDATE experiments SET archived_at = {long_ago} WHERE id = {}", old.id)).await;
+    put_away_long_ago(&db, &old).await;
     let mut owner = Owner::of(&*db, 0).await;
     db.purge(TENANT, ALL, true, PARTITIONS, ACTOR).await.unwrap();
     let dry = pending(&mut owner).await;
@@ -79,10 +76,49 @@ async fn what_is_put_away_for_as_long_is_sealed(db: Db) {
     assert_eq!(db.experiment_by("running").await.purged_at, None);
     // Owners look again.
     assert_eq!(owner.apply.begin(&owner.advance("1-0", 0), &[]).await.unwrap(), None);
-    assert_eq!(db.restore_experiment(TENANT, "old", ACTOR).await.unwrap(), store::Restored::Purged);
+    assert_eq!(db.restore_experiment(TENANT, "old", ACTOR).await.unwrap(), Restored::Purged);
     assert_eq!(db.rebuild_experiment(TENANT, old.id, ACTOR).await.unwrap(), store::Changed::Purged);
     let purged = db.texts("SELECT subject FROM audit_log WHERE action = 'experiment.purge'").await;
     assert_eq!(purged, [old.id.to_string()]);
+}
+
+/// Forty days.
+async fn put_away_long_ago(db: &Db, experiment: &Experiment) {
+    let long_ago = match db.backend {
+        crate::db::Backend::Postgres => "now() - interval '40 days'",
+        crate::db::Backend::Sqlite => "(unixepoch() - 40 * 86400) * 1000000",
+    };
+    let id = experiment.id;
+    db.execute(&format!("UPDATE experiments SET archived_at = {long_ago} WHERE id = {id}")).await;
+}
+
+async fn what_is_deleted_for_as_long_is_gone(db: Db) {
+    let [old, archived, new] =
+        [db.experiment("old").await, db.experiment("archived").await, db.experiment("new").await];
+    let mut owner = Owner::of(&*db, 0).await;
+    let sums = moments(&old.plan(), 3);
+    let of = |e| row(key(e, owner.partition, 0, ""), &sums);
+    let changes = Changes { moments: vec![of(&old), of(&archived), of(&new)], ..Changes::default() };
+    owner.write("1-0", &changes).await;
+    db.set_status(TENANT, archived.id, Status::Archived, ACTOR).await.unwrap();
+    put_away_long_ago(&db, &archived).await;
+    for e in [&old, &archived, &new] {
+        assert!(db.delete_experiment(TENANT, e.id, ACTOR).await.unwrap());
+    }
+    put_away_long_ago(&db, &old).await;
+    db.purge(ALL, true, PARTITIONS, ACTOR).await.unwrap();
+    assert_eq!(pending(&mut owner).await[0].sealed, [old.id, archived.id]);
+    assert_eq!(db.count("moments").await, 3);
+    db.purge(ALL, false, PARTITIONS, ACTOR).await.unwrap();
+    assert_eq!((db.count("moments").await, db.count("moments_keys").await), (1, 1));
+    for e in [&old, &archived] {
+        assert_eq!(db.restore_experiment(TENANT, &e.key, ACTOR).await.unwrap(), Restored::Purged);
+        assert_eq!(db.store.experiment(TENANT, &e.key).await.unwrap(), None);
+    }
+    let Restored::Done(back) = db.restore_experiment(TENANT, "new", ACTOR).await.unwrap() else {
+        panic!("it was deleted today")
+    };
+    assert_eq!(db.answer(&back, None).await.unwrap().len(), 1);
 }
 
 async fn a_step_takes_what_it_names_and_no_more(db: Db) {

@@ -6,7 +6,7 @@ use domain::codec::encode_unit;
 use domain::definition::Definition;
 use domain::{Day, Partition, UnitId};
 use store::apply::{Changes, MomentsRow, NewUnit, RebuildRow};
-use store::{Change, Changed, Experiment, MomentsKey, Status, Transition};
+use store::{Change, Changed, Experiment, MomentsKey, Restored, Status, Transition};
 
 on_both!(
     without_anybody_enrolled_a_plan_is_served_at_once,
@@ -184,9 +184,15 @@ async fn rebuilding_keeps_the_definition(db: Db) {
     assert_eq!(db.rebuild_experiment("other", one.id, ACTOR).await.unwrap(), Changed::NotFound);
     let actions = db.texts("SELECT action FROM audit_log ORDER BY id").await;
     assert_eq!(actions[2..], ["experiment.rebuild", "experiment.rebuild"]);
-    // With the experiment it ends.
+    // Of a deleted one too: it may come back.
     assert!(db.delete_experiment(TENANT, one.id, ACTOR).await.unwrap());
-    assert_eq!(owner.apply.rebuilding(&[Partition(0)]).await.unwrap(), []);
+    assert_eq!(owner.apply.rebuilding(&[Partition(0)]).await.unwrap(), [(Partition(0), one.id)]);
+    db.execute("UPDATE rebuilds SET done = true").await;
+    assert_eq!(owner.apply.serve_rebuilt().await.unwrap(), [one.id]);
+    let Restored::Done(back) = db.restore_experiment(TENANT, "one", ACTOR).await.unwrap() else {
+        panic!("it is not purged")
+    };
+    assert_eq!((back.plan_version, back.rebuild), (3, None));
 }
 
 async fn an_owner_reads_units_and_conversions_in_its_transaction(db: Db) {

@@ -1,1 +1,1 @@
-SELECT id, status, started_at IS NOT NULL, purged_at IS NOT NULL FROM experiments WHERE tenant = $1 AND (key = $2 OR id = $3) FOR UPDATE
+SELECT id, status, purged_at IS NOT NULL FROM experiments WHERE tenant = $1 AND (key = $2 OR id = $3) FOR UPDATE

@@ -1,8 +1,15 @@
 UPDATE experiments
 SET status = ?2, revision = revision + 1,
     started_at = CASE WHEN ?2 = 'running' THEN coalesce(started_at, clock.now) ELSE started_at END,
-    stopped_at = CASE WHEN ?2 = 'running' THEN NULL WHEN ?2 = 'stopped' THEN clock.now ELSE stopped_at END,
-    archived_at = CASE WHEN ?2 = 'archived' THEN clock.now ELSE archived_at END
+    stopped_at = CASE
+        WHEN ?2 = 'running' THEN NULL
+        WHEN ?2 = 'stopped' OR (?2 = 'deleted' AND status = 'running') THEN clock.now
+        ELSE stopped_at
+    END,
+    archived_at = CASE
+        WHEN ?2 = 'archived' OR (?2 = 'deleted' AND status <> 'archived') THEN clock.now
+        ELSE archived_at
+    END
 FROM (SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000 AS now) AS clock
 WHERE id = ?1
 RETURNING id, tenant, key, definition, plan_version, revision, status, created_at, started_at, stopped_at,

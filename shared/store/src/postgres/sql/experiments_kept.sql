@@ -1,0 +1,6 @@
+-- Deleted ones as if they were archived.
+SELECT id, tenant, key, definition, plan_version, revision, CASE status WHEN 'deleted' THEN 'archived' ELSE status END,
+    created_at, started_at, stopped_at, next_definition, next_version, phases,
+    (SELECT count(*) FROM rebuilds r WHERE r.experiment = experiments.id AND r.done),
+    (SELECT count(*) FROM rebuilds r WHERE r.experiment = experiments.id), purged_at, status = 'deleted'
+FROM experiments WHERE id = ANY ($1)
