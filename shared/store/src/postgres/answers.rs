@@ -132,9 +132,17 @@ pub(super) async fn counted(
     experiment: Option<ExperimentId>,
     as_of: Option<Day>,
 ) -> Result<Vec<Counter>, StoreError> {
-    let sql = client.prepare_cached(include_str!("sql/counters.sql")).await?;
     let day = PgDay(as_of.unwrap_or(END_OF_TIME));
-    let rows = client.query(&sql, &[&tenant, &experiment.map(|e| e.0), &day]).await?;
+    let rows = match experiment {
+        Some(experiment) => {
+            let sql = client.prepare_cached(include_str!("sql/counters.sql")).await?;
+            client.query(&sql, &[&tenant, &experiment.0, &day]).await?
+        }
+        None => {
+            let sql = client.prepare_cached(include_str!("sql/counters_of_tenant.sql")).await?;
+            client.query(&sql, &[&tenant, &day]).await?
+        }
+    };
     let counter = |r: &Row| Counter {
         experiment: ExperimentId(r.get(0)),
         variation: r.get(1),

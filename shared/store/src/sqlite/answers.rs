@@ -102,8 +102,17 @@ pub(super) fn counted(
         let (experiment, variation) = (ExperimentId(r.get(0)?), r.get(1)?);
         Ok(Counter { experiment, variation, name: r.get(2)?, n: r.get(3)? })
     };
-    let mut sql = c.prepare_cached(include_str!("sql/counters.sql"))?;
-    rows::all(&mut sql, &[&tenant, &experiment.map(|e| e.0), &last_day(as_of)], counter)
+    let day = last_day(as_of);
+    match experiment {
+        Some(experiment) => {
+            let mut sql = c.prepare_cached(include_str!("sql/counters.sql"))?;
+            rows::all(&mut sql, &[&tenant, &experiment.0, &day], counter)
+        }
+        None => {
+            let mut sql = c.prepare_cached(include_str!("sql/counters_of_tenant.sql"))?;
+            rows::all(&mut sql, &[&tenant, &day], counter)
+        }
+    }
 }
 
 fn last_day(as_of: Option<Day>) -> i32 {

@@ -106,7 +106,9 @@ async fn an_owner_is_given_the_last_rows_of_its_partition(db: Db) {
     let known = p0.apply.experiments(Partition(0), &ids).await.unwrap();
     let mut experiments = known.experiments;
     experiments.sort_by_key(|e| e.id);
-    assert_eq!(experiments, [one, two]);
+    assert_eq!(known.deleted, [gone.id]);
+    assert_eq!(experiments.iter().map(|e| e.id).collect::<Vec<_>>(), [one.id, two.id, gone.id]);
+    assert_eq!(experiments[..2], [one, two]);
     let expected = vec![row(&a, Day(TODAY.0 + 3), &m2), row(&b, TODAY, &m1)];
     assert_eq!(sorted(known.moments), sorted(expected));
     p0.apply.rollback().await.unwrap();
@@ -141,7 +143,16 @@ async fn counters_add_up_by_name(db: Db) {
     // As of the day before the last.
     let earlier = [counter(e.id, -1, "late", 4), counter(e.id, 1, "exposures", 8)];
     assert_eq!(db.counters(TENANT, Some(e.id), Some(TODAY)).await.unwrap(), earlier);
+    assert_eq!(db.counters(TENANT, None, Some(TODAY)).await.unwrap()[1..], earlier);
     assert_eq!(db.counters(TENANT, Some(e.id), Some(Day(TODAY.0 - 1))).await.unwrap(), []);
+    // An answer of now reads no days: what they come to is kept, whoever wrote them.
+    let days = "SELECT CAST(sum(n) AS text) FROM counters WHERE name = 'late'";
+    assert_eq!(db.texts(days).await, ["6"]);
+    assert_eq!(db.texts(&days.replace("counters", "counter_totals")).await, ["6"]);
+    assert_eq!((db.count("counters").await, db.count("counter_totals").await), (16, 8));
+    db.execute("UPDATE counters SET n = n + 1 WHERE name = 'late' AND partition = 0").await;
+    assert_eq!(db.counters(TENANT, Some(e.id), None).await.unwrap()[0].n, 8);
+    assert_eq!(db.counters(TENANT, Some(e.id), Some(TODAY)).await.unwrap()[0].n, 5);
 }
 
 async fn a_counter_beyond_64_bits_is_refused(db: Db) {

@@ -1,3 +1,8 @@
+-- What a counter has come to, without what came after the day.
 SELECT experiment, variation, name, sum(n)::int8
-FROM counters WHERE tenant = $1 AND ($2::int8 IS NULL OR experiment = $2) AND day <= $3
-GROUP BY experiment, variation, name ORDER BY experiment, variation, name
+FROM (
+    SELECT experiment, variation, name, n FROM counter_totals WHERE tenant = $1 AND experiment = $2
+    UNION ALL
+    SELECT experiment, variation, name, -n FROM counters WHERE tenant = $1 AND experiment = $2 AND day > $3
+) AS c
+GROUP BY experiment, variation, name HAVING sum(n) <> 0 ORDER BY experiment, variation, name

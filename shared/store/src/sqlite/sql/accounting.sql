@@ -10,6 +10,6 @@ LEFT JOIN (
            sum(n) FILTER (WHERE name = 'dead_lettered') AS dead_lettered,
            sum(n) FILTER (WHERE name = 'redriven') AS redriven,
            sum(n) FILTER (WHERE name = 'discarded') AS discarded
-    FROM counters GROUP BY partition
+    FROM counter_totals GROUP BY partition
 ) c ON c.partition = p.partition
 ORDER BY p.partition
