@@ -1,4 +1,9 @@
 //! From exact per-arm sums to means, unit variances and the difference of two arms.
+//!
+//! Mean S/n, unit variance (n Q - S^2) / (n (n - 1)) of a value with sum S and sum of squares Q; p (1 - p) of a
+//! proportion, without the n/(n-1), as GrowthBook and PostHog have it (scipy on zeros and ones differs by 1/n). The
+//! numerators are exact integers. Assumes independent users: events of one user are summed first, so that a user who
+//! acts often is one observation. Not for percentiles, which have no such sums.
 
 use ethnum::I256;
 

@@ -1,6 +1,7 @@
 //! Two proportions as beliefs: each rate has a uniform prior, so its posterior is Beta(1 + converters, 1 + others), and
 //! the chance that one exceeds the other is a finite sum (Miller 2014; the expected losses after Stucchio 2015). Exact
-//! also where the normal posterior is not, with few conversions or none. Assumes independent users.
+//! also where the normal posterior is not, with few conversions or none. Assumes independent users. Not for values or
+//! counts per user, and without a prior of one's own: one uniform prior says that any rate is as likely.
 
 use statrs::function::beta::ln_beta;
 

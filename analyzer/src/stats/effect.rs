@@ -1,4 +1,12 @@
 //! The effect of a treatment and its variance, absolute or relative to the control.
+//!
+//! With means m and variances of the means a, b: absolute m_B - m_A, variance a + b. Relative (m_B - m_A) / |m_A|,
+//! variance (b + a (m_B/m_A)^2) / m_A^2 by the delta method (Deng, Knoblich, Lu 2018). Degrees of freedom
+//! (a + b)^2 / (a^2/(n_A-1) + b^2/(n_B-1)) (Welch 1947, Satterthwaite 1946).
+//!
+//! Assumes independent arms, and means that are nearly normal. The relative effect is not to be read where the
+//! control's mean is within two standard errors of zero (`unstable_baseline`): take the absolute one, or
+//! [`super::fieller`].
 
 use super::{Flag, Undefined, arms::Pair, finite};
 

@@ -4,6 +4,8 @@
 //! The ratio r = m_B / m_A is accepted where (m_B - r m_A)^2 <= c (b + r^2 a), with a, b the variances of the two means
 //! and c the squared critical value (Fieller 1954). That is a bounded interval only if m_A^2 > c a, that is if the
 //! control mean differs from zero at the same level. Assumes nearly normal means of independent arms.
+//! Not needed where the control's mean is clear of zero: there the delta method's interval is nearly the same. It has no
+//! variance, so nothing sequential or Bayesian can be made of it.
 
 use super::{Undefined, arms::Pair, finite};
 

@@ -1,5 +1,10 @@
 //! Whether something befell the users of some arms more often than of others: Pearson's chi-square test of equal
-//! proportions. What removes users from the analysis must not depend on the arm, or the arms left are not comparable.
+//! proportions (Pearson 1900). What removes users from the analysis must not depend on the arm, or the arms left are not
+//! comparable.
+//!
+//! With n_i users of an arm, a_i of them affected and p = sum a / sum n: the sum of (a_i - n_i p)^2 / (n_i p (1 - p)),
+//! arms - 1 degrees of freedom. Assumes independent users, and at least five affected and five others expected in every
+//! arm (`low_data` otherwise). Not for what a treatment may rightly change, such as conversions.
 
 use super::{
     Alpha, Flag, Undefined, finite,

@@ -1,7 +1,8 @@
 //! Non-inferiority: is the treatment worse by less than a margin? One-sided tests of the relative effect d against the
 //! margin g: t = (d - g) / se for a metric that should be high (g < 0), mirrored for one that should be low (g > 0).
 //! Passing is the same statement as a bound at 1 - alpha that lies on the good side of the margin. Welch's t, so valid
-//! for one look at a planned size; [`super::sequential::one_sided`] has the bound for any number of looks.
+//! for one look at a planned size; [`super::sequential::one_sided`] has the bound for any number of looks. The margin is
+//! a judgement made before the data is seen (ICH E9, E10): not for one that is chosen to fit.
 
 use super::{
     Alpha, Undefined,

@@ -6,6 +6,7 @@
 //!   positively dependent tests. Descending, adjusted_(i) = min over j >= i of min(1, m p_(j) / j).
 //!
 //! Always-valid p-values may be adjusted like any others. Tests without a result are no part of the family.
+//! Not for guardrails, where all must pass: there adjusting would only make it easier to miss harm.
 
 use super::Alpha;
 

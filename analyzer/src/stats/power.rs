@@ -3,7 +3,11 @@
 //! Normal approximation throughout: with z = z_alpha + z_power and r treatment users per control user, control needs
 //! z^2 (u1 + u2 / r) / d^2 users to find the difference d of means with unit variances u1, u2 (p q of a proportion, the
 //! delta method's of a ratio). Also, for comparison with other calculators: Cohen's h for proportions (the arcsine
-//! effect size), and Student's t for means, whose power is a noncentral t tail.
+//! effect size), and Student's t for means, whose power is a noncentral t tail (Cohen 1988).
+//!
+//! Assumes a fixed size and one look; a sequential test of the same power needs more users, planned looks a few percent
+//! more. Not with fewer than some fifty converters an arm, where the normal is not near; and not after the fact: the
+//! power to find the effect that was observed says no more than its p.
 
 use super::{Undefined, finite, normal, special::StudentT};
 

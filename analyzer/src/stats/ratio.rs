@@ -1,4 +1,10 @@
 //! A ratio of two per-user quantities, R = sum(numerator) / sum(denominator), with the user as the unit.
+//!
+//! Unit variance (v_num - 2 R c + R^2 v_den) / mean_den^2 by the delta method, c the covariance of the two within users
+//! (Deng, Knoblich, Lu 2018): sessions, orders or views of one user are not independent, so they are never the unit.
+//!
+//! Assumes enough users that the mean denominator is far from zero by its own noise. Not where the treatment changes
+//! the denominator and that is itself the question (fewer, larger baskets): then read numerator and denominator apart.
 
 use ethnum::I256;
 

@@ -1,4 +1,11 @@
 //! Sample ratio mismatch: do the arms have the sizes their weights promise?
+//!
+//! Pearson's goodness of fit (Pearson 1900), the sum of (observed - expected)^2 / expected with arms - 1 degrees of
+//! freedom, within each period of constant weights; statistics and degrees of freedom add up over periods. As a check
+//! before reading any effect: Fabijan et al. 2019.
+//!
+//! Assumes independent users and at least five expected in every arm. For one look: whoever checks every day takes
+//! [`super::srm_anytime`]. It cannot see users who are swapped between arms, nor losses that befall all arms alike.
 
 use super::{
     Alpha, Flag, Undefined,

@@ -5,6 +5,8 @@
 //! ln BF = lnG(k) - lnG(k + n) + sum(lnG(k w_i + O_i) - lnG(k w_i)) - sum O_i ln w_i. Under the planned shares BF ever
 //! exceeds 1/alpha with probability at most alpha, so p = min(1, 1/BF) holds at any look, and so does its running
 //! minimum. A large k finds small deviations late, a small one large deviations early.
+//! Assumes independent users and weights that are constant within each period. Less powerful than one
+//! [`super::srm`] at a single look.
 
 use statrs::function::gamma::ln_gamma;
 

@@ -1,4 +1,8 @@
-//! Welch's t test on an effect.
+//! Welch's t test on an effect: t = effect / standard error against Student's t with the degrees of freedom of
+//! [`super::effect`], interval effect +- t_{1-alpha/2} standard errors (Welch 1947).
+//!
+//! Assumes independent users and nearly normal means. Not for few conversions ([`super::small_counts`]), and for one
+//! look at a planned size only: whoever looks again and again takes [`super::sequential`].
 
 use super::{
     Alpha, Flag, Undefined,
