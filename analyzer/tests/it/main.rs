@@ -15,6 +15,8 @@ mod diagnostics;
 mod experiments;
 mod families;
 mod fates;
+mod hostile;
+mod ingress;
 mod instants;
 mod keys;
 mod live;

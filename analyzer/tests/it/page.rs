@@ -9,6 +9,7 @@ use ethnum::I256;
 use serde_json::{Value, json};
 use testkit::Browser;
 
+use crate::ingress::Ingress;
 use crate::rig::Rig;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,18 +19,21 @@ const NASTY: &str = "<img src=x onerror=document.title='owned'><b>&amp;";
 struct Reader {
     rig: Rig,
     browser: Browser,
+    /// Where the page is.
+    page: String,
 }
 
 impl Reader {
     async fn start(width: u32, dark: bool) -> Reader {
         let rig = Rig::start().await;
         let browser = Browser::start(width, 900, dark).await.unwrap();
-        Reader { rig, browser }
+        let page = format!("http://{}/", rig.addr);
+        Reader { rig, browser, page }
     }
 
     async fn open(&self, hash: &str) {
         self.browser.open("about:blank").await.unwrap();
-        self.browser.open(&format!("http://{}/{hash}", self.rig.addr)).await.unwrap();
+        self.browser.open(&format!("{}{hash}", self.page)).await.unwrap();
     }
 
     async fn shows(&self, text: &str) {
@@ -159,6 +163,32 @@ async fn the_page_fits_a_phone_and_can_be_read_aloud() {
     assert_eq!(reader.value(ground).await, "rgb(14, 19, 26)");
     reader.open("#/experiments/nothing").await;
     reader.shows("There is no such experiment.").await;
+}
+
+/// As behind an ingress that has other services too.
+#[tokio::test]
+async fn the_page_and_the_documentation_work_under_a_path() {
+    let mut reader = Reader::start(1200, false).await;
+    let ingress = Ingress::before(reader.rig.addr, "/tools/ab").await;
+    reader.page = format!("http://{}/tools/ab/", ingress.addr);
+    reader.rig.running(&definition("checkout")).await;
+    fill(&reader.rig, "checkout", 20_513, [500, 510]).await;
+    reader.sign_in("read-a").await;
+    reader.shows("Keep running").await;
+    reader.browser.run("document.querySelector('tbody a').click()").await.unwrap();
+    reader.shows("+2.0%").await;
+    reader.shows("Live").await;
+    fill(&reader.rig, "checkout", 20_514, [500, 650]).await;
+    reader.shows("+30.0%").await;
+    reader.shows("The same as a table").await;
+    reader.open("docs").await;
+    reader.shows("/api/v1/experiments/{id}/live-stats").await;
+    let asked = ingress.asked();
+    let elsewhere: Vec<&String> = asked.iter().filter(|path| !path.starts_with("/tools/ab/")).collect();
+    assert_eq!(elsewhere, Vec::<&String>::new());
+    for wanted in ["/", "/api/v1/experiments/checkout/live-stats/stream", "/docs", "/openapi.json"] {
+        assert!(asked.contains(&format!("/tools/ab{wanted}")), "{wanted} is not in {asked:?}");
+    }
 }
 
 /// Texts with less contrast than people with weak eyes need.
