@@ -151,10 +151,8 @@ async fn what_ran_when_it_was_deleted_comes_back_stopped_with_its_sums(db: Db) {
     let running = moved(&db, &db.experiment("ran").await, Status::Running).await;
     let sums = moments(&running.plan(), 3);
     let mut owner = Owner::of(&*db, 0).await;
-    let enrolled = Changes {
-        moments: vec![row(key(&running, owner.partition, 0, ""), &sums)],
-        ..Changes::default()
-    };
+    let enrolled =
+        Changes { moments: vec![row(key(&running, owner.partition, 0, ""), &sums)], ..Changes::default() };
     owner.write("1-0", &enrolled).await;
     let before = db.answer(&running, None).await.unwrap();
     assert!(db.delete_experiment(TENANT, running.id, ACTOR).await.unwrap());
