@@ -202,11 +202,12 @@ async fn moved() -> (Db, Db) {
 }
 
 /// Tables that are not moved row by row, and why.
-const OTHERWISE: [(&str, &str); 6] = [
+const OTHERWISE: [(&str, &str); 7] = [
     ("settings", "the number of partitions is another"),
     ("partitions", "streams are new, what they came to is the first one's: see the answers"),
     ("writers", "of streams that are gone"),
     ("counters", "all of them are the first partition's: see the answers"),
+    ("counter_totals", "the database adds up what is counted there"),
     ("purges", "go on in the new partitions: see below"),
     ("rebuilds", "nothing is moved while there is one"),
 ];

@@ -106,10 +106,10 @@ async fn what_is_deleted_for_as_long_is_gone(db: Db) {
         assert!(db.delete_experiment(TENANT, e.id, ACTOR).await.unwrap());
     }
     put_away_long_ago(&db, &old).await;
-    db.purge(ALL, true, PARTITIONS, ACTOR).await.unwrap();
+    db.purge(TENANT, ALL, true, PARTITIONS, ACTOR).await.unwrap();
     assert_eq!(pending(&mut owner).await[0].sealed, [old.id, archived.id]);
     assert_eq!(db.count("moments").await, 3);
-    db.purge(ALL, false, PARTITIONS, ACTOR).await.unwrap();
+    db.purge(TENANT, ALL, false, PARTITIONS, ACTOR).await.unwrap();
     assert_eq!((db.count("moments").await, db.count("moments_keys").await), (1, 1));
     for e in [&old, &archived] {
         assert_eq!(db.restore_experiment(TENANT, &e.key, ACTOR).await.unwrap(), Restored::Purged);
