@@ -49,7 +49,8 @@ impl HttpClient for Collector {
     /// Called on the exporter's own thread, which has no runtime.
     async fn send_bytes(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         request.headers_mut().extend(self.headers.iter().cloned());
-        let sent = self.runtime.spawn(tokio::time::timeout(PATIENCE, exchange(request)));
+        let exchanged = async { tokio::time::timeout(PATIENCE, exchange(request)).await };
+        let sent = self.runtime.spawn(exchanged);
         let answer = match sent.await {
             Ok(Ok(answer)) => answer,
             Ok(Err(late)) => Err(late.into()),
