@@ -24,9 +24,7 @@ impl Otlp {
         let refused = |reason: &str| Err(Refusal::new("AB_OTLP_ENDPOINT", reason));
         let Some(endpoint) = endpoint else { return Ok(None) };
         if !cfg!(feature = "otlp") {
-            return refused(
-                "needs a program built with the feature otlp (OTEL_EXPORTER_OTLP_ENDPOINT counts as it)",
-            );
+            return refused("needs a program built with the feature otlp");
         }
         if endpoint.starts_with("https://") && !cfg!(feature = "tls") {
             return refused("needs a program built with the feature tls");

@@ -53,9 +53,10 @@ pub struct Merged {
     pub ignored: Vec<String>,
 }
 
-/// Variables of hosting platforms and of OpenTelemetry, honoured when ours is unset.
-const FOREIGN: [(&str, &str); 5] = [
-    ("AB_PORT", "PORT"),
+/// Variables of hosting platforms, honoured when ours is unset.
+const PLATFORM: [(&str, &str); 1] = [("AB_PORT", "PORT")];
+/// The same of OpenTelemetry. A cluster may set them for everybody: a program without the feature leaves them alone.
+const OPEN_TELEMETRY: [(&str, &str); 4] = [
     ("AB_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
     ("AB_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"),
     ("AB_OTLP_RATIO", "OTEL_TRACES_SAMPLER_ARG"),
@@ -178,7 +179,8 @@ fn look_up(spec: &'static Spec, names: &Names, source: Source) -> Result<Option<
 
 /// The same, from a variable that is not ours.
 fn foreign(spec: &'static Spec, env: &HashMap<String, String>) -> Option<Found> {
-    let (_, name) = *FOREIGN.iter().find(|(ours, _)| *ours == spec.name)?;
+    let telemetry = OPEN_TELEMETRY.iter().filter(|_| cfg!(feature = "otlp"));
+    let (_, name) = *PLATFORM.iter().chain(telemetry).find(|(ours, _)| *ours == spec.name)?;
     let text = env.get(name).filter(|text| !text.is_empty())?;
     Some(Found { spec, text: Some(text.clone()), source: Source::Foreign(name), file: None })
 }
