@@ -84,7 +84,11 @@ impl Keys {
     /// whoever exports such a key for a client may start the server in the same shell.
     pub fn keep(&self, path: &Path, entries: &str) -> Result<(), Refusal> {
         let kept = Kept { path: path.to_owned(), entries: Secret::new(entries) };
-        self.update(|sources| sources.kept = Some(kept)).map(drop)
+        let add = |sources: &mut Sources| {
+            sources.kept = Some(kept);
+            Ok(())
+        };
+        self.update(add).map(drop)
     }
 
     /// Whom the key speaks for; `None` for an unknown one.
@@ -134,22 +138,26 @@ impl Keys {
     }
 
     /// Takes `entries` in place of what that file held; true when that made a difference. On an error the keys stay as
-    /// they were.
+    /// they were. That there is none is one: whoever writes a file anew empties it first.
     pub fn replace(&self, file: &Path, entries: &str) -> Result<bool, Refusal> {
         self.update(|sources| {
             if sources.auth.api_keys_file.as_deref() == Some(file) {
+                if entries_of(entries).next().is_none() {
+                    return Err(Refusal::new("AB_API_KEYS_FILE", "holds no key"));
+                }
                 sources.auth.api_keys = Some(Secret::new(entries));
             }
             if let Some(kept) = sources.kept.as_mut().filter(|kept| kept.path == file) {
                 kept.entries = Secret::new(entries);
             }
+            Ok(())
         })
     }
 
-    fn update(&self, change: impl FnOnce(&mut Sources)) -> Result<bool, Refusal> {
+    fn update(&self, change: impl FnOnce(&mut Sources) -> Result<(), Refusal>) -> Result<bool, Refusal> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let mut changed = sources.clone();
-        change(&mut changed);
+        change(&mut changed)?;
         let table = build(&changed, self.strict)?;
         *sources = changed;
         let differs = **self.table.load() != table;
@@ -191,9 +199,7 @@ fn build(sources: &Sources, strict: bool) -> Result<Table, Refusal> {
 }
 
 fn add_entries(table: &mut Table, entries: &Secret, strict: bool) -> Result<(), String> {
-    let entries = entries.expose().split([';', '\n']).map(str::trim);
-    let entries = entries.filter(|entry| !entry.is_empty() && !entry.starts_with('#'));
-    for (number, entry) in entries.enumerate() {
+    for (number, entry) in entries_of(entries.expose()).enumerate() {
         parse_entry(entry, strict)
             .and_then(|(digest, tenant, scopes)| {
                 insert(table, digest, tenant, scopes, &format!("sha256:{}", digest.short()))
@@ -201,6 +207,11 @@ fn add_entries(table: &mut Table, entries: &Secret, strict: bool) -> Result<(), 
             .map_err(|reason| format!("entry {}: {reason}", number + 1))?;
     }
     Ok(())
+}
+
+fn entries_of(text: &str) -> impl Iterator<Item = &str> {
+    let entries = text.split([';', '\n']).map(str::trim);
+    entries.filter(|entry| !entry.is_empty() && !entry.starts_with('#'))
 }
 
 fn insert(table: &mut Table, digest: Digest, tenant: &str, scopes: Scopes, name: &str) -> Result<(), String> {

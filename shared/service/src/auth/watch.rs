@@ -6,15 +6,18 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How often the keys file is read. It is small, and comparing content also sees the swapped links of Kubernetes.
-const INTERVAL: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A file of keys ([`Keys::files`]), taken over whenever it changes.
+/// A file of keys ([`Keys::files`]), taken over whenever it changes: when two looks in a row find the same. A file that
+/// is being written in place may look like a whole one with fewer keys.
 #[derive(Debug)]
 pub struct KeysFile {
     keys: Arc<Keys>,
     path: PathBuf,
-    /// Content last looked at, so that a refused file is logged once.
+    /// Content last acted upon, so that a refused file is logged once.
     last: Option<String>,
+    /// Other content, found by the last look.
+    fresh: Option<String>,
     /// Files that are not in force as they are now.
     refused: IntGauge,
     is_refused: bool,
@@ -23,10 +26,10 @@ pub struct KeysFile {
 impl KeysFile {
     /// `refused` counts the files whose content is not in force.
     pub fn new(keys: Arc<Keys>, path: PathBuf, refused: IntGauge) -> Self {
-        Self { keys, path, last: None, refused, is_refused: false }
+        Self { keys, path, last: None, fresh: None, refused, is_refused: false }
     }
 
-    /// Looks at the file every five seconds until `stop`.
+    /// Looks at the file every second until `stop`.
     pub async fn watch(mut self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -42,22 +45,28 @@ impl KeysFile {
         let text = match read.map_err(std::io::Error::other).flatten() {
             Ok(text) => text,
             Err(error) => {
-                // Once, not every five seconds.
+                // Once, not every second.
                 if !self.is_refused {
                     tracing::warn!(path = %self.path.display(), %error, "keys file cannot be read, keys stay as they are");
                 }
                 self.say(true);
-                self.last = None;
+                (self.last, self.fresh) = (None, None);
                 return false;
             }
         };
         if self.last.as_ref() == Some(&text) {
+            self.fresh = None;
             return false;
         }
+        if self.fresh.as_ref() != Some(&text) {
+            self.fresh = Some(text);
+            return false;
+        }
+        self.fresh = None;
         let replaced = self.keys.replace(&self.path, &text);
         self.say(replaced.is_err());
         let changed = replaced.unwrap_or_else(|refusal| {
-            tracing::warn!(%refusal, "keys file refused, keys stay as they are");
+            tracing::warn!(path = %self.path.display(), %refusal, "keys file refused, keys stay as they are");
             false
         });
         if changed {

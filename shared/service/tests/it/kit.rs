@@ -130,6 +130,7 @@ impl App for TestApp {
 pub struct Server {
     pub address: SocketAddr,
     pub app: Arc<TestApp>,
+    pub keys: Arc<Keys>,
     pub shutdown: Shutdown,
     pub metrics: Metrics,
     pub task: JoinHandle<Drained>,
@@ -156,7 +157,8 @@ pub async fn start_on(
     let health = Arc::new(Health::new(&settings));
     let metrics = Metrics::new();
     let keys = Arc::new(Keys::new(&settings.auth, false).unwrap());
-    let mut kit = Kit::new(&settings, keys, health, &metrics, "http", &TestApp::classes()).unwrap();
+    let mut kit =
+        Kit::new(&settings, Arc::clone(&keys), health, &metrics, "http", &TestApp::classes()).unwrap();
     change(&mut kit.limits);
     kit.tls = tls;
     let app = TestApp { begun: Semaphore::new(0), release: Semaphore::new(0), handled: AtomicUsize::new(0) };
@@ -166,7 +168,7 @@ pub async fn start_on(
     let (served, stages) = (Arc::clone(&app), shutdown.clone());
     let task =
         tokio::spawn(async move { service::http::serve(listener, served, Arc::new(kit), &stages).await });
-    Server { address, app, shutdown, metrics, task }
+    Server { address, app, keys, shutdown, metrics, task }
 }
 
 impl Server {
