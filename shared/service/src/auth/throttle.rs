@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 /// Unknown keys an address may present in a window.
 const ALLOWED: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(60);
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Addresses remembered. Past it, addresses not yet seen share one count, so guessing stays slow and memory bounded.
 const MAX_ADDRESSES: usize = 10_000;
 
@@ -20,6 +21,8 @@ pub struct Throttle {
 struct Seen {
     addresses: HashMap<u64, Window>,
     others: Option<Window>,
+    /// When it was last looked for windows that are over.
+    swept: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +40,15 @@ impl Default for Throttle {
 impl Throttle {
     /// Remembers at most `max_addresses`.
     pub fn with_capacity(max_addresses: usize) -> Self {
-        Self { seen: Mutex::new(Seen { addresses: HashMap::new(), others: None }), max_addresses }
+        Self {
+            seen: Mutex::new(Seen { addresses: HashMap::new(), others: None, swept: None }),
+            max_addresses,
+        }
+    }
+
+    /// How many addresses are remembered.
+    pub fn remembered(&self) -> usize {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).addresses.len()
     }
 
     /// Whether `address` may present unknown keys at the moment. `Err`: how long it has to wait.
@@ -54,7 +65,10 @@ impl Throttle {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let network = network_of(address);
         let full = seen.addresses.len() >= self.max_addresses && !seen.addresses.contains_key(&network);
-        if full {
+        // At most once a second: whoever has many addresses must not make every guess cost a look at all of them.
+        let due = seen.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP_EVERY);
+        if full && due {
+            seen.swept = Some(now);
             seen.addresses.retain(|_, window| now.saturating_duration_since(window.began) < WINDOW);
         }
         let window = match seen.addresses.len() >= self.max_addresses && full {

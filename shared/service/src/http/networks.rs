@@ -1,5 +1,5 @@
 use hyper::HeaderMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Addresses and networks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,23 +26,28 @@ impl Networks {
         self.0.iter().any(|network| network.contains(address.to_canonical()))
     }
 
-    /// The client's address: the last one in `X-Forwarded-For` that is not a trusted proxy, when the peer is one.
+    /// The client's address: the last one in `X-Forwarded-For` that is not a trusted proxy, when the peer is one. Nothing
+    /// before a hop that is no address is believed: whoever sends it would choose what comes before.
     pub(super) fn client_of(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        if !self.contains(peer) {
-            return peer;
-        }
-        let values = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let hops: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
-        let mut client = peer;
-        for hop in hops.iter().rev() {
-            let Ok(address) = hop.parse() else { break };
-            client = address;
-            if !self.contains(address) {
+        let mut client = peer.to_canonical();
+        let lines: Vec<&[u8]> =
+            headers.get_all("x-forwarded-for").iter().map(|line| line.as_bytes()).collect();
+        for hop in lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b',')) {
+            if !self.contains(client) {
                 break;
             }
+            let Some(address) = address_of(hop) else { break };
+            client = address;
         }
         client
     }
+}
+
+/// `192.0.2.1`, `192.0.2.1:443`, `2001:db8::1`, `[2001:db8::1]:443`: some proxies write the port.
+fn address_of(hop: &[u8]) -> Option<IpAddr> {
+    let hop = std::str::from_utf8(hop).ok()?.trim();
+    let address = hop.parse().or_else(|_| hop.parse().map(|with_port: SocketAddr| with_port.ip()));
+    address.ok().map(|address: IpAddr| address.to_canonical())
 }
 
 impl Network {
@@ -53,7 +58,13 @@ impl Network {
         let width = if address.is_ipv4() { 32 } else { 128 };
         let prefix =
             prefix.map_or(Some(width), |prefix| prefix.parse().ok()).filter(|prefix| *prefix <= width)?;
-        Some(Self { address, prefix })
+        // Clients' addresses are compared in this form.
+        match address.to_canonical() {
+            mapped @ IpAddr::V4(_) if width == 128 && prefix >= 96 => {
+                Some(Self { address: mapped, prefix: prefix - 96 })
+            }
+            _ => Some(Self { address, prefix }),
+        }
     }
 
     fn contains(&self, address: IpAddr) -> bool {

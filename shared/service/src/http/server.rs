@@ -18,7 +18,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -233,12 +233,14 @@ fn head_timeout() -> Vec<u8> {
 
 async fn serve_h2<A: App>(shared: Arc<Shared<A>>, stream: impl Stream, peer: SocketAddr, overloaded: bool) {
     let (header_time, stop) = (shared.kit.limits.header_time, shared.stop.clone());
-    let asked = Arc::new(AtomicBool::new(false));
-    let asks = Arc::clone(&asked);
+    let requests = Arc::new(Requests::default());
+    let counted = Arc::clone(&requests);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        asks.store(true, Ordering::Relaxed);
-        let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(shared.kit.answer(&*shared.app, peer, overloaded, request).await) }
+        let (shared, open) = (Arc::clone(&shared), Open::new(&counted));
+        async move {
+            let _open = open;
+            Ok::<_, Infallible>(shared.kit.answer(&*shared.app, peer, overloaded, request).await)
+        }
     });
     let mut connection = pin!(
         http2::Builder::new(TokioExecutor::new())
@@ -250,18 +252,50 @@ async fn serve_h2<A: App>(shared: Arc<Shared<A>>, stream: impl Stream, peer: Soc
             .adaptive_window(true)
             .serve_connection(TokioIo::new(stream), service)
     );
-    // HTTP/2 has no deadline for its handshake: without a first request in time the connection ends.
-    let early = {
-        let first = drive(connection.as_mut(), &stop, http2::Connection::graceful_shutdown);
-        tokio::time::timeout(header_time, first).await
-    };
-    let ended = match early {
-        Ok(ended) => ended,
-        Err(_) if !asked.load(Ordering::Relaxed) => return,
-        Err(_) => drive(connection, &stop, http2::Connection::graceful_shutdown).await,
+    // HTTP/2 has no deadline of its own: not for its handshake, and none for a client that answers pings and asks nothing.
+    let mut known = 0;
+    let ended = loop {
+        let running = drive(connection.as_mut(), &stop, http2::Connection::graceful_shutdown);
+        if let Ok(ended) = tokio::time::timeout(header_time, running).await {
+            break ended;
+        }
+        let begun = requests.begun.load(Ordering::Relaxed);
+        if begun == 0 {
+            return;
+        }
+        if begun == known && requests.open.load(Ordering::Relaxed) == 0 {
+            // Answers that are still being sent go on.
+            connection.as_mut().graceful_shutdown();
+            break connection.await;
+        }
+        known = begun;
     };
     if let Err(error) = ended {
         tracing::debug!(%error, %peer, "connection ended with an error");
+    }
+}
+
+/// Of one connection.
+#[derive(Default)]
+struct Requests {
+    begun: AtomicUsize,
+    open: AtomicUsize,
+}
+
+/// A request that is not answered yet.
+struct Open(Arc<Requests>);
+
+impl Open {
+    fn new(requests: &Arc<Requests>) -> Self {
+        requests.begun.fetch_add(1, Ordering::Relaxed);
+        requests.open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(requests))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

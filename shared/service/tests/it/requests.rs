@@ -1,4 +1,4 @@
-use crate::kit::{BROWSER, ENV, READER, SENDER, limits, start, start_with};
+use crate::kit::{BROWSER, READER, SENDER, start};
 
 #[tokio::test]
 async fn query_parameters_are_decoded_and_the_key_is_not_among_them() {
@@ -64,45 +64,4 @@ async fn traceparent_is_carried_only_when_well_formed() {
         assert!(answer["trace"].is_null(), "{bad}");
     }
     server.stop().await;
-}
-
-#[tokio::test]
-async fn forwarded_addresses_count_behind_trusted_proxies_only() {
-    let forwarded = ("X-Forwarded-For", "6.6.6.6, 9.9.9.9, 10.1.2.3");
-    let server = start().await;
-    assert_eq!(server.echo(&[forwarded], b"{}").await.json()["client"], "127.0.0.1");
-    server.stop().await;
-    let env = [ENV, &[("AB_TRUSTED_PROXIES", "127.0.0.0/8, 10.0.0.0/8")]].concat();
-    let server = start_with(&env, limits(|_| {})).await;
-    assert_eq!(server.echo(&[forwarded], b"{}").await.json()["client"], "9.9.9.9");
-    assert_eq!(server.echo(&[("X-Forwarded-For", "nonsense")], b"{}").await.json()["client"], "127.0.0.1");
-    server.stop().await;
-}
-
-#[tokio::test]
-async fn http2_without_tls_on_the_same_port() {
-    let server = start().await;
-    let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
-    let executor = hyper_util::rt::TokioExecutor::new();
-    let io = hyper_util::rt::TokioIo::new(stream);
-    let (mut client, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
-    let connection = tokio::spawn(connection);
-    let body = http_body_util::Full::new(bytes::Bytes::from(vec![b' '; 300_000]));
-    let request = hyper::Request::post("http://localhost/echo")
-        .header("x-api-key", SENDER)
-        .header("x-request-id", "over-h2")
-        .header("content-type", "application/json")
-        .body(body)
-        .unwrap();
-    let response = client.send_request(request).await.unwrap();
-    assert_eq!(
-        (response.status().as_u16(), &response.headers()["x-request-id"]),
-        (200, &"over-h2".parse().unwrap())
-    );
-    let frame = http_body_util::BodyExt::frame(&mut response.into_body()).await.unwrap().unwrap();
-    let answer: serde_json::Value = serde_json::from_slice(&frame.into_data().unwrap()).unwrap();
-    assert_eq!(answer["length"], 300_000);
-    // The idle connection ends with the server.
-    assert_eq!(server.stop().await.cut, 0);
-    connection.await.unwrap().unwrap();
 }
