@@ -114,7 +114,7 @@ where
         Err(error) => return report(tier, &error.into()),
     };
     if settings.check_only {
-        return match print_settings(&settings).and_then(|()| check_stores(&settings, check)) {
+        return match print_settings(&settings).and_then(|()| check_all(&settings, check)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => report(tier, &error),
         };
@@ -159,7 +159,9 @@ fn runtime() -> Result<Runtime, BootError> {
 }
 
 /// Elsewhere than in production, settings can be looked at without stores.
-fn check_stores(settings: &Settings, check: impl Check) -> Result<(), BootError> {
+fn check_all(settings: &Settings, check: impl Check) -> Result<(), BootError> {
+    #[cfg(feature = "tls")]
+    certificate(settings)?;
     if !settings.is_production() {
         return Ok(());
     }
@@ -236,6 +238,14 @@ impl Boot {
     }
 }
 
+/// What the public port shows, if it is encrypted.
+#[cfg(feature = "tls")]
+fn certificate(settings: &Settings) -> Result<Option<http::Tls>, Refusal> {
+    let Some((certificate, key)) = &settings.http.tls else { return Ok(None) };
+    let tls = http::Tls::new(certificate, key);
+    tls.map(Some).map_err(|error| Refusal::new("AB_TLS_CERT", error.to_string()))
+}
+
 fn bind(variable: &str, address: SocketAddr) -> Result<TcpListener, Refusal> {
     listening(address).map_err(|error| Refusal::new(variable, format!("cannot listen on {address}: {error}")))
 }
@@ -283,9 +293,7 @@ impl Listeners {
         let mut public = kit(Arc::clone(&boot.keys), "http", A::classes())?;
         public.traces = boot.traces.clone();
         #[cfg(feature = "tls")]
-        if let Some((certificate, key)) = &settings.http.tls {
-            let tls = http::Tls::new(certificate, key);
-            let tls = Arc::new(tls.map_err(|error| Refusal::new("AB_TLS_CERT", error.to_string()))?);
+        if let Some(tls) = certificate(settings)?.map(Arc::new) {
             tokio::spawn(Arc::clone(&tls).watch(boot.shutdown.token()));
             public.tls = Some(tls);
         }

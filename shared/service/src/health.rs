@@ -3,8 +3,9 @@
 //! Liveness touches no dependency: a process is restarted for its own sake only. Readiness runs the tier's checks, each
 //! at most every two seconds however many probes come, and for two seconds at most.
 
-use crate::http::{Method, Problem, Response, StatusCode};
+use crate::http::{Method, Problem, Response, StatusCode, header};
 use crate::settings::Settings;
+use hyper::header::HeaderValue;
 use serde::Serialize;
 use std::fmt;
 use std::future::Future;
@@ -122,7 +123,7 @@ impl Health {
             environment: &self.environment,
             detail: alive.as_ref().err().map(String::as_str),
         };
-        Response::json(code, &body)
+        answer(code, &body)
     }
 
     async fn ready(&self) -> Result<Response, Problem> {
@@ -137,8 +138,16 @@ impl Health {
             true => (StatusCode::OK, "ready"),
             false => (StatusCode::SERVICE_UNAVAILABLE, "degraded"),
         };
-        Response::json(code, &Ready { status, checks })
+        answer(code, &Ready { status, checks })
     }
+}
+
+fn answer(code: StatusCode, body: &impl Serialize) -> Result<Response, Problem> {
+    let response = Response::json(code, body)?;
+    Ok(match code {
+        StatusCode::SERVICE_UNAVAILABLE => response.with(header::RETRY_AFTER, HeaderValue::from_static("1")),
+        _ => response,
+    })
 }
 
 impl CheckAnswer {

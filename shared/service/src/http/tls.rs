@@ -9,6 +9,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,8 @@ pub struct Tls {
     pub acceptor: TlsAcceptor,
     shown: Arc<Shown>,
     files: (PathBuf, PathBuf),
+    /// The last look found files that cannot be used, and said so.
+    failing: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -53,7 +56,8 @@ impl Tls {
         let mut config = config.with_no_client_auth().with_cert_resolver(resolver);
         config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
         let files = (certificate.to_owned(), key.to_owned());
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), shown, files })
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        Ok(Self { acceptor, shown, files, failing: AtomicBool::default() })
     }
 
     /// Looks at the files every five seconds until `stop`.
@@ -72,7 +76,9 @@ impl Tls {
     /// written before its certificate is such a case, and over at the next look.
     pub fn look(&self) -> bool {
         let (certificate, key) = &self.files;
-        match read(certificate, key) {
+        let found = read(certificate, key);
+        let failed_before = self.failing.swap(found.is_err(), Ordering::Relaxed);
+        match found {
             Ok(found) if found.cert == self.shown.0.load().cert => false,
             Ok(found) => {
                 self.shown.0.store(Arc::new(found));
@@ -80,7 +86,10 @@ impl Tls {
                 true
             }
             Err(error) => {
-                tracing::warn!(%error, "certificate cannot be taken over, the one there is stays");
+                // Once, not every five seconds.
+                if !failed_before {
+                    tracing::warn!(%error, "certificate cannot be taken over, the one there is stays");
+                }
                 false
             }
         }

@@ -58,6 +58,7 @@ struct Keys(Vec<(String, Option<Written>)>);
 enum Written {
     Text(Option<String>),
     List(Vec<String>, &'static str),
+    Pairs(Pairs),
     /// By tenant; `true`: in one entry.
     Tenants(Vec<(String, Pairs)>, bool),
     /// What it should have been.
@@ -95,6 +96,11 @@ impl<'de> Visitor<'de> for KeysVisitor {
                     Nested::Text(text) => Written::Text(text),
                     Nested::List(items) => Written::List(items, between),
                     Nested::Map(_) => Written::Other("must be a text or a list"),
+                }),
+                Some(Kind::Pairs(_)) => Some(match map.next_value()? {
+                    Nested::Text(text) => Written::Text(text),
+                    Nested::List(items) => Written::List(items, ";"),
+                    Nested::Map(pairs) => Written::Pairs(pairs),
                 }),
                 Some(Kind::Tenants { together, .. }) => Some(match map.next_value()? {
                     Nested::Text(text) => Written::Text(text),
@@ -183,6 +189,14 @@ impl Written {
             Written::List(items, between) => {
                 let items: Result<Vec<_>, _> = items.iter().map(|item| one(item, between)).collect();
                 Ok(items?.join(between))
+            }
+            Written::Pairs(pairs) => {
+                let pair = |(name, value): (String, Option<String>)| {
+                    let value = one(value.as_deref().unwrap_or_default(), ";")?;
+                    Ok(format!("{}={value}", one(&name, ";=")?))
+                };
+                let pairs: Result<Vec<_>, Refusal> = pairs.into_iter().map(pair).collect();
+                Ok(pairs?.join(";"))
             }
             Written::Tenants(tenants, together) => {
                 let (apart, mut entries) = (if together { ";,=" } else { ";" }, Vec::new());

@@ -105,7 +105,7 @@ pub static SPECS: &[Spec] = &[
         "AB_SLA_TIMEOUTS",
         "sla-timeouts",
         PUBLIC,
-        Kind::Text(super::budgets::check_budgets),
+        Kind::Pairs(super::budgets::check_budgets),
         Same("ingest=5s;live-stats=5s"),
         "how long an answer may take, class=5s;class:tenant/experiment=5s;..."
     ),

@@ -11,6 +11,8 @@ pub enum Kind {
     Text(fn(&str) -> Result<(), String>),
     /// The same; items are separated by the text, and are a list in the settings file.
     List(&'static str, fn(&str) -> Result<(), String>),
+    /// `name=value;..`; a mapping in the settings file.
+    Pairs(fn(&str) -> Result<(), String>),
     /// `tenant:name=value;..`; a mapping of mappings in the settings file. `together`: a tenant has one entry,
     /// `tenant:name=value,name=value`.
     Tenants {
@@ -41,7 +43,7 @@ pub enum Value {
 impl Kind {
     pub fn parse(&self, text: &str) -> Result<Value, String> {
         match self {
-            Kind::Text(check) | Kind::List(_, check) | Kind::Tenants { check, .. } => {
+            Kind::Text(check) | Kind::List(_, check) | Kind::Pairs(check) | Kind::Tenants { check, .. } => {
                 check(text).map(|()| Value::Text(text.to_owned()))
             }
             Kind::OneOf(choices) => match choices.contains(&text) {

@@ -75,6 +75,7 @@ async fn one_failed_check_makes_it_degraded_and_probes_share_a_run() {
         let answer = probe.await.unwrap();
         let body = answer.json();
         assert_eq!((answer.status, &body["status"]), (503, &"degraded".into()));
+        assert_eq!(answer.header("retry-after"), "1");
         assert_eq!(
             body["checks"][1],
             serde_json::json!({"name": "store", "ok": false, "detail": "no connection"})
@@ -99,7 +100,8 @@ async fn stuck_worker_is_not_alive() {
     .await;
     assert_eq!(get(tested.public, "/livez").await.status, 200);
     stuck.store(true, Ordering::SeqCst);
-    assert_eq!(get(tested.public, "/livez").await.status, 503);
+    let answer = get(tested.public, "/livez").await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, "1"));
     tested.boot.shutdown.begin();
     tested.task.await.unwrap();
 }

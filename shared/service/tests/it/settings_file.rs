@@ -23,11 +23,16 @@ rate_limit_tenants:
   acme: {events: 5000, requests: 7}
   globex:
     events: unlimited
+sla_timeouts:
+  live-stats: 2s
+  live-stats:acme/checkout: 250ms
+  timeseries: ${SLOW}
 sdk_values:
   acme: {purchase: total.amount, 'a=b': v, login: }
   globex: {'*': '${VALUE}'}
 ";
-    let settings = with(text, &[("HOST", "m.example"), ("KEY", "k-1"), ("VALUE", "value")]).unwrap();
+    let settings =
+        with(text, &[("HOST", "m.example"), ("KEY", "k-1"), ("VALUE", "value"), ("SLOW", "1m")]).unwrap();
     let shown = |name| effective(&settings, name).shown.clone().unwrap();
     assert_eq!(shown("AB_CORS_ORIGINS"), "https://shop.example,https://m.example");
     assert_eq!(shown("AB_TRUSTED_PROXIES"), "10.0.0.0/8,192.168.0.1");
@@ -37,6 +42,13 @@ sdk_values:
     assert_eq!(rates.of("acme"), Rate { events: Some(5000), requests: Some(7) });
     assert_eq!(rates.of("globex"), Rate { events: None, requests: None });
     assert_eq!(rates.of("other"), Rate { events: Some(100), requests: None });
+    let budget = |class, experiment| {
+        settings.http.budgets.of(class, "acme", Some(experiment)).map(|budget| budget.as_millis())
+    };
+    assert_eq!(budget("live-stats", "checkout"), Some(250));
+    assert_eq!(budget("live-stats", "pricing"), Some(2_000));
+    assert_eq!(budget("timeseries", "checkout"), Some(60_000));
+    assert_eq!(budget("ingest", "checkout"), Some(5_000));
     let values = &settings.ingest.sdk_values;
     let property = |names: &[&str]| SdkValue::Property(names.iter().map(|n| (*n).to_owned()).collect());
     assert_eq!(values.find("acme", "purchase"), Some(&property(&["total", "amount"])));
@@ -55,6 +67,15 @@ fn the_text_of_the_variable_and_a_list_of_its_entries_will_do() {
         let settings = with(text, &[]).unwrap();
         assert_eq!(settings.ingest.rates.of("acme"), Rate { events: Some(5), requests: Some(6) });
         assert_eq!(settings.ingest.rates.of("globex"), Rate { events: Some(7), requests: None });
+    }
+    for text in [
+        "sla_timeouts: ingest=3s;live-stats:acme/a=2s\n",
+        "sla_timeouts: [ingest=3s, 'live-stats:acme/a=2s']\n",
+        "sla_timeouts: {ingest: 3s, 'live-stats:acme/a': 2s}\n",
+    ] {
+        let settings = with(text, &[]).unwrap();
+        let shown = effective(&settings, "AB_SLA_TIMEOUTS").shown.clone().unwrap();
+        assert_eq!(shown, "ingest=3s;live-stats:acme/a=2s", "{text}");
     }
     let settings = with("cors_origins: []\napi_keys:\n", &[]).unwrap();
     assert_eq!(
@@ -76,6 +97,8 @@ fn a_value_never_becomes_two() {
         ("rate_limit_tenants: {acme: {'events=5;b:events': 9}}\n", "rate_limit_tenants"),
         ("rate_limit_tenants: {'acme:events=5;b': {events: 9}}\n", "rate_limit_tenants"),
         ("sdk_values: {acme: {purchase: '${V}'}}\n", "sdk_values"),
+        ("sla_timeouts: {ingest: '5s;timeseries=1h'}\n", "sla_timeouts"),
+        ("sla_timeouts: {'ingest=5s;timeseries': 1h}\n", "sla_timeouts"),
     ] {
         let line = refused(with(text, &stolen));
         assert!(
@@ -86,6 +109,8 @@ fn a_value_never_becomes_two() {
     }
     let line = refused(with("rate_limit_tenants: {acme: {bytes: 9}}\n", &[]));
     assert_eq!(line, "AB_RATE_LIMIT_TENANTS: entry 1: limits are of events and of requests");
+    let line = refused(with("sla_timeouts: {ingest: }\n", &[]));
+    assert_eq!(line, "AB_SLA_TIMEOUTS: entry 1: a budget is 1ms to 1h, with its unit");
     let line = refused(with("cors_origins: ['${NOBODY}']\n", &[]));
     assert_eq!(line, "cors_origins: needs the variable NOBODY, which is not set");
 }
