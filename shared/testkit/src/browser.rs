@@ -71,6 +71,19 @@ impl Browser {
         self.session_call("/execute/sync", &json!({"script": body, "args": []})).await
     }
 
+    /// Runs an async function's body; what it returns. An error when it throws.
+    pub async fn run_async(&self, body: &str) -> Result<Value> {
+        let script = format!(
+            "const done = arguments[arguments.length - 1];
+             (async () => {{ {body} }})().then((value) => done({{ value }}), (error) => done({{ error: String(error) }}));"
+        );
+        let mut outcome = self.session_call("/execute/async", &json!({"script": script, "args": []})).await?;
+        if let Some(error) = outcome["error"].as_str() {
+            bail!("the page: {error}");
+        }
+        Ok(outcome["value"].take())
+    }
+
     /// What the page shows to a reader.
     pub async fn text(&self) -> Result<String> {
         Ok(self.run("return document.body.innerText").await?.as_str().unwrap_or_default().to_owned())

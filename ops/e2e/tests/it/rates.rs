@@ -1,0 +1,74 @@
+//! One allowance for all gateways: four of them, over HTTP, give what one may give.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use e2e::{API_TOKEN, Setup, System, Tier};
+use serde_json::json;
+use testkit::http::Client;
+use tokio::task::JoinSet;
+
+const PER_SECOND: u32 = 1_000;
+const SENDING: Duration = Duration::from_secs(3);
+
+/// Sends batches of this size until then; events accepted, requests refused.
+async fn send(gateway: SocketAddr, name: usize, size: usize, end: Instant) -> (usize, usize) {
+    let client = Client::at(gateway).bearer(API_TOKEN);
+    let (mut accepted, mut refused) = (0, 0);
+    for batch in 0.. {
+        if Instant::now() >= end {
+            break;
+        }
+        let one = |n| json!({"type": "conversion", "user_id": format!("{name}-{batch}-{n}"), "metric": "m"});
+        let events: Vec<_> = (0..size).map(one).collect();
+        let answer = client.post_json("/api/v1/events", &json!({"events": events})).await.unwrap();
+        match answer.status {
+            202 => accepted += size,
+            429 => {
+                assert!(answer.header("retry-after").is_some_and(|wait| wait.parse::<u32>().unwrap() >= 1));
+                refused += 1;
+            }
+            other => panic!("{other}: {}", answer.text()),
+        }
+    }
+    (accepted, refused)
+}
+
+#[allow(clippy::print_stdout)] // for whoever runs the test
+#[tokio::test(flavor = "multi_thread")]
+async fn four_gateways_together_accept_what_a_tenant_may_send_and_no_more() {
+    let environment = vec![("AB_RATE_LIMIT_EVENTS", PER_SECOND.to_string())];
+    let system = System::start(Setup { environment, ..Setup::default() }).await.unwrap();
+    let mut more: Vec<Tier> = Vec::new();
+    for _ in 0..3 {
+        more.push(system.another("ingest-gateway").unwrap());
+    }
+    for gateway in &mut more {
+        gateway.ready().await.unwrap();
+    }
+    let gateways = more.iter().map(|gateway| gateway.addr).chain([system.gateway_addr]);
+    let begun = Instant::now();
+    let mut senders = JoinSet::new();
+    for (number, gateway) in gateways.enumerate() {
+        // One of them is sent most.
+        let size = if number == 0 { 100 } else { 25 };
+        senders.spawn(send(gateway, number, size, begun + SENDING));
+    }
+    let (mut accepted, mut refused) = (0, 0);
+    for (of_one, refused_by_one) in senders.join_all().await {
+        (accepted, refused) = (accepted + of_one, refused + refused_by_one);
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    #[allow(clippy::cast_precision_loss)]
+    let accepted_events = accepted as f64;
+    let allowed = f64::from(PER_SECOND) * (seconds + 1.0);
+    println!(
+        "4 gateways: {accepted} events accepted in {seconds:.2} s, {allowed:.0} allowed: {:+.1}%; {refused} requests refused",
+        (accepted_events / allowed - 1.0) * 100.0
+    );
+    assert!(accepted_events <= allowed + 1.0, "never more");
+    assert!(refused > 0, "the limit was met");
+    let books = e2e::run::settled(&system).await.unwrap().total;
+    assert_eq!(books.recorded, i64::try_from(accepted).unwrap(), "what was refused is nowhere: {books}");
+    system.stop().await.unwrap();
+}
