@@ -18,4 +18,4 @@ pub(crate) use keys::is_tenant;
 pub use keys::{Keys, Principal};
 pub use scope::Scopes;
 pub use throttle::Throttle;
-pub use watch::KeysFile;
+pub use watch::{KeysFile, Look};

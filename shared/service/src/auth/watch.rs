@@ -23,6 +23,19 @@ pub struct KeysFile {
     is_refused: bool,
 }
 
+/// What a look at the file found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// What is known already.
+    Same,
+    /// Other content, which the next look has to find again.
+    Fresh,
+    /// Other keys, in force now.
+    Taken,
+    /// What cannot be in force; told once, and [`Look::Same`] from then on.
+    Refused,
+}
+
 impl KeysFile {
     /// `refused` counts the files whose content is not in force.
     pub fn new(keys: Arc<Keys>, path: PathBuf, refused: IntGauge) -> Self {
@@ -38,42 +51,46 @@ impl KeysFile {
         }
     }
 
-    /// True when the keys are others now. A file that cannot be read or parsed leaves them as they are.
-    pub async fn look(&mut self) -> bool {
+    /// A file that cannot be read or parsed leaves the keys as they are.
+    pub async fn look(&mut self) -> Look {
         let path = self.path.clone();
         let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await;
         let text = match read.map_err(std::io::Error::other).flatten() {
             Ok(text) => text,
             Err(error) => {
-                // Once, not every second.
-                if !self.is_refused {
-                    tracing::warn!(path = %self.path.display(), %error, "keys file cannot be read, keys stay as they are");
+                (self.last, self.fresh) = (None, None);
+                if self.is_refused {
+                    return Look::Same;
                 }
                 self.say(true);
-                (self.last, self.fresh) = (None, None);
-                return false;
+                tracing::warn!(path = %self.path.display(), %error, "keys file cannot be read, keys stay as they are");
+                return Look::Refused;
             }
         };
         if self.last.as_ref() == Some(&text) {
             self.fresh = None;
-            return false;
+            return Look::Same;
         }
         if self.fresh.as_ref() != Some(&text) {
             self.fresh = Some(text);
-            return false;
+            return Look::Fresh;
         }
         self.fresh = None;
         let replaced = self.keys.replace(&self.path, &text);
         self.say(replaced.is_err());
-        let changed = replaced.unwrap_or_else(|refusal| {
-            tracing::warn!(path = %self.path.display(), %refusal, "keys file refused, keys stay as they are");
-            false
-        });
-        if changed {
-            tracing::info!(keys = self.keys.len(), "keys file taken over");
-        }
+        let look = match replaced {
+            Ok(true) => {
+                tracing::info!(keys = self.keys.len(), "keys file taken over");
+                Look::Taken
+            }
+            Ok(false) => Look::Same,
+            Err(refusal) => {
+                tracing::warn!(path = %self.path.display(), %refusal, "keys file refused, keys stay as they are");
+                Look::Refused
+            }
+        };
         self.last = Some(text);
-        changed
+        look
     }
 
     fn say(&mut self, is_refused: bool) {

@@ -1,6 +1,6 @@
 use crate::kit::{ADMIN, ENV, READER, SENDER, start};
 use prometheus::IntGauge;
-use service::auth::{Keys, KeysFile, Scopes, Throttle};
+use service::auth::{Keys, KeysFile, Look, Scopes, Throttle};
 use service::settings::{Refusal, Settings, SettingsError, Tier};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -161,8 +161,7 @@ async fn a_kept_file_has_the_last_word_on_its_keys() {
     let refused = IntGauge::new("refused", "of the test").unwrap();
     let mut file = KeysFile::new(Arc::clone(&keys), path.clone(), refused);
     std::fs::write(&path, "third:default:read\n").unwrap();
-    assert!(!file.look().await);
-    assert!(file.look().await);
+    assert_eq!((file.look().await, file.look().await), (Look::Fresh, Look::Taken));
     assert!(keys.find("third").is_some() && keys.find("other").is_some());
     let token = keys.find("printed").unwrap().scopes;
     assert!(token.has(Scopes::INGEST), "what the file no longer says is as configured");

@@ -1,13 +1,12 @@
 //! Keys files that change while the service runs: what is said and what is served meanwhile.
 
 use crate::kit::{ENV, Server, limits, start_with};
-use crate::logs::Lines;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use prometheus::IntGauge;
-use service::auth::{Keys, KeysFile};
+use service::auth::{Keys, KeysFile, Look};
 use service::settings::{Settings, Tier};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -33,7 +32,8 @@ async fn keys_file_is_taken_over_when_it_changes() {
     let keys = Arc::new(Keys::new(&settings.auth, false).unwrap());
     let refused = IntGauge::new("refused", "of the test").unwrap();
     let mut file = KeysFile::new(Arc::clone(&keys), path.clone(), refused.clone());
-    assert!(!file.look().await, "the same keys as at the start");
+    let first = [file.look().await, file.look().await, file.look().await];
+    assert_eq!(first, [Look::Fresh, Look::Same, Look::Same], "the same keys as at the start");
     let steps = [
         ("second:shop:read", true, "second", "first"),
         ("broken", false, "second", "first"),
@@ -42,21 +42,19 @@ async fn keys_file_is_taken_over_when_it_changes() {
     for (content, changed, known, unknown) in steps {
         let before = refused.get();
         fs::write(&path, content).unwrap();
-        assert!(!file.look().await, "it may be half of what is coming: {content}");
+        assert_eq!(file.look().await, Look::Fresh, "it may be half of what is coming: {content}");
         assert_eq!(refused.get(), before, "{content}");
-        assert_eq!(file.look().await, changed, "{content}");
+        assert_eq!(file.look().await, if changed { Look::Taken } else { Look::Refused }, "{content}");
         assert!(keys.find(known).is_some() && keys.find(unknown).is_none(), "{content}");
         assert_eq!(refused.get(), i64::from(!changed), "{content}");
     }
     fs::remove_file(&path).unwrap();
-    assert!(!file.look().await);
-    assert!(!file.look().await);
+    assert_eq!([file.look().await, file.look().await], [Look::Refused, Look::Same]);
     assert!(keys.find("third").is_some(), "a missing file leaves the keys as they are");
     assert_eq!(refused.get(), 1);
     // As it was: nothing to take over, and nothing wrong any more.
     fs::write(&path, "third:shop:read").unwrap();
-    assert!(!file.look().await);
-    assert!(!file.look().await);
+    assert_eq!([file.look().await, file.look().await], [Look::Fresh, Look::Same]);
     assert_eq!(refused.get(), 0);
     fs::remove_file(&path).unwrap();
 }
@@ -110,7 +108,7 @@ async fn requests_meet_old_or_new_keys_and_nothing_else_however_the_file_is_writ
     let server = start_with(&env, limits(|_| {})).await;
     let refused = IntGauge::new("refused", "of the test").unwrap();
     let mut file = KeysFile::new(Arc::clone(&server.keys), path.clone(), refused.clone());
-    assert!(!file.look().await && !file.look().await, "the same keys as at the start");
+    assert_eq!([file.look().await, file.look().await], [Look::Fresh, Look::Same], "the keys of the start");
 
     // Requests all the while, each on a connection that lasts.
     let (ended, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
@@ -148,17 +146,18 @@ async fn requests_meet_old_or_new_keys_and_nothing_else_however_the_file_is_writ
         } else {
             // Emptied, whole lines only, and in the middle of an entry; the last of them for so long that two looks see it.
             let (line, middle) = (text.find("edition-").unwrap(), text.rfind(':').unwrap() + 3);
-            for (begun, looks) in [("", 1), (&text[..line], 1), (&text[..middle], 3)] {
+            let long = &[Look::Fresh, Look::Refused, Look::Same][..];
+            for (begun, looks) in [("", &long[..1]), (&text[..line], &long[..1]), (&text[..middle], long)] {
                 write_begun(&path, begun);
-                for _ in 0..looks {
-                    assert!(!file.look().await, "{begun:?}");
+                for look in looks {
+                    assert_eq!(file.look().await, *look, "{begun:?}");
                     assert_eq!(connection.echo(&format!("{old}-key")).await, (200, old.clone()), "{begun:?}");
                 }
             }
             assert_eq!(refused.get(), 1);
             write_ended(&path, &text[middle..]);
         }
-        assert!(!file.look().await && file.look().await, "edition {number} is taken over");
+        assert_eq!([file.look().await, file.look().await], [Look::Fresh, Look::Taken], "edition {number}");
         assert_eq!(refused.get(), 0);
         assert_eq!(connection.echo(&format!("{new}-key")).await, (200, new));
         assert!(server.keys.find(&format!("{old}-key")).is_none());
@@ -176,7 +175,7 @@ async fn requests_meet_old_or_new_keys_and_nothing_else_however_the_file_is_writ
 }
 
 #[tokio::test]
-async fn a_file_that_is_refused_is_told_of_once_and_its_keys_never() {
+async fn a_file_that_is_refused_is_told_of_once_and_takes_no_key_away() {
     let path = path();
     fs::write(&path, "first:shop:events\n").unwrap();
     let env = [("AB_REDIS_URL", "redis://h"), ("AB_API_KEYS_FILE", path.to_str().unwrap())];
@@ -184,39 +183,21 @@ async fn a_file_that_is_refused_is_told_of_once_and_its_keys_never() {
     let keys = Arc::new(Keys::new(&settings.auth, false).unwrap());
     let refused = IntGauge::new("refused", "of the test").unwrap();
     let mut file = KeysFile::new(Arc::clone(&keys), path.clone(), refused.clone());
-    let lines = Lines::default();
-    let subscriber = service::logs::subscriber("info", true, lines.clone()).unwrap();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let mut looks = async || [file.look().await, file.look().await, file.look().await, file.look().await];
     // Emptied too: whoever writes a file anew empties it first.
-    let wrong = [
-        "",
-        "\n",
-        "# first:shop:events\n",
-        " ; ;\n",
-        "topkey:shop:ev",
-        "topkey",
-        "topkey:shop:events;topkey:a:read",
-    ];
-    for (number, text) in (1..).zip(wrong) {
+    for text in
+        ["", "\n", "# first:shop:events\n", " ; ;\n", "new:shop:ev", "new", "new:shop:events;new:a:read"]
+    {
         fs::write(&path, text).unwrap();
-        for _ in 0..5 {
-            assert!(!file.look().await, "{text:?}");
-        }
-        assert!(keys.find("first").is_some() && keys.find("topkey").is_none(), "{text:?}");
+        assert_eq!(looks().await, [Look::Fresh, Look::Refused, Look::Same, Look::Same], "{text:?}");
+        assert!(keys.find("first").is_some() && keys.find("new").is_none(), "{text:?}");
         assert_eq!(refused.get(), 1, "{text:?}");
-        assert_eq!(lines.text().matches("keys file refused").count(), number, "{text:?}: {}", lines.text());
     }
     fs::remove_file(&path).unwrap();
-    for _ in 0..5 {
-        assert!(!file.look().await);
-    }
-    assert_eq!(lines.text().lines().count(), wrong.len(), "the file is known to be out of force already");
-    fs::write(&path, "second:shop:events\n").unwrap();
-    assert!(!file.look().await && file.look().await);
-    assert!(keys.find("first").is_none() && keys.find("second").is_some());
-    let text = lines.text();
-    assert!(text.lines().last().unwrap().contains("keys file taken over"), "{text}");
-    assert!(text.contains("entry 2: holds a key that is configured twice"), "{text}");
-    assert!(!text.contains("topkey") && !text.contains("first") && !text.contains("second"), "{text}");
+    assert_eq!(looks().await, [Look::Same; 4], "that it is not in force is known");
+    fs::write(&path, "new:shop:events\n").unwrap();
+    assert_eq!(looks().await, [Look::Fresh, Look::Taken, Look::Same, Look::Same]);
+    assert!(keys.find("first").is_none() && keys.find("new").is_some());
+    assert_eq!(refused.get(), 0);
     fs::remove_file(&path).unwrap();
 }
