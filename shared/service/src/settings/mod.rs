@@ -216,7 +216,9 @@ fn drop_local_origins(merged: &mut Merged) {
 
 fn show(found: &sources::Found) -> Effective {
     let shown = found.text.as_ref().map(|text| match found.spec.name {
-        "AB_DATABASE_URL" | "AB_REDIS_URL" | "AB_URL" | "AB_RESULTS_URL" => mask_url(text),
+        "AB_DATABASE_URL" | "AB_REDIS_URL" | "AB_URL" | "AB_RESULTS_URL" | "AB_OTLP_ENDPOINT" => {
+            mask_url(text)
+        }
         _ if found.spec.secret => "***".into(),
         _ => text.clone(),
     });

@@ -6,7 +6,7 @@ use std::path::Path;
 pub type Given = Vec<(String, String)>;
 
 /// Every variable whose value may be in a file.
-pub const SECRETS: [&str; 7] = [
+pub const SECRETS: [&str; 8] = [
     "AB_API_TOKEN",
     "AB_READONLY_API_TOKEN",
     "AB_ADMIN_TOKEN",
@@ -14,6 +14,7 @@ pub const SECRETS: [&str; 7] = [
     "AB_WORKSPACE_SIGNING_KEY",
     "AB_DATABASE_URL",
     "AB_REDIS_URL",
+    "AB_OTLP_HEADERS",
 ];
 
 pub fn as_files(directory: &Path, settings: &Given) -> Given {

@@ -41,6 +41,7 @@ fn settings(redis: &Redis, database: &str) -> Given {
         ("AB_ADMIN_TOKEN", ADMIN.into()),
         ("AB_API_KEYS", format!("{LISTED}:acme:events,ingest,read,admin")),
         ("AB_WORKSPACE_SIGNING_KEY", SIGNING.into()),
+        ("AB_OTLP_HEADERS", "authorization=hidden-collector".into()),
         ("AB_WEBHOOK_ALLOW_PRIVATE", "127.0.0.0/8".into()),
         ("AB_LOG_LEVEL", "debug".into()),
         ("AB_PARTITIONS", "2".into()),
