@@ -113,7 +113,8 @@ fred: setup ## Lint the second client of Redis, which is not in the default buil
 # In the default build there are no traces. The programs with them stay in target/debug until the next build.
 otlp: setup ## Lint the traces, which are not in the default build, and follow a request by them over three tiers
 	$(CARGO) clippy --locked -p abstream-service -p abstream-e2e --features abstream-e2e/otlp --all-targets -- --deny warnings
-	$(CARGO) build --locked --workspace --bins --features abstream-e2e/otlp
+	$(CARGO) test --locked -p abstream-service --features otlp --test it otlp::
+	$(CARGO) build --locked --workspace --features abstream-e2e/otlp --bins --test e2e
 	$(CARGO) test --locked --workspace --features abstream-e2e/otlp --test e2e traces::
 
 check: setup ## Format, lints, and the rules of the tree; all warnings are errors
