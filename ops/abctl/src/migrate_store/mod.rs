@@ -93,14 +93,15 @@ async fn carry(source: &SqliteStore, import: Import, partitions: u16) -> Result<
             offset += u64::from(SLICE);
         }
     }
-    let experiments = source.all_experiments().await?;
+    let experiments = source.kept_experiments().await?;
     if let Some(e) = experiments.iter().find(|e| e.rebuild.is_some()) {
         bail!("the sums of experiment {} are being rebuilt: move when abctl up has done that", e.key);
     }
     let (sealed, counted): (Vec<_>, Vec<_>) = experiments.iter().partition(|e| e.purged_at.is_some());
     let plans: Vec<Plan> = counted.into_iter().map(Experiment::plan).collect();
     let mut sums: Vec<Recomputation<'_>> = plans.iter().map(Recomputation::new).collect();
-    let mut moved = Moved { experiments: experiments.len(), partitions, ..Moved::default() };
+    let shown = source.all_experiments().await?.len();
+    let mut moved = Moved { experiments: shown, partitions, ..Moved::default() };
     read_all(source, partitions, &mut async |partition, rows: &RawRows| {
         let mut conversions = Vec::with_capacity(rows.conversions.len());
         for unit in &rows.units {

@@ -29,7 +29,19 @@ async fn answers(client: &Client) -> Vec<(&'static str, Value)> {
     answers
 }
 
-/// Users of two experiments, of which one is put away; weights that changed; a webhook, a key, a user to be erased.
+fn exposure_of(user: &str, i: usize) -> Value {
+    json!({"user_id": user, "variation_index": i % 2})
+}
+
+/// What an experiment that is deleted comes back with.
+async fn gone(client: &Client) -> Value {
+    let answer = client.get("/api/v1/experiments/gone/live-stats").await.unwrap();
+    let answer = answer.json().unwrap();
+    assert_eq!(answer["users"], 40, "{answer:#}");
+    answer["metrics"][0]["arms"].clone()
+}
+
+/// Users of three experiments, of which one is put away; weights that changed; a webhook, a key, a user to be erased.
 async fn fill(up: &Up) -> String {
     let (admin, hook) = (up.admin(), takes_deliveries());
     let post = async |path: &str, body: Value| {
@@ -38,6 +50,8 @@ async fn fill(up: &Up) -> String {
         if answer.body.is_empty() { Value::Null } else { answer.json().unwrap() }
     };
     up.create().await;
+    post("experiments", definition("gone")).await;
+    post("experiments/gone/start", json!({})).await;
     let mut sealed = definition("sealed");
     sealed["metrics"][0]["key"] = "basket".into();
     post("experiments", sealed).await;
@@ -45,8 +59,8 @@ async fn fill(up: &Up) -> String {
     for i in 0..40_usize {
         let user = format!("user-{i:0>width$}", width = i % 3 + 1);
         post("events", visit(&user)).await;
-        let exposure = json!({"user_id": user, "variation_index": i % 2});
-        post("experiments/sealed/exposures", json!({"exposures": [exposure]})).await;
+        post("experiments/sealed/exposures", json!({"exposures": [exposure_of(&user, i)]})).await;
+        post("experiments/gone/exposures", json!({"exposures": [exposure_of(&user, i)]})).await;
         let basket = json!({"user_id": user, "metric": "basket", "idempotency_key": "b"});
         post("experiments/sealed/conversions", json!({"conversions": [basket]})).await;
     }
@@ -90,6 +104,9 @@ async fn everything_that_can_be_asked_for_is_the_same_afterwards() {
     up.stop().await;
     seal(&data);
     let up = Up::start(&data).await;
+    let as_it_was = gone(&up.admin()).await;
+    let deleted = up.admin().request("DELETE", "/api/v1/experiments/gone", &[], "").await.unwrap();
+    assert!(matches!(deleted.status, 200 | 204), "{}", deleted.text());
     let before = answers(&up.admin()).await;
     up.stop().await;
 
@@ -106,9 +123,16 @@ async fn everything_that_can_be_asked_for_is_the_same_afterwards() {
     for ((path, before), (_, after)) in before.iter().zip(&after) {
         assert_eq!(after, before, "{path}");
     }
+    let admin = Client::new(&deployment.url).unwrap().bearer(ADMIN_TOKEN);
+    let restored = admin.post("/api/v1/experiments/gone/restore", &[], "").await.unwrap();
+    assert!((200..300).contains(&restored.status), "{}", restored.text());
+    assert_eq!(gone(&admin).await, as_it_was);
     assert_eq!(after[5].1["items"].as_array().unwrap().len(), 1);
     let with_it =
         Client::new(&deployment.url).unwrap().bearer(&key).get("/api/v1/experiments").await.unwrap();
     assert_eq!(with_it.status, 200, "{}", with_it.text());
-    assert!(abctl(&["verify", "load"], &env, None).ok().starts_with("verify load: equal"));
+    for key in ["load", "gone"] {
+        let verified = abctl(&["verify", key], &env, None).ok();
+        assert!(verified.starts_with(&format!("verify {key}: equal")), "{verified}");
+    }
 }

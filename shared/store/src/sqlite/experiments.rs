@@ -222,7 +222,11 @@ fn one(c: &Connection, sql: &str, params: &[&dyn ToSql]) -> Result<Option<Experi
     Ok(several(c, sql, params)?.pop())
 }
 
-fn several(c: &Connection, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<Experiment>, StoreError> {
+pub(super) fn several(
+    c: &Connection,
+    sql: &str,
+    params: &[&dyn ToSql],
+) -> Result<Vec<Experiment>, StoreError> {
     let found = rows::all(&mut *c.prepare_cached(sql)?, params, rows::experiment)?;
     Ok(found.into_iter().flatten().collect())
 }

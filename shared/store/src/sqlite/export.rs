@@ -1,8 +1,9 @@
 //! What moving up to PostgreSQL reads besides the raw rows. Nobody writes meanwhile.
 
 use super::SqliteStore;
-use crate::StoreError;
+use super::experiments::several;
 use crate::moving::{Stood, Table};
+use crate::{Experiment, StoreError};
 use domain::Day;
 
 impl SqliteStore {
@@ -32,6 +33,12 @@ impl SqliteStore {
         });
         let rows = read.await?;
         Ok((!rows.is_empty()).then(|| format!("[{}]", rows.join(","))))
+    }
+
+    /// Those that have sums: deleted ones too, as if they were archived.
+    pub async fn kept_experiments(&self) -> Result<Vec<Experiment>, StoreError> {
+        let sql = include_str!("sql/export/kept_experiments.sql");
+        self.readers.read(|c| several(c, sql, &[])).await
     }
 
     pub async fn stood(&self) -> Result<Stood, StoreError> {
