@@ -7,8 +7,9 @@ use queue::frame;
 use service::auth::Keys;
 use service::http::header::{HeaderMap, HeaderName, HeaderValue};
 use service::http::{Encoding, MAX_DEPTH, check_depth};
-use service::settings::{SdkValues, Settings, SettingsError, Tier};
+use service::settings::{SdkValues, Secret, Settings, SettingsError, Tier};
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 const MAX_ITEMS: usize = 1_000;
 const MAX_DECODED: usize = 1 << 16;
@@ -110,11 +111,14 @@ fn sealed(bytes: &[u8]) -> Vec<u8> {
 
 /// A file of keys, as production and others read it.
 pub fn keys(bytes: &[u8]) {
+    static NONE: LazyLock<Settings> = LazyLock::new(|| {
+        Settings::for_testing(Tier::Gateway, &[("AB_REDIS_URL", "redis://h")]).expect("settings of ours")
+    });
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let env = [("AB_REDIS_URL", "redis://h"), ("AB_API_KEYS", text)];
-    let Ok(settings) = Settings::for_testing(Tier::Gateway, &env) else { return };
+    let mut auth = NONE.auth.clone();
+    auth.api_keys = Some(Secret::new(text));
     for strict in [false, true] {
-        if let Err(refusal) = Keys::new(&settings.auth, strict) {
+        if let Err(refusal) = Keys::new(&auth, strict) {
             assert_eq!(refusal.to_string().lines().count(), 1);
         }
     }

@@ -153,6 +153,8 @@ pub enum FrameError {
     Encode(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("{0} bytes follow the body's content")]
     TrailingBytes(usize),
+    #[error("the share of a phase is no number")]
+    NoNumber,
     #[error("the header says {header} events, the body has {body}")]
     EventCount { header: u32, body: u64 },
 }
@@ -178,6 +180,17 @@ impl Events<'_> {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether every floating-point number is finite: anything else is damage, and equals not even itself.
+    fn are_numbers(&self) -> bool {
+        let Events::Controls(controls) = self else { return true };
+        controls.iter().all(|control| match control {
+            Control::Phase { coverage, weights, .. } => {
+                coverage.is_finite() && weights.iter().all(|weight| weight.is_finite())
+            }
+            _ => true,
+        })
     }
 
     /// About as many bytes as these events take when encoded: an over-estimate for usual texts, so that the
@@ -328,6 +341,9 @@ impl Header {
         if frame.count() != u64::from(self.events) {
             return Err(FrameError::EventCount { header: self.events, body: frame.count() });
         }
-        Ok(frame)
+        match frame.groups.iter().all(|group| group.events.are_numbers()) {
+            true => Ok(frame),
+            false => Err(FrameError::NoNumber),
+        }
     }
 }
