@@ -118,7 +118,9 @@ function treatmentLine(treatment, decision, name) {
   const { verdict } = treatment;
   const effect = verdict && verdict.status === "ok" ? [h("strong", { class: "number" }, signed(verdict.effect)), ` (${interval(verdict.ci)}) on ${decision.primary}`] : [h("span", { class: "soft" }, verdict ? why(verdict.reason) : "no primary metric")];
   const differs = decision.treatments.some((other) => other.decision !== treatment.decision);
-  return h("p", { class: "number" }, swatch(treatment.variation_index), `${name}: `, effect, differs && [" · ", h("span", { class: `mark ${treatment.decision}` }, DECISIONS[treatment.decision].short)]);
+  // What the reasons of the whole do not say.
+  const own = treatment.reasons.filter((code) => differs && !decision.reasons.includes(code)).map((code) => ` ${told(code)}`);
+  return h("p", { class: "number" }, swatch(treatment.variation_index), `${name}: `, effect, differs && [" · ", h("span", { class: `mark ${treatment.decision}` }, DECISIONS[treatment.decision].short), h("span", { class: "soft" }, own)]);
 }
 
 const fact = (name, value, note) => h("div", {}, h("dt", {}, name), h("dd", { class: "number" }, value, note && h("small", {}, note)));
