@@ -1,7 +1,8 @@
 //! What an answer costs at ten thousand, a million and ten million users (T7).
 //!
 //! Ten thousand users come over HTTP. The larger experiments have the same arms, metrics and partitions, and their
-//! moments are not applied but loaded: those of the ten thousand times a factor, on each of thirty days.
+//! moments are not applied but loaded: those of the ten thousand times a factor, on each of thirty days; and counters
+//! of four hundred days.
 
 use crate::pipeline::{client, load, setup};
 use crate::table::{Goal, Table};
@@ -20,6 +21,8 @@ use tokio_postgres::Client;
 const EVENTS: u64 = 18_000;
 /// Rows that the last one is found among.
 const DAYS: i32 = 30;
+/// On which every counter of every arm and partition has a row.
+const COUNTED_DAYS: i32 = 400;
 /// Requests of one latency figure.
 const REQUESTS: u32 = 2_000;
 /// Key, name and users of the experiments whose moments are loaded.
@@ -45,6 +48,7 @@ pub async fn answers(seed: u64, table: &mut Table) -> Result<()> {
         system.experiment(definition).await?;
         let larger = experiment(&system, key).await?;
         write(&database, &larger, &rows, wanted / users).await?;
+        count(&database, &larger).await?;
     }
     let paths = ["/livez", &path("sim-load"), &path(LARGER[0].0), &path(LARGER[1].0)];
     let [floor, least, middle, largest] = latencies(&system, paths).await?;
@@ -110,6 +114,22 @@ async fn write(database: &Client, to: &Experiment, rows: &[ArmRow], times: i64) 
         }
     }
     database.batch_execute("ANALYZE moments; ANALYZE moments_keys").await?;
+    Ok(())
+}
+
+/// What the quality of data is told from.
+async fn count(database: &Client, of: &Experiment) -> Result<()> {
+    let arms = i32::try_from(of.definition.variations.len())?;
+    database
+        .execute(
+            "INSERT INTO counters (tenant, experiment, partition, variation, day, name, n)
+             SELECT 'default', $1, p.partition, arm, current_date - back, name, 7
+             FROM partitions p, generate_series(-1, $2 - 1) AS arm, generate_series(0, $3 - 1) AS back,
+                  unnest(ARRAY['late', 'clock_corrected', 'keyless', 'conflicts', 'deduplicated']) AS name",
+            &[&of.id.0, &arms, &COUNTED_DAYS],
+        )
+        .await?;
+    database.batch_execute("ANALYZE counters; ANALYZE counter_totals").await?;
     Ok(())
 }
 

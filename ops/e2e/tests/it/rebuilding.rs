@@ -14,7 +14,7 @@ async fn experiment(system: &dyn Deployment, key: &str) -> Value {
     system.admin().get(&format!("/api/v1/experiments/{key}")).await.unwrap().json().unwrap()
 }
 
-async fn served(system: &dyn Deployment, key: &str, version: u64) {
+pub async fn served(system: &dyn Deployment, key: &str, version: u64) {
     eventually("the new version is served", SERVED, async || {
         let e = experiment(system, key).await;
         e["plan_version"] == version && e["rebuilding"].is_null()
@@ -22,7 +22,7 @@ async fn served(system: &dyn Deployment, key: &str, version: u64) {
     .await;
 }
 
-async fn rebuild(system: &dyn Deployment, key: &str) {
+pub async fn rebuild(system: &dyn Deployment, key: &str) {
     let path = format!("/api/v1/experiments/{key}/rebuild");
     let headers = [("content-type", "application/json")];
     let answer = system.admin().post(&path, &headers, b"".to_vec()).await.unwrap();

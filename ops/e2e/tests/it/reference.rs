@@ -1,6 +1,9 @@
 //! The reference event set through the real system: what it must roll up to was computed elsewhere.
 
+use crate::calendar::{Calendar, answers_of, assert_alike, first_day};
+use crate::rebuilding::{rebuild, served};
 use crate::support::{applied, arm, assert_verified};
+use domain::Day;
 use domain::definition::{Definition, Metric};
 use domain::plan::Feature;
 use e2e::Deployment;
@@ -30,7 +33,7 @@ fn exact(text: &str) -> I256 {
 }
 
 async fn the_reference_events_become_the_reference_numbers_and_a_replay_records_nothing(
-    system: &dyn Deployment,
+    system: &dyn Calendar,
 ) {
     let expected: Value = serde_json::from_str(EXPECTED).unwrap();
     let definitions = [
@@ -42,9 +45,16 @@ async fn the_reference_events_become_the_reference_numbers_and_a_replay_records_
     }
     let client = system.ingest();
     let lines: Vec<&str> = EVENTS.lines().collect();
-    let send_file = async || {
+    let chunks = lines.chunks(1_000);
+    // A day for each thousand events.
+    let first = first_day(system, "exp_checkout").await;
+    let days: Vec<Day> = (first.0..).take(chunks.len()).map(Day).collect();
+    let send_file = async |days: &[Day]| {
         let mut sums = [0u64; 4];
-        for chunk in lines.chunks(1_000) {
+        for (at, chunk) in chunks.clone().enumerate() {
+            if let Some(day) = days.get(at) {
+                system.set_day(*day).await;
+            }
             let headers = [("content-type", "application/x-ndjson")];
             let answer = applied(&client, "/api/v1/events", &headers, chunk.join("\n")).await;
             for (sum, name) in sums.iter_mut().zip(["received", "recorded", "deduplicated", "conflicts"]) {
@@ -54,7 +64,7 @@ async fn the_reference_events_become_the_reference_numbers_and_a_replay_records_
         sums
     };
 
-    let [received, recorded, deduplicated, conflicts] = send_file().await;
+    let [received, recorded, deduplicated, conflicts] = send_file(&days).await;
     let enrolled: u64 = ["exp_checkout", "exp_banner"]
         .iter()
         .flat_map(|e| expected["experiments"][e]["exposed_users"].as_array().unwrap())
@@ -68,14 +78,52 @@ async fn the_reference_events_become_the_reference_numbers_and_a_replay_records_
         compare(system, definition, &expected).await;
         assert_eq!(answers(system, definition, &expected).await, series(system, definition, &expected).await);
     }
+    skipped(system, &expected).await;
     assert_verified(system, &["exp_checkout", "exp_banner"]).await;
+    for definition in &definitions {
+        let key = definition["key"].as_str().unwrap();
+        let before = answers_of(system, key, &days).await;
+        let users: Vec<_> = before.iter().step_by(3).map(|(_, answer)| answer["users"].as_u64()).collect();
+        assert!(users.is_sorted() && users[0] < users[days.len() - 1], "{users:?}");
+        rebuild(system, key).await;
+        served(system, key, 2).await;
+        assert_alike(&answers_of(system, key, &days).await, &before);
+    }
 
-    let replayed = send_file().await;
+    let replayed = send_file(&[]).await;
     assert_eq!(replayed[..3], [9_069, 0, 9_069]);
     for definition in &definitions {
         compare(system, definition, &expected).await;
     }
     assert_verified(system, &["exp_checkout", "exp_banner"]).await;
+}
+
+/// What of the file counts nowhere, and what counts.
+async fn skipped(system: &dyn Deployment, expected: &Value) {
+    let (mut skipped, mut counted) = ([0, 0], 0);
+    for (key, experiment) in expected["experiments"].as_object().unwrap() {
+        let live = read(system, &format!("/api/v1/experiments/{key}/live-stats")).await;
+        skipped[0] += live["data_quality"]["never_exposed"].as_u64().unwrap();
+        let arms = live["arms"].as_array().unwrap();
+        let sum =
+            |name: &str| arms.iter().map(|arm| arm["data_quality"][name].as_u64().unwrap()).sum::<u64>();
+        skipped[1] += sum("before_exposure");
+        assert_eq!(sum("crossovers"), experiment["multiple_exposure_users"], "{key}");
+        let users: Vec<&Value> = arms.iter().map(|arm| &arm["users"]).collect();
+        assert_eq!(
+            users,
+            experiment["exposed_users"].as_array().unwrap().iter().collect::<Vec<_>>(),
+            "{key}"
+        );
+        assert_eq!(live["srm"]["mismatch"], experiment["srm"]["mismatch"], "{key}");
+        let metrics = live["metrics"].as_array().unwrap().iter().filter(|metric| metric["type"] == "count");
+        let arms = metrics.flat_map(|metric| metric["arms"].as_array().unwrap());
+        counted += arms.map(|arm| arm["conversions"].as_u64().unwrap()).sum::<u64>();
+    }
+    let totals = &expected["totals"];
+    let expected = ["never_exposed", "before_exposure"].map(|name| &totals["conversions_skipped"][name]);
+    assert_eq!(skipped.map(Value::from).each_ref(), expected);
+    assert_eq!(counted, totals["conversions_counted"]);
 }
 
 async fn compare(system: &dyn Deployment, definition: &Value, expected: &Value) {

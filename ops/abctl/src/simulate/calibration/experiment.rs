@@ -24,6 +24,15 @@ pub struct Look<'a> {
     pub decided: &'a Decided<'a>,
 }
 
+/// What becomes of one user.
+pub struct Life {
+    pub variation: i16,
+    pub stratum: &'static str,
+    pub at: Timestamp,
+    /// When, and for how much.
+    pub purchases: Vec<(Timestamp, i64)>,
+}
+
 pub struct Trial {
     experiment: Experiment,
     plan: Plan,
@@ -75,11 +84,11 @@ impl Trial {
 
     /// Looks at the end of every day.
     pub fn run(&self, seed: u64, run: u64, mut see: impl FnMut(&Look<'_>)) -> Result<(), CalibrationError> {
-        let mut rng = Rng::new(seed, run);
+        let mut lives = self.lives(seed, run);
         let mut sums: BTreeMap<(i16, &str), Moments> = BTreeMap::new();
         for day in 0..DAYS {
-            for _ in 0..USERS / u32::from(DAYS) {
-                self.user(&mut rng, day, &mut sums)?;
+            for life in lives.by_ref().take(USERS as usize / usize::from(DAYS)) {
+                self.fold(&life, &mut sums)?;
             }
             let today = Day(START.0 + i32::from(day));
             let rows: Vec<ArmRow> = sums.iter().map(|(key, sums)| self.row(*key, today, sums)).collect();
@@ -91,40 +100,54 @@ impl Trial {
         Ok(())
     }
 
-    fn user(
-        &self,
-        rng: &mut Rng,
-        day: u16,
-        sums: &mut BTreeMap<(i16, &str), Moments>,
-    ) -> Result<(), CalibrationError> {
+    /// As it is asked for over HTTP.
+    pub fn definition(&self) -> &Definition {
+        &self.experiment.definition
+    }
+
+    /// Everybody of a run, in the order in which they come.
+    pub fn lives(&self, seed: u64, run: u64) -> impl Iterator<Item = Life> {
+        let mut rng = Rng::new(seed, run);
+        let days = (0..DAYS).flat_map(|day| (0..USERS / u32::from(DAYS)).map(move |_| day));
+        days.map(move |day| self.life(&mut rng, day))
+    }
+
+    fn life(&self, rng: &mut Rng, day: u16) -> Life {
         let variation = i16::from(rng.chance(0.5));
         let a_day = RATES[0] + (RATES[1] - RATES[0]) * rng.unit();
         let stratum = if a_day > 0.5 * (RATES[0] + RATES[1]) { "heavy" } else { "light" };
         let at = START.start().plus(micros((f64::from(day) + rng.unit()) * DAY_SECONDS));
-        let mut unit = Unit::default();
-        let told = Attribute::Stratum { value: stratum, at: None };
-        fold::tell(&mut unit, self.plan.experiment, told, at.day());
-        let seen = Seen { variation, at, day: at.day(), phase: 0 };
-        fold::expose(&mut unit, &self.plan, seen, [])?;
         let lift = if variation == 1 { self.lift } else { 0.0 };
         let before = -(BEFORE_DAYS * DAY_SECONDS - GAP_SECONDS);
+        let mut purchases = Vec::new();
         for (begin, end, rate) in [(before, 0.0, a_day), (0.0, DAY_SECONDS, a_day * (1.0 + lift))] {
             let mut after = begin - (1.0 - rng.unit()).ln() / rate * DAY_SECONDS;
             while after < end {
                 let shift = if end == 0.0 { -GAP_SECONDS } else { 0.0 };
-                self.purchase(&mut unit, at.plus(micros(after + shift)), rng.between(5, 51))?;
+                purchases.push((at.plus(micros(after + shift)), rng.between(5, 51)));
                 after -= (1.0 - rng.unit()).ln() / rate * DAY_SECONDS;
             }
         }
-        let enrollment = unit.enrollment(self.plan.experiment);
-        sums.entry((variation, stratum)).or_default().shift(&self.plan, None, enrollment)?;
-        Ok(())
+        Life { variation, stratum, at, purchases }
     }
 
-    fn purchase(&self, unit: &mut Unit, at: Timestamp, worth: i64) -> Result<(), CalibrationError> {
-        let value = Decimal(worth * Decimal::ONE.0);
-        let fact = Fact { experiment: self.plan.experiment, event: "purchase", value, at };
-        fold::convert(unit, &fact, |_| Some(&self.plan))?;
+    fn fold(&self, life: &Life, sums: &mut BTreeMap<(i16, &str), Moments>) -> Result<(), CalibrationError> {
+        let (mut unit, experiment) = (Unit::default(), self.plan.experiment);
+        fold::tell(
+            &mut unit,
+            experiment,
+            Attribute::Stratum { value: life.stratum, at: None },
+            life.at.day(),
+        );
+        let seen = Seen { variation: life.variation, at: life.at, day: life.at.day(), phase: 0 };
+        fold::expose(&mut unit, &self.plan, seen, [])?;
+        for (at, worth) in &life.purchases {
+            let value = Decimal(worth * Decimal::ONE.0);
+            let fact = Fact { experiment, event: "purchase", value, at: *at };
+            fold::convert(&mut unit, &fact, |_| Some(&self.plan))?;
+        }
+        let sums = sums.entry((life.variation, life.stratum)).or_default();
+        sums.shift(&self.plan, None, unit.enrollment(experiment))?;
         Ok(())
     }
 

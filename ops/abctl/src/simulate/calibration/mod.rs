@@ -4,14 +4,13 @@
 mod experiment;
 mod findings;
 
-pub use experiment::{DAYS, USERS};
+pub use experiment::{DAYS, Life, Look, Trial, USERS};
 pub use findings::Line;
 
 use crate::output;
 use crate::table::{Align, Cell, Table};
 use analyzer::known::Unanswerable;
 use domain::Overflow;
-use experiment::Trial;
 use findings::{Found, Holding};
 use serde::Serialize;
 
