@@ -19,16 +19,30 @@ async fn send(gateway: SocketAddr, name: usize, size: usize, end: Instant) -> (u
         if Instant::now() >= end {
             break;
         }
-        let one = |n| json!({"type": "conversion", "user_id": format!("{name}-{batch}-{n}"), "metric": "m"});
-        let events: Vec<_> = (0..size).map(one).collect();
-        let answer = client.post_json("/api/v1/events", &json!({"events": events})).await.unwrap();
-        match answer.status {
-            202 => accepted += size,
-            429 => {
-                assert!(answer.header("retry-after").is_some_and(|wait| wait.parse::<u32>().unwrap() >= 1));
-                refused += 1;
+        let key = format!("{name}-{batch}");
+        let one = |n| json!({"type": "conversion", "user_id": format!("{key}-{n}"), "metric": "m"});
+        let body = json!({"events": (0..size).map(one).collect::<Vec<_>>()}).to_string();
+        let headers = [("content-type", "application/json"), ("idempotency-key", key.as_str())];
+        // What a queue too slow for a busy machine has not confirmed may be written all the same: until it is known.
+        let mut doubtful = false;
+        loop {
+            let answer = client.post("/api/v1/events", &headers, body.clone()).await.unwrap();
+            match answer.status {
+                202 => accepted += size,
+                503 => {
+                    doubtful = true;
+                    continue;
+                }
+                429 => {
+                    assert!(answer.header("retry-after").unwrap().parse::<u32>().unwrap() >= 1);
+                    refused += 1;
+                    if doubtful {
+                        continue;
+                    }
+                }
+                other => panic!("{other}: {}", answer.text()),
             }
-            other => panic!("{other}: {}", answer.text()),
+            break;
         }
     }
     (accepted, refused)
