@@ -94,3 +94,27 @@ async fn a_database_that_does_not_answer_costs_no_more_than_the_budget() {
     let answered = || async { rig.get(path).await.status == 200 };
     testkit::eventually("answers come again", LIMIT, answered).await.unwrap();
 }
+
+#[tokio::test]
+async fn one_answer_at_a_time_reads_every_user() {
+    let server = Postgres::fast().await.unwrap();
+    let rig = start(&server, &[]).await;
+    let path = "/api/v1/experiments/slow/timeseries?day_basis=occurred";
+    let mut locker = server.connect(&rig.database).await.unwrap();
+    let watcher = server.connect(&rig.database).await.unwrap();
+    let lock = locker.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE units IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let second = async {
+        let waits = || async { waiting(&watcher).await == 1 };
+        testkit::eventually("the first one reads users", LIMIT, waits).await.unwrap();
+        let other = rig.client("admin-a");
+        let answer = other.get(path).await.unwrap();
+        lock.rollback().await.unwrap();
+        answer
+    };
+    let (first, second) = tokio::join!(rig.get(path), second);
+    assert_eq!((second.status, code(&second).as_str()), (503, "scan_in_progress"));
+    assert_eq!(second.header("retry-after"), Some("5"));
+    assert_eq!(first.status, 200, "{}", first.text());
+    rig.ok(path).await;
+}
