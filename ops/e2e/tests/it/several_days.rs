@@ -45,7 +45,8 @@ impl Days<'_> {
         let worth = |i: u32| (i * 37 + n * 13) % 50 + 1;
         let value = |i: u32| json!({"user_id": user(i), "value": worth(i), "covariate_name": "loyalty"});
         let own = |i: u32| json!({"user_id": user(i), "value": worth(i)});
-        let stratum = |i: u32| json!({"user_id": user(i), "stratum": if i.is_multiple_of(3) { "FR" } else { "DE" }});
+        let stratum =
+            |i: u32| json!({"user_id": user(i), "stratum": if i.is_multiple_of(3) { "FR" } else { "DE" }});
         let seen = |i: u32, variation: u32| json!({"user_id": user(i), "variation_index": variation % 2, "occurred_at": at(i, 0)});
         let excluded = |i: u32, excluded: bool| json!({"user_id": user(i), "excluded": excluded});
         let held = |i: u32| json!({"user_id": format!("held-{i}")});
