@@ -20,3 +20,17 @@ pub use deployment::Deployment;
 pub use load::Load;
 pub use one_process::OneProcess;
 pub use system::{ADMIN_TOKEN, API_TOKEN, Setup, System, Tier};
+
+use std::process::ExitCode;
+
+/// How a program of ours ends; what went wrong stands behind its name.
+#[allow(clippy::print_stderr)]
+pub fn ended(program: &str, outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{program}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

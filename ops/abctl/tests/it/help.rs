@@ -1,39 +1,21 @@
 //! `--help` of every command, word for word, up to the settings that commands share.
 
 use crate::deployment::abctl;
+use crate::golden::assert_reviewed;
 use crate::tree;
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
+use std::collections::BTreeMap;
 
 #[test]
 fn help_is_as_reviewed() {
-    let reviewed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/help");
-    let fresh = Path::new(env!("CARGO_TARGET_TMPDIR")).join("help");
-    let _ = fs::remove_dir_all(&fresh);
-    fs::create_dir_all(&fresh).unwrap();
-    let mut names = BTreeSet::new();
-    let mut different = Vec::new();
+    let mut texts = BTreeMap::new();
     for path in tree::paths() {
         let arguments: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
         let shown = abctl(&arguments, &[], None).ok();
         let shown = shown.split("\nSettings:\n").next().unwrap();
-        let name = if path.is_empty() { "abctl".to_owned() } else { path.join("_").replace('-', "_") };
-        let file = format!("{name}.txt");
-        if fs::read_to_string(reviewed.join(&file)).unwrap_or_default() != shown {
-            different.push(name);
-        }
-        fs::write(fresh.join(&file), shown).unwrap();
-        names.insert(file);
+        let name = if path.is_empty() { "abctl".to_owned() } else { path.join(" ") };
+        texts.insert(name, shown.to_owned());
     }
-    let there = fs::read_dir(&reviewed).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
-    let gone: Vec<String> = there.filter(|file| !names.contains(file)).collect();
-    assert!(
-        different.is_empty() && gone.is_empty(),
-        "{different:?} are not as in {0}, {gone:?} is of no command: if that is meant, rm -r {0} && cp -r {1} {0}",
-        reviewed.display(),
-        fresh.display(),
-    );
+    assert_reviewed("help", &texts);
 }
 
 #[test]

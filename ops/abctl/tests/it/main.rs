@@ -12,6 +12,7 @@ mod demo;
 mod deployment;
 mod doctor;
 mod exporting;
+mod golden;
 mod help;
 mod keys;
 mod migrate;

@@ -1,6 +1,6 @@
 //! `make backlog EVENTS=N`: a worker that catches up with so many events, and the most memory it had.
 
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::print_stdout)]
 
 use anyhow::{Context, Result};
 use e2e::backlog;
@@ -8,13 +8,7 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match caught_up().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("backlog: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    e2e::ended("backlog", caught_up().await)
 }
 
 async fn caught_up() -> Result<()> {

@@ -1,7 +1,7 @@
 //! `make crowd`: a gateway with 10,000 idle and 1,000 slowly sending connections, and what a client notices of them.
 //! `crowd hold ADDRESS IDLE DRIPPING` is the crowd itself.
 
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::print_stdout)]
 
 use anyhow::{Result, bail};
 use e2e::crowd::{self, holder};
@@ -9,13 +9,7 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match act().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("crowd: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    e2e::ended("crowd", act().await)
 }
 
 async fn act() -> Result<()> {

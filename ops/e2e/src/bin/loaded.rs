@@ -1,6 +1,6 @@
 //! `make loaded`: a gateway that is asked for many more experiments than it keeps, and for many that are not there.
 
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::print_stdout)]
 
 use anyhow::{Result, bail};
 use e2e::loaded::{self, Asked};
@@ -8,13 +8,7 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match act().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("loaded: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    e2e::ended("loaded", act().await)
 }
 
 async fn act() -> Result<()> {

@@ -5,11 +5,10 @@ mod rig;
 mod varying;
 
 use crate::deployment::takes_deliveries;
+use crate::golden::assert_reviewed;
 use crate::tree;
 use rig::Rig;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
+use std::collections::BTreeMap;
 
 /// Tested where they are: they print scripts, or run until they are told to end.
 const ELSEWHERE: [&str; 3] = ["up", "demo", "completions"];
@@ -117,28 +116,7 @@ async fn outputs_are_as_reviewed() {
     let mut rig = Rig::start().await;
     told(&mut rig).await;
     let transcripts = rig.transcripts();
-
-    let reviewed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/output");
-    let fresh = Path::new(env!("CARGO_TARGET_TMPDIR")).join("output");
-    let _ = fs::remove_dir_all(&fresh);
-    fs::create_dir_all(&fresh).unwrap();
-    let file = |name: &str| format!("{}.txt", name.replace([' ', '-'], "_"));
-    let mut different = Vec::new();
-    for (name, text) in &transcripts {
-        if fs::read_to_string(reviewed.join(file(name))).unwrap_or_default() != *text {
-            different.push(name);
-        }
-        fs::write(fresh.join(file(name)), text).unwrap();
-    }
-    let names: BTreeSet<String> = transcripts.keys().map(|name| file(name)).collect();
-    let there = fs::read_dir(&reviewed).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
-    let gone: Vec<String> = there.filter(|file| !names.contains(file)).collect();
-    assert!(
-        different.is_empty() && gone.is_empty(),
-        "{different:?} are not as in {0}, {gone:?} is of no command: if that is meant, rm -r {0} && cp -r {1} {0}",
-        reviewed.display(),
-        fresh.display(),
-    );
+    assert_reviewed("output", &transcripts);
     let leaves = tree::leaves();
     let commands = leaves.iter().map(tree::Leaf::name).filter(|name| !ELSEWHERE.contains(&name.as_str()));
     let lacking: Vec<String> = commands.filter(|name| !transcripts.contains_key(name)).collect();
