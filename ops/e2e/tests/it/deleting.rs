@@ -19,11 +19,18 @@ fn user(batch: u32, i: u32) -> String {
     format!("user-{batch}-{i}")
 }
 
-/// The users of a batch are exposed, and some of them buy; how many events were discarded. `None`: some were refused.
-async fn send(system: &dyn Deployment, key: &str, batch: u32) -> Option<u64> {
+/// What became of a batch. Its exposures may be discarded and its conversions refused a moment later.
+#[derive(Debug, Default, PartialEq)]
+struct Sent {
+    discarded: u64,
+    refused: bool,
+}
+
+/// The users of a batch are exposed, and some of them buy.
+async fn send(system: &dyn Deployment, key: &str, batch: u32) -> Sent {
     let seen = |i| json!({"user_id": user(batch, i), "variation_index": i % 2, "occurred_at": THEN});
     let bought = |i| json!({"user_id": user(batch, i), "metric": "bought", "idempotency_key": "named", "occurred_at": THEN});
-    let mut discarded = 0;
+    let mut sent = Sent::default();
     for (route, body) in [
         ("exposures", json!({"exposures": (0..USERS).map(seen).collect::<Vec<_>>()})),
         ("conversions", json!({"conversions": (0..batch % USERS).map(bought).collect::<Vec<_>>()})),
@@ -36,19 +43,19 @@ async fn send(system: &dyn Deployment, key: &str, batch: u32) -> Option<u64> {
         let answer = system.ingest().post(&path, &headers, body.to_string()).await.unwrap();
         if answer.status == 404 {
             assert_problem(&answer, 404, "unknown_experiment");
-            return None;
+            return Sent { refused: true, ..sent };
         }
         assert_eq!(answer.status, 200, "{}", answer.text());
-        discarded += answer.json().unwrap()["dead_lettered"].as_u64().unwrap();
+        sent.discarded += answer.json().unwrap()["dead_lettered"].as_u64().unwrap();
     }
-    Some(discarded)
+    sent
 }
 
 /// How many events were discarded.
 async fn send_all(system: &dyn Deployment, key: &str, batches: Range<u32>) -> u64 {
     let mut discarded = 0;
     for batch in batches {
-        discarded += send(system, key, batch).await.unwrap_or(0);
+        discarded += send(system, key, batch).await.discarded;
     }
     discarded
 }
@@ -100,12 +107,10 @@ async fn what_is_deleted_under_load_comes_back_whole(system: &dyn Deployment) {
     let (mut discarded, ()) = tokio::join!(send_all(system, "gone", 20..35), delete(system));
     let answer = system.admin().get("/api/v1/experiments/gone/live-stats").await.unwrap();
     assert_problem(&answer, 404, "unknown_experiment");
-    eventually("the gateway knows", LIMIT, async || match send(system, "gone", 35).await {
-        Some(n) => {
-            discarded += n;
-            false
-        }
-        None => true,
+    eventually("the gateway knows", LIMIT, async || {
+        let sent = send(system, "gone", 35).await;
+        discarded += sent.discarded;
+        sent.refused
     })
     .await;
     send_tenants(system, 0..35, "while it was deleted").await;
@@ -114,10 +119,15 @@ async fn what_is_deleted_under_load_comes_back_whole(system: &dyn Deployment) {
     assert_eq!(back["status"], "stopped");
     assert_verified(system, &["gone"]).await;
     // Everything once more, when the gateway has heard of it: what counted is deduplicated, the rest counts now.
-    eventually("the gateway knows", LIMIT, async || send(system, "gone", 0).await.is_some()).await;
+    eventually("the gateway knows", LIMIT, async || {
+        let sent = send(system, "gone", 0).await;
+        discarded += sent.discarded;
+        sent == Sent::default()
+    })
+    .await;
     for batch in 0..50 {
-        assert_eq!(send(system, "gone", batch).await, Some(0), "batch {batch}");
-        assert_eq!(send(system, "kept", batch).await, Some(0), "batch {batch}");
+        assert_eq!(send(system, "gone", batch).await, Sent::default(), "batch {batch}");
+        assert_eq!(send(system, "kept", batch).await, Sent::default(), "batch {batch}");
     }
     send_tenants(system, 0..50, "after").await;
     assert_eq!(results(system, "gone").await, results(system, "kept").await);
