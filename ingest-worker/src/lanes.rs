@@ -11,7 +11,10 @@ use queue::Queue;
 use service::boot::{Boot, BootError};
 use service::health::Health;
 use service::shutdown::Shutdown;
+use std::num::NonZero;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 use store::Store;
 use tokio::sync::watch;
@@ -20,8 +23,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Lanes of a worker: enough to keep the database busy while a chunk is folded; each is one connection.
-const LANES: u16 = 2;
+/// Two keep the database busy while a chunk is folded; more than four were not measured (decision 2).
+const LANES: RangeInclusive<u16> = 2..=4;
 
 /// The running lanes of a process.
 pub struct Lanes {
@@ -30,6 +33,12 @@ pub struct Lanes {
 }
 
 impl Lanes {
+    /// How many a worker has, each with a connection: as many as processors, within bounds.
+    pub fn number() -> u16 {
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        u16::try_from(processors).unwrap_or(u16::MAX).clamp(*LANES.start(), *LANES.end())
+    }
+
     /// Applies until `stop`; the transactions under way are finished.
     pub fn start(
         boot: &Boot,
@@ -56,7 +65,7 @@ impl Lanes {
                 share.send_replace(Share::ALL);
             }
         }
-        let count = LANES.min(all);
+        let count = Lanes::number().min(all);
         for number in 0..count {
             let config = LaneConfig {
                 me,

@@ -5,17 +5,20 @@ use crate::table::{Goal, Table};
 use abctl::simulate::lane::Lane;
 use anyhow::Result;
 use domain::{Decimal, UnitId};
+use ingest_worker::Lanes;
 use serde::Deserialize;
 use std::pin::pin;
 use std::time::Instant;
 use testkit::Postgres;
+use tokio::task::JoinSet;
 use tokio_postgres::Client;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 const RAW: &str = "raw insert, one connection";
-pub const RAW_TWO: &str = "raw insert, two connections";
+/// As many as the worker has lanes.
+pub const RAW_LANES: &str = "raw insert, as many connections as lanes";
 pub const RAW_UNIT: &str = "raw insert, disk per exposure";
 pub const RAW_CONVERSION: &str = "raw insert, disk per conversion";
 pub const RAW_SQLITE: &str = "raw insert into SQLite";
@@ -68,25 +71,31 @@ struct Chunk {
 }
 
 pub async fn measure(events: u64, seed: u64, table: &mut Table) -> Result<()> {
-    // Two halves without a user in common: the same user on two connections would deadlock.
-    let halves = [chunks(events / 2, seed, 0), chunks(events - events / 2, seed, 1)];
-    for (name, connections) in [(RAW, 1), (RAW_TWO, 2)] {
+    for (name, connections) in [(RAW, 1), (RAW_LANES, u32::from(Lanes::number()))] {
         let server = Postgres::start_with(&POSTGRES).await?;
         server.execute("postgres", TABLES).await?;
-        let (first, second) = (server.connect("postgres").await?, server.connect("postgres").await?);
-        let begun = Instant::now();
-        match connections {
-            1 => insert(&first, halves.iter().flatten()).await?,
-            _ => {
-                let (one, two) = (insert(&first, halves[0].iter()), insert(&second, halves[1].iter()));
-                tokio::try_join!(one, two).map(|_| ())?;
-            }
+        let mut inserting = JoinSet::new();
+        let share = events / u64::from(connections);
+        // Without a user in common: the same user on two connections would deadlock.
+        let shares: Vec<_> = (0..connections).map(|number| chunks(share, seed, number)).collect();
+        let mut clients = Vec::new();
+        for _ in 0..connections {
+            clients.push(server.connect("postgres").await?);
         }
-        table.add(name, "events/s", events as f64 / begun.elapsed().as_secs_f64(), Goal::None, None);
-        for (name, of) in [(RAW_UNIT, "exposures"), (RAW_CONVERSION, "conversions")] {
-            let sql = format!("SELECT pg_total_relation_size('{of}')::float8 / count(*) FROM {of}");
-            if connections == 1 {
-                table.add(name, "bytes", first.query_one(&sql, &[]).await?.get(0), Goal::None, None);
+        let begun = Instant::now();
+        for (client, chunks) in clients.into_iter().zip(shares) {
+            inserting.spawn(async move { insert(&client, &chunks).await });
+        }
+        while let Some(inserted) = inserting.join_next().await {
+            inserted??;
+        }
+        let all = (share * u64::from(connections)) as f64;
+        table.add(name, "events/s", all / begun.elapsed().as_secs_f64(), Goal::None, None);
+        if connections == 1 {
+            let client = server.connect("postgres").await?;
+            for (name, of) in [(RAW_UNIT, "exposures"), (RAW_CONVERSION, "conversions")] {
+                let sql = format!("SELECT pg_total_relation_size('{of}')::float8 / count(*) FROM {of}");
+                table.add(name, "bytes", client.query_one(&sql, &[]).await?.get(0), Goal::None, None);
             }
         }
     }
@@ -145,7 +154,7 @@ fn chunks(events: u64, seed: u64, number: u32) -> Vec<Chunk> {
     chunks
 }
 
-async fn insert<'c>(client: &Client, chunks: impl Iterator<Item = &'c Chunk>) -> Result<()> {
+async fn insert(client: &Client, chunks: &[Chunk]) -> Result<()> {
     client.batch_execute(STAGING).await?;
     for chunk in chunks {
         client.batch_execute("BEGIN").await?;

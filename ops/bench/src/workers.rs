@@ -1,4 +1,4 @@
-//! Two workers instead of one (T12).
+//! Two workers instead of one (T12), each with two processors, as in a cluster; the database has all of them.
 
 use crate::Size;
 use crate::pipeline::{client, load, setup, until};
@@ -7,12 +7,13 @@ use crate::usage::Busy;
 use anyhow::{Result, ensure};
 use e2e::System;
 use e2e::run::{self, silent};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
 const ONE: &str = "T12 applied by one worker";
-/// Of every worker.
-const LANES: i64 = 2;
+/// Of every worker, and so its lanes.
+const PROCESSORS: usize = 2;
 const SAMPLE: Duration = Duration::from_millis(20);
 const HOLDING: Duration = Duration::from_secs(120);
 
@@ -50,18 +51,18 @@ pub async fn two_workers(size: &Size, seed: u64, table: &mut Table) -> Result<()
     Ok(())
 }
 
-async fn drain(size: &Size, seed: u64, workers: i64) -> Result<Drained> {
+async fn drain(size: &Size, seed: u64, workers: usize) -> Result<Drained> {
     let mut system = System::start(setup(false)).await?;
     // Enough to last until the second has its share, and for seconds after that.
     let outcome = run::send(&system, &load(size.events * 3, seed * 100 + 11, 8, 1_000), silent()).await?;
     let accepted = i64::try_from(outcome.answers.received)?;
     let database = client(&system).await?;
     let mut others = Vec::new();
-    for _ in 1..workers {
-        others.push(system.another_worker()?.0);
+    for number in 1..workers {
+        others.push(on_processors(number, || system.another_worker())?.0);
     }
-    system.start_worker()?;
-    let begun = holding(&database, workers * LANES).await?;
+    on_processors(0, || system.start_worker())?;
+    let begun = holding(&database, workers * PROCESSORS).await?;
     ensure!(begun.1 < accepted, "everything was applied before {workers} workers had their shares");
     let mut busy = Busy::default();
     busy.look()?;
@@ -87,8 +88,24 @@ async fn drain(size: &Size, seed: u64, workers: i64) -> Result<Drained> {
     Ok(Drained { rate, busy, locked: locked as f64 / f64::max(all as f64, 1.0) })
 }
 
+/// Starts a process that keeps to the processors of pair `number`, as far as there are so many: what is started has
+/// the affinity of the thread that starts it.
+fn on_processors<T>(number: usize, start: impl FnOnce() -> Result<T>) -> Result<T> {
+    let all = sched_getaffinity(None)?;
+    let known: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu)).collect();
+    let mut few = CpuSet::new();
+    for cpu in known.iter().cycle().skip(number * PROCESSORS).take(PROCESSORS) {
+        few.set(*cpu);
+    }
+    sched_setaffinity(None, &few)?;
+    let started = start();
+    sched_setaffinity(None, &all)?;
+    started
+}
+
 /// When so many lanes held partitions, and what was applied then.
-async fn holding(database: &Client, lanes: i64) -> Result<(Instant, i64)> {
+async fn holding(database: &Client, lanes: usize) -> Result<(Instant, i64)> {
+    let lanes = i64::try_from(lanes)?;
     let deadline = Instant::now() + HOLDING;
     let sql = "SELECT count(DISTINCT pid) FROM pg_locks WHERE locktype = 'advisory' AND granted";
     while database.query_one(sql, &[]).await?.get::<_, i64>(0) < lanes {
