@@ -81,12 +81,13 @@ fuzz: ## Fuzz what takes bytes apart, each of TARGETS (all seven) for FUZZ_SECON
 # Built without a second client of Redis, which is compared by --part writers with --features abstream-bench/fred.
 RUNS ?= 3
 SOAK ?= 600
+MEASURED = --bin bench --bin ingest-gateway --bin ingest-worker --bin analyzer --bin abctl
 bench: setup ## Measure every target beside the machine's own ceilings, RUNS (3) times, and a load of SOAK (600) seconds
-	$(CARGO) build --locked --release --workspace --bins
+	$(CARGO) build --locked --release $(MEASURED)
 	@$(CARGO) run --locked --release --quiet --bin bench -- --runs $(RUNS) --soak $(SOAK)
 
 bench-quick: setup ## The same in about a minute, once built: for a first look, not for a verdict
-	$(CARGO) build --locked --release --workspace --bins
+	$(CARGO) build --locked --release $(MEASURED)
 	@$(CARGO) run --locked --release --quiet --bin bench -- --events 200000 --seconds 5 --soak 5
 
 figures: ## Write what `make bench` measured into ops/docs/performance.md

@@ -8,6 +8,7 @@
 mod answers;
 mod backfill;
 mod bare;
+mod disk;
 mod entries;
 mod growth;
 pub mod guard;

@@ -52,7 +52,7 @@ pub async fn accept_and_apply(size: &Size, seed: u64, table: &mut Table) -> Resu
     // Each phase lasts for seconds.
     for (name, ceiling, batch, lanes, times, goal) in [
         ("T1 accepted and fsynced, batches of 1000", "raw XADD, batches of 1000", 1_000, 8, 2.0, 300_000.0),
-        ("T1 accepted and fsynced, batches of 100", "raw XADD, batches of 100", 100, 32, 2.0, 150_000.0),
+        ("T1 accepted and fsynced, batches of 100", "raw XADD, batches of 100", 100, 128, 2.0, 150_000.0),
         ("T1 accepted and fsynced, single events", "raw XADD, single events", 1, 64, 0.05, 15_000.0),
     ] {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a positive number

@@ -11,6 +11,8 @@ const TICKS: f64 = 100.0;
 /// CPU time of the processes of a deployment, from a moment on.
 pub struct Usage(Vec<(&'static str, u32, f64)>);
 
+const LOAD_GENERATOR: &str = "load generator";
+
 impl Usage {
     /// From now on. The load generator is this process.
     pub fn of(system: &System) -> Result<Usage> {
@@ -21,22 +23,33 @@ impl Usage {
             ("analyzer", Some(system.analyzer.pid())),
             ("Redis", system.redis.pid()),
             ("PostgreSQL", system.postgres.pid()),
-            ("load generator", Some(std::process::id())),
+            (LOAD_GENERATOR, Some(std::process::id())),
         ];
         let known = processes.into_iter().filter_map(|(name, pid)| Some((name, pid?)));
-        known.map(|(name, pid)| Ok((name, pid, cpu_seconds(pid)?))).collect::<Result<_>>().map(Usage)
+        known.map(|(name, pid)| Ok((name, pid, used(name, pid)?))).collect::<Result<_>>().map(Usage)
     }
 
     /// Of what has been used since, in seconds per million events; processes that did next to nothing are left out.
     pub fn add(&self, phase: &str, events: f64, table: &mut Table) -> Result<()> {
         for (name, pid, before) in &self.0 {
-            let per_million = (cpu_seconds(*pid)? - before) * 1e6 / events;
+            let per_million = (used(name, *pid)? - before) * 1e6 / events;
             if per_million >= 0.01 {
                 table.add(format!("{phase}: CPU of {name}"), "s per million", per_million, Goal::None, None);
             }
         }
         Ok(())
     }
+}
+
+/// All others are children of the load generator, and are not to be counted twice.
+fn used(name: &str, pid: u32) -> Result<f64> {
+    if name == LOAD_GENERATOR { own_seconds(pid) } else { cpu_seconds(pid) }
+}
+
+/// User and system time of a process without its children.
+#[allow(clippy::cast_precision_loss)]
+fn own_seconds(pid: u32) -> Result<f64> {
+    Ok(own(pid).context("its CPU time")?.fields(&[13, 14]) as f64 / TICKS)
 }
 
 /// User and system time of a process and its children, also of those that have ended.
