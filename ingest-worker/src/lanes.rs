@@ -65,7 +65,8 @@ impl Lanes {
                 share.send_replace(Share::ALL);
             }
         }
-        let count = Lanes::number().min(all);
+        // One more than can write reads its chunk meanwhile.
+        let count = Lanes::number().min(store.at_once().saturating_add(1)).min(all);
         for number in 0..count {
             let config = LaneConfig {
                 me,

@@ -33,6 +33,10 @@ impl Connect for Doubtful {
         Ok(Box::new(Yielding::with(self.store.connect().await?, self.commits.clone())))
     }
 
+    fn at_once(&self) -> u16 {
+        self.store.at_once()
+    }
+
     async fn members(&self) -> Result<Option<Box<dyn Members>>, StoreError> {
         Ok(None)
     }

@@ -70,8 +70,10 @@ pub async fn committed(size: &Size, seed: u64, table: &mut Table) -> Result<()> 
     system.stop().await
 }
 
-/// The load, and what the disk did meanwhile.
+/// The load, and what the disk did meanwhile. What other parts and the servers' start left to be written is written
+/// before, or the first sync of the load would wait for all of it.
 async fn beside(disk: &str, load: &Simulation, url: &str, pace: &Pace, table: &mut Table) -> Result<Paced> {
+    tokio::task::spawn_blocking(rustix::fs::sync).await?;
     let probe = Disk::probe()?;
     let sent = pace::run(load, url, pace).await?;
     table.add(disk, "ms", probe.p99()?, Goal::None, None);

@@ -351,6 +351,9 @@ pub trait ApplyStore: Send {
 pub trait Connect: Send + Sync {
     async fn connect(&self) -> Result<Box<dyn ApplyStore>, StoreError>;
 
+    /// How many transactions of such connections can be under way at the same time.
+    fn at_once(&self) -> u16;
+
     /// Joins the workers of this database, on a connection of its own; `None` where only one process can be.
     async fn members(&self) -> Result<Option<Box<dyn Members>>, StoreError>;
 }

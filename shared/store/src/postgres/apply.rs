@@ -56,6 +56,10 @@ impl Connect for PgStore {
         Ok(Box::new(PgApply::connect(&self.url).await?))
     }
 
+    fn at_once(&self) -> u16 {
+        u16::MAX
+    }
+
     async fn members(&self) -> Result<Option<Box<dyn Members>>, StoreError> {
         Ok(Some(Box::new(PgMembers::connect(&self.url).await?)))
     }

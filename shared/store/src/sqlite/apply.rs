@@ -35,6 +35,10 @@ impl Connect for SqliteStore {
         Ok(Box::new(SqliteApply { writer, holders, id, open: None }))
     }
 
+    fn at_once(&self) -> u16 {
+        1
+    }
+
     async fn members(&self) -> Result<Option<Box<dyn Members>>, StoreError> {
         Ok(None)
     }
