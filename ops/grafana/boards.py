@@ -40,6 +40,7 @@ BOARDS = {
         ("Memory of the queue", "percent", "Gateways answer 503 from 80% on.", [("max(abstream_queue_memory_percent)", "used")]),
         ("Queue in order", "short", "Reached by every gateway, and no setting under which acknowledged events can be lost.", [("sum(abstream_queue_reachable)", "gateways that reach it"), ("max(abstream_queue_weak_settings)", "weak settings")]),
         ("Connections", "short", "10,000 at most for each gateway.", [('sum by (instance) (abstream_http_connections{job="ingest-gateway"})', "{{instance}}"), ('sum(rate(abstream_http_connections_refused_total{job="ingest-gateway"}[$__rate_interval]))', "refused a second")]),
+        ("Certificate", "s", "Time to its end; 0 where the public port is not encrypted.", [('clamp_min(min by (instance) (abstream_tls_certificate_not_after_seconds{job="ingest-gateway"}) - time(), 0)', "{{instance}}")]),
         ("Unknown keys", "reqps", "", [('sum(rate(abstream_http_unknown_keys_total{job="ingest-gateway"}[$__rate_interval]))', "requests")]),
         ("Issued keys", "short", "In force, as each tier knows them: the same everywhere within a second.", [("max(abstream_issued_keys)", "most"), ("min(abstream_issued_keys)", "fewest"), ("sum(rate(abstream_issued_keys_failures_total[$__rate_interval]))", "not read a second"), ("sum(rate(abstream_issued_keys_not_written_total[$__rate_interval]))", "not written a second")]),
     ]),

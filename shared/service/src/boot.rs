@@ -161,7 +161,7 @@ fn runtime() -> Result<Runtime, BootError> {
 /// Elsewhere than in production, settings can be looked at without stores.
 fn check_all(settings: &Settings, check: impl Check) -> Result<(), BootError> {
     #[cfg(feature = "tls")]
-    certificate(settings)?;
+    certificate(settings, &Metrics::new())?;
     if !settings.is_production() {
         return Ok(());
     }
@@ -240,10 +240,11 @@ impl Boot {
 
 /// What the public port shows, if it is encrypted.
 #[cfg(feature = "tls")]
-fn certificate(settings: &Settings) -> Result<Option<http::Tls>, Refusal> {
+fn certificate(settings: &Settings, metrics: &Metrics) -> Result<Option<http::Tls>, BootError> {
+    let stats = http::TlsStats::new(metrics).map_err(|error| BootError::failed("register metrics", error))?;
     let Some((certificate, key)) = &settings.http.tls else { return Ok(None) };
-    let tls = http::Tls::new(certificate, key);
-    tls.map(Some).map_err(|error| Refusal::new("AB_TLS_CERT", error.to_string()))
+    let tls = http::Tls::new(certificate, key, stats);
+    Ok(Some(tls.map_err(|error| Refusal::new("AB_TLS_CERT", error.to_string()))?))
 }
 
 fn bind(variable: &str, address: SocketAddr) -> Result<TcpListener, Refusal> {
@@ -293,7 +294,7 @@ impl Listeners {
         let mut public = kit(Arc::clone(&boot.keys), "http", A::classes())?;
         public.traces = boot.traces.clone();
         #[cfg(feature = "tls")]
-        if let Some(tls) = certificate(settings)?.map(Arc::new) {
+        if let Some(tls) = certificate(settings, metrics)?.map(Arc::new) {
             tokio::spawn(Arc::clone(&tls).watch(boot.shutdown.token()));
             public.tls = Some(tls);
         }

@@ -1,7 +1,7 @@
 //! Certificates made for one test, by the `openssl` program.
 
 use crate::{os, sandbox};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
@@ -42,15 +42,29 @@ impl Certificates {
 
     /// Signs a certificate of that name for these places; one of the same name is replaced.
     pub fn sign(&self, name: &str, places: &str) -> Result<()> {
+        self.sign_for(name, places, 2)
+    }
+
+    /// The same, to last for that many days.
+    pub fn sign_for(&self, name: &str, places: &str, days: u32) -> Result<()> {
         fs::write(self.dir.join("places"), format!("subjectAltName={places}\n"))?;
         let key = format!("{name}.key");
         self.openssl(&format!("req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN={name} -keyout {key} -out {name}.csr"))?;
-        self.openssl(&format!("x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile places -out {name}.pem"))?;
+        self.openssl(&format!("x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days {days} -extfile places -out {name}.pem"))?;
         // PostgreSQL does not run as root, and wants its key to be its own.
         if let (0, Some((uid, gid))) = (os::uid()?, os::user("postgres").or_else(|| os::user("nobody"))) {
             chown(self.dir.join(&key), Some(uid), Some(gid))?;
         }
         Ok(())
+    }
+
+    /// When the certificate of that name ends, in seconds since the epoch, as `openssl` reads it.
+    pub fn not_after(&self, name: &str) -> Result<i64> {
+        let mut command = Command::new("openssl");
+        command.args("x509 -noout -enddate -dateopt iso_8601 -in".split(' ')).arg(self.certificate(name));
+        let said = os::said(&mut command)?;
+        let end = said.trim().strip_prefix("notAfter=").with_context(|| said.clone())?;
+        Ok(end.parse::<jiff::Timestamp>()?.as_second())
     }
 
     fn openssl(&self, arguments: &str) -> Result<()> {

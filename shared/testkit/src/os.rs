@@ -68,12 +68,17 @@ pub(crate) fn running(child: &mut Option<Child>) -> Option<u32> {
 
 /// Runs a program to its end; its output becomes the error's text when it fails.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
+    said(command).map(drop)
+}
+
+/// Runs a program to its end, and tells what it said on standard output.
+pub(crate) fn said(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("run {command:?}"))?;
     if !output.status.success() {
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         bail!("{command:?} failed, {}: {out}{err}", output.status);
     }
-    Ok(())
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// Looks until `found` has an answer, at most `limit` long.

@@ -40,7 +40,7 @@ pub use request::{Payload, Request};
 pub use response::{Broken, Response};
 pub use server::{Drained, serve};
 #[cfg(feature = "tls")]
-pub use tls::{Tls, TlsError};
+pub use tls::{Tls, TlsError, TlsStats};
 
 pub use hyper::header;
 pub use hyper::{Method, StatusCode, Uri};
