@@ -181,20 +181,22 @@ async fn accept(addr: SocketAddr, listener: TcpListener, shared: Arc<Shared>) {
             None => TcpListener::bind(addr).await.expect("bind the proxy's port again"),
         };
         tokio::select! {
+            // First: who connects at the same moment is refused too.
+            biased;
+            _ = faults.changed() => {}
             accepted = open.accept() => if let Ok((client, _)) = accepted {
                 shared.accepted.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(serve(client, Arc::clone(&shared)));
+                tokio::spawn(serve(client, *faults.borrow(), Arc::clone(&shared)));
             },
-            _ = faults.changed() => {}
         }
         listener = Some(open);
     }
 }
 
-/// Both sockets are closed when this ends, for one direction never outlives the other.
-async fn serve(client: TcpStream, shared: Arc<Shared>) {
+/// Both sockets are closed when this ends, for one direction never outlives the other. `born`: the faults when the
+/// connection was accepted.
+async fn serve(client: TcpStream, born: Faults, shared: Arc<Shared>) {
     let mut faults = shared.faults.subscribe();
-    let born = *faults.borrow_and_update();
     let upstream = *shared.upstream.lock().unwrap();
     let Ok(server) = TcpStream::connect(upstream).await else { return };
     let _ = client.set_nodelay(true);
@@ -210,7 +212,6 @@ async fn serve(client: TcpStream, shared: Arc<Shared>) {
     shared.open.fetch_sub(1, Ordering::Relaxed);
 }
 
-/// `born`: the faults when the connection was accepted.
 async fn pump(
     direction: Direction,
     mut from: OwnedReadHalf,
@@ -240,10 +241,14 @@ async fn pump(
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        if faults.wait_for(|faults| !faults.stall[direction as usize]).await.is_err() {
-            return;
-        }
-        if faults.borrow().swallow[direction as usize] {
+        let flows = |now: &Faults| !now.stall[direction as usize] || now.generation != born.generation;
+        let now = match faults.wait_for(flows).await {
+            // Cut, and healed before this was seen: what a fault held back until then does not pass after all.
+            Ok(now) if now.generation != born.generation => return,
+            Ok(now) => *now,
+            Err(_) => return,
+        };
+        if now.swallow[direction as usize] {
             continue;
         }
         let (pass, cut) = shared.spend(direction, read);

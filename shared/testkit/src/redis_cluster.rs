@@ -11,7 +11,9 @@ use crate::{Redis, os, ports};
 const MASTERS: usize = 3;
 const SLOTS: usize = 16_384;
 /// A master waits two seconds before it takes writes; replicas copy meanwhile.
-const FORM_LIMIT: Duration = Duration::from_secs(60);
+const FORM_LIMIT: Duration = Duration::from_secs(120);
+/// Longer than a busy machine pauses: no server is taken for dead unless a test kills it.
+const CALM: Duration = Duration::from_secs(60);
 
 /// Three masters that share all slots, on 127.0.0.1, and if wanted a replica of each; stopped and removed when dropped.
 pub struct RedisCluster {
@@ -19,30 +21,31 @@ pub struct RedisCluster {
     pub masters: Vec<Redis>,
     /// The replica of each, if there are any.
     pub replicas: Vec<Redis>,
+    /// After which a dead master is replaced.
+    node_timeout: Duration,
 }
 
 impl RedisCluster {
     /// Masters only. They name each other without a host (`cluster-preferred-endpoint-type`), so that whoever comes by
     /// another address, a proxy's, stays with it.
     pub async fn start() -> Result<Self> {
-        Self::form(false, &[("cluster-preferred-endpoint-type", "unknown-endpoint")]).await
+        Self::form(None, ("cluster-preferred-endpoint-type", "unknown-endpoint")).await
     }
 
-    /// Masters and replicas. A master silent for `node_timeout` is replaced; a short one makes a busy machine's pause a
-    /// failover.
+    /// Masters and replicas. A master that [`Self::fail_over`] killed is replaced when it was silent for `node_timeout`.
     pub async fn start_replicated(node_timeout: Duration) -> Result<Self> {
-        let node_timeout = node_timeout.as_millis().to_string();
         // A replica that has been without its master for long takes over all the same.
-        let settings =
-            [("cluster-node-timeout", node_timeout.as_str()), ("cluster-replica-validity-factor", "0")];
-        Self::form(true, &settings).await
+        Self::form(Some(node_timeout), ("cluster-replica-validity-factor", "0")).await
     }
 
-    async fn form(replicated: bool, settings: &[(&str, &str)]) -> Result<Self> {
+    /// With replicas if there is a time after which they take over.
+    async fn form(node_timeout: Option<Duration>, setting: (&str, &str)) -> Result<Self> {
+        let calm = CALM.as_millis().to_string();
+        let settings = &[("cluster-node-timeout", calm.as_str()), setting];
         let (masters, replicas) = tokio::try_join!(servers(MASTERS, settings), async {
-            if replicated { servers(MASTERS, settings).await } else { Ok(Vec::new()) }
+            if node_timeout.is_some() { servers(MASTERS, settings).await } else { Ok(Vec::new()) }
         })?;
-        let cluster = Self { masters, replicas };
+        let cluster = Self { masters, replicas, node_timeout: node_timeout.unwrap_or(CALM) };
         for (i, master) in cluster.masters.iter().enumerate() {
             let (first, end) = (i * SLOTS / MASTERS, (i + 1) * SLOTS / MASTERS);
             let range = ["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &(end - 1).to_string()];
@@ -101,9 +104,24 @@ impl RedisCluster {
         Ok(self.all().find(|server| Some(i64::from(server.addr().port())) == owner))
     }
 
-    /// Gives the slot of the key, with all that is in it, to another master, while both serve it.
+    /// Waits until all agree on who has the key, and it is one that will do.
+    async fn agreed(&self, key: &str, will_do: impl Fn(&Redis) -> bool) -> Result<&Redis> {
+        let deadline = Instant::now() + FORM_LIMIT;
+        loop {
+            if let Some(owner) = self.owner(key).await?.filter(|owner| will_do(owner)) {
+                return Ok(owner);
+            }
+            if Instant::now() > deadline {
+                bail!("the servers did not agree on who has {key} within {FORM_LIMIT:?}");
+            }
+            sleep(os::POLL_EVERY).await;
+        }
+    }
+
+    /// Gives the slot of the key, with all that is in it, to another master, while both serve it. Everybody knows it
+    /// then.
     pub async fn move_slot(&self, key: &str, to: &Redis) -> Result<()> {
-        let from = self.owner(key).await?.context("nobody has the key")?;
+        let from = self.agreed(key, |_| true).await?;
         if from.addr() == to.addr() {
             bail!("{key} is there already");
         }
@@ -123,7 +141,8 @@ impl RedisCluster {
             // A replica learns it from its master; a server that is down when it is back.
             let _ = server.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &target]).await;
         }
-        Ok(())
+        // A word of the old owner, said before it knew, may still arrive, and is believed until the new one's does.
+        self.agreed(key, |owner| owner.addr() == to.addr()).await.map(drop)
     }
 
     /// From now on its replica gets nothing of what a master takes; both know each other as before.
@@ -135,16 +154,20 @@ impl RedisCluster {
 
     /// Kills a master and returns when its replica, or any other server, has its place.
     pub async fn fail_over(&self, key: &str) -> Result<&Redis> {
-        let master = self.owner(key).await?.context("nobody has the key")?;
+        let master = self.agreed(key, |_| true).await?;
+        self.replace_after(self.node_timeout).await?;
         master.kill().await?;
-        let deadline = Instant::now() + FORM_LIMIT;
-        while self.owner(key).await?.is_none_or(|owner| owner.addr() == master.addr()) {
-            if Instant::now() > deadline {
-                bail!("no replica was promoted within {FORM_LIMIT:?}");
-            }
-            sleep(os::POLL_EVERY).await;
-        }
+        self.agreed(key, |owner| owner.addr() != master.addr()).await?;
+        self.replace_after(CALM).await?;
         Ok(master)
+    }
+
+    async fn replace_after(&self, silence: Duration) -> Result<()> {
+        let silence = silence.as_millis().to_string();
+        for server in self.all().filter(|server| server.pid().is_some()) {
+            server.command(&["CONFIG", "SET", "cluster-node-timeout", &silence]).await?;
+        }
+        Ok(())
     }
 
     /// Until each knows all the others by their ids, which it learns some time after their addresses.
