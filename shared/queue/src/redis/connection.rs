@@ -84,6 +84,11 @@ type Replies = Vec<RedisResult<Value>>;
 
 impl Link {
     pub(crate) fn new(server: &Server, response_timeout: Duration) -> Link {
+        Link::timed(server, server.within(response_timeout))
+    }
+
+    /// Waits exactly so long for an answer.
+    pub(crate) fn timed(server: &Server, response_timeout: Duration) -> Link {
         Link { server: server.clone(), response_timeout, nodes: Arc::default() }
     }
 
@@ -213,7 +218,7 @@ impl Link {
             return Ok((connection.clone(), current.generation));
         }
         let client = self.server.commands(&node.addr)?;
-        let connection = connect(&client, CONNECT_TIMEOUT, self.response_timeout).await?;
+        let connection = connect(&client, self.server.within(CONNECT_TIMEOUT), self.response_timeout).await?;
         current.generation += 1;
         current.connection = Some(connection.clone());
         Ok((connection, current.generation))

@@ -63,7 +63,7 @@ impl RedisQueue {
     }
 
     pub fn with(config: ProducerConfig) -> Result<RedisQueue, QueueError> {
-        Ok(RedisQueue { server: Server::at(&config.url)?, config })
+        Ok(RedisQueue { server: Server::at(&config.url, config.patience)?, config })
     }
 
     /// What every server that takes writes says of itself.

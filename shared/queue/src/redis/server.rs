@@ -1,6 +1,7 @@
 //! Where Redis is: one server, or the servers of a cluster.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::io::tcp::TcpSettings;
 use redis::{Client, ConnectionAddr, ConnectionInfo, ErrorKind, ProtocolVersion, RedisResult};
@@ -17,18 +18,19 @@ pub(crate) struct Server {
     info: ConnectionInfo,
     /// None: the one server has everything.
     cluster: Option<Arc<Slots>>,
+    patience: Duration,
 }
 
 impl Server {
     /// `redis://host:port/db`, or `redis+cluster://host:port,host:port`: some servers of a cluster, which name the
     /// others.
-    pub(crate) fn at(url: &str) -> Result<Server, QueueError> {
-        Server::parse(url).map_err(|e| failed("read the URL", e))
+    pub(crate) fn at(url: &str, patience: Duration) -> Result<Server, QueueError> {
+        Server::parse(url, patience).map_err(|e| failed("read the URL", e))
     }
 
-    fn parse(url: &str) -> RedisResult<Server> {
+    fn parse(url: &str, patience: Duration) -> RedisResult<Server> {
         let Some((scheme, rest)) = url.split_once("+cluster://") else {
-            return Ok(Server { info: info(url)?, cluster: None });
+            return Ok(Server { info: info(url)?, cluster: None, patience });
         };
         let path = rest.rfind('@').map_or(0, |at| at + 1);
         let path = rest[path..].find(['/', '?']).map_or(rest.len(), |length| path + length);
@@ -43,7 +45,12 @@ impl Server {
             return Err(wrong("a cluster has database 0 only"));
         }
         let seeds = servers.iter().map(|server| server.addr().clone()).collect();
-        Ok(Server { cluster: Some(Slots::new(info.clone(), seeds)), info })
+        Ok(Server { cluster: Some(Slots::new(info.clone(), seeds, patience)), info, patience })
+    }
+
+    /// How long something that has this limit is waited for.
+    pub(crate) fn within(&self, limit: Duration) -> Duration {
+        limit.max(self.patience)
     }
 
     /// The server that has the slot.

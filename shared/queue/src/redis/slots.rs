@@ -45,6 +45,7 @@ fn crc16(bytes: &[u8]) -> u16 {
 pub(crate) struct Slots {
     info: ConnectionInfo,
     seeds: Vec<ConnectionAddr>,
+    ask_timeout: Duration,
     map: Mutex<Map>,
 }
 
@@ -60,9 +61,9 @@ struct Map {
 }
 
 impl Slots {
-    pub(crate) fn new(info: ConnectionInfo, seeds: Vec<ConnectionAddr>) -> Arc<Slots> {
+    pub(crate) fn new(info: ConnectionInfo, seeds: Vec<ConnectionAddr>, patience: Duration) -> Arc<Slots> {
         let map = Map { known: seeds.iter().cloned().collect(), ..Map::default() };
-        Arc::new(Slots { info, seeds, map: Mutex::new(map) })
+        Arc::new(Slots { info, seeds, ask_timeout: ASK_TIMEOUT.max(patience), map: Mutex::new(map) })
     }
 
     /// The master that has the slot, as far as is known.
@@ -131,7 +132,7 @@ impl Slots {
 
     async fn ask(&self, server: &ConnectionAddr) -> RedisResult<(Ranges, Vec<ConnectionAddr>)> {
         let client = client(&self.info, server, ProtocolVersion::RESP2)?;
-        let mut connection = connect(&client, ASK_TIMEOUT, ASK_TIMEOUT).await?;
+        let mut connection = connect(&client, self.ask_timeout, self.ask_timeout).await?;
         let mut replies = connection.req_packed_commands(&commands::slots(), 0, 1).await?;
         let reply = replies.pop().ok_or_else(unexpected_reply)?.extract_error()?;
         parse(reply, server).filter(|(ranges, _)| !ranges.is_empty()).ok_or_else(unexpected_reply)

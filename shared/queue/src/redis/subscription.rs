@@ -66,8 +66,8 @@ where
 {
     let lost = Arc::new(Notify::new());
     let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_response_timeout(Some(RESPONSE_TIMEOUT))
+        .set_connection_timeout(Some(server.within(CONNECT_TIMEOUT)))
+        .set_response_timeout(Some(server.within(RESPONSE_TIMEOUT)))
         .set_push_sender(push_to(Arc::clone(on_event), Arc::clone(&lost)));
     let node = server.node(Slot::of(channel)).await?;
     let mut connection =

@@ -1,10 +1,10 @@
 use domain::ExperimentId;
 use queue::Queue;
 use queue::catalogue::{Catalogue, Copies, Entry, Projection, Reconciled, Unavailable};
-use queue::redis::{RedisCatalogue, RedisQueue};
+use queue::redis::{ProducerConfig, RedisCatalogue, RedisQueue};
 use testkit::{Direction, FaultProxy, Redis};
 
-use crate::support::eventually;
+use crate::support::{config, eventually};
 
 const HASH: &str = "ab:{catalogue}";
 
@@ -74,7 +74,7 @@ impl Rig {
 }
 
 fn queue(url: &str, partitions: u16) -> RedisQueue {
-    RedisQueue::new(url, partitions, 0).unwrap()
+    RedisQueue::with(ProducerConfig { partitions, ..config(url) }).unwrap()
 }
 
 fn entry(id: i64, status: &str, revision: u64) -> Entry {

@@ -4,8 +4,10 @@ use queue::redis::RedisQueue;
 use queue::{Queue, QueueError, Weakness};
 use testkit::Redis;
 
+use crate::support::config;
+
 async fn weaknesses(url: &str) -> Result<Vec<Weakness>, QueueError> {
-    RedisQueue::new(url, 1, 0)?.weaknesses(Duration::ZERO).await
+    RedisQueue::with(config(url))?.weaknesses(Duration::ZERO).await
 }
 
 #[tokio::test]

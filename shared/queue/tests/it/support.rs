@@ -18,7 +18,7 @@ pub fn soon() -> Instant {
     Instant::now() + LIMIT
 }
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Asks until the answer is yes.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, ask: impl Fn() -> F) {
@@ -57,10 +57,12 @@ pub fn frame_named(name: &str, events: u32) -> Outgoing {
     Outgoing { partition: P0, bytes: frame::encode(&frame).unwrap(), events }
 }
 
-/// A producer for one partition that sends no signs of life, nor anything twice because the machine is slow.
+/// A producer for one partition that sends no signs of life, nor anything twice because the machine is slow; and nothing
+/// fails for that reason either.
 pub fn config(url: &str) -> ProducerConfig {
     let config = ProducerConfig::new(url, 1);
-    ProducerConfig { idle_after: Duration::from_secs(3600), response_timeout: 2 * LIMIT, ..config }
+    let idle_after = Duration::from_secs(3600);
+    ProducerConfig { idle_after, response_timeout: 2 * LIMIT, patience: LIMIT, ..config }
 }
 
 /// Of one partition, with [`config`].

@@ -52,6 +52,9 @@ pub struct ProducerConfig {
     pub idle_after: Duration,
     /// A writer silent for longer than this begins anew under another id.
     pub renew_after: Duration,
+    /// No connection and no answer is given up sooner than this, whatever its own limit; but an attempt to write has
+    /// its `response_timeout`. Zero but for tests, which a pause of a busy machine must not fail.
+    pub patience: Duration,
     pub client: Client,
 }
 
@@ -75,6 +78,7 @@ impl ProducerConfig {
             entry_bytes: 256 << 10,
             idle_after: Duration::from_secs(5),
             renew_after: RENEW_AFTER,
+            patience: Duration::ZERO,
             client: Client::default(),
         }
     }
@@ -101,7 +105,7 @@ impl RedisProducer {
             // A connection for each: WAIT blocks its own, and with 16 streams this was faster than one shared by
             // all (300 B entries +35%, 10 kB +10%, 100 kB +50%), for Redis shares an fsync among connections anyway.
             let wire: Box<dyn Wire> = match config.client {
-                Client::Redis => Box::new(Link::new(server, config.response_timeout)),
+                Client::Redis => Box::new(Link::timed(server, config.response_timeout)),
                 #[cfg(feature = "fred")]
                 Client::Fred => Box::new(FredWire::new(server, config.response_timeout)),
             };

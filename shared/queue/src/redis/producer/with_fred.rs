@@ -54,7 +54,7 @@ impl FredWire {
         let ConnectionAddr::Tcp(host, port) = &node else {
             return Err(trouble("fred is built for plain TCP only"));
         };
-        let settings = self.server.settings();
+        let (settings, connect_timeout) = (self.server.settings(), self.server.within(CONNECT_TIMEOUT));
         let config = Config {
             server: ServerConfig::new_centralized(host.as_str(), *port),
             username: settings.username().map(str::to_owned),
@@ -67,14 +67,14 @@ impl FredWire {
             ..PerformanceConfig::default()
         };
         let connection = ConnectionConfig {
-            connection_timeout: CONNECT_TIMEOUT,
-            internal_command_timeout: CONNECT_TIMEOUT,
+            connection_timeout: connect_timeout,
+            internal_command_timeout: connect_timeout,
             max_command_attempts: 1,
             tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
             ..ConnectionConfig::default()
         };
         let client = Client::new(config, Some(performance), Some(connection), None);
-        match timeout(CONNECT_TIMEOUT, client.init()).await {
+        match timeout(connect_timeout, client.init()).await {
             Ok(Ok(task)) => {
                 self.current = Some(Connected { client: client.clone(), task });
                 Ok(client)
