@@ -29,16 +29,20 @@ async fn a_seconds_worth_passes_at_once_and_then_the_rate(kind: Kind) {
     let rig = kind.rig().await;
     let (limiter, allowance) = (rig.queue.limiter(), events("acme", 2_000));
     let begun = Instant::now();
-    let mut taken = 0.0;
+    for _ in 0..285 {
+        assert_eq!(limiter.take(allowance, 7).await, Taken::Yes, "of the first second's worth");
+    }
+    // So much that no machine is too slow to ask for more than comes meanwhile.
+    let mut taken = 285.0 * 7.0;
     let refused = loop {
-        match limiter.take(allowance, 7).await {
-            Taken::Yes => taken += 7.0,
+        match limiter.take(allowance, 1_400).await {
+            Taken::Yes => taken += 1_400.0,
             Taken::No(wait) => break wait,
         }
     };
     let refilled = begun.elapsed().as_secs_f64() * 2_000.0;
-    assert!((1_993.0..=2_000.0 + refilled).contains(&taken), "{taken}, {refilled} of it refilled");
-    assert!(refused <= Duration::from_millis(4), "seven come in 3.5 ms: {refused:?}");
+    assert!(taken <= 2_000.0 + refilled, "{taken}, {refilled} of it refilled");
+    assert!(refused <= Duration::from_millis(701), "so many come in 0.7 s: {refused:?}");
 }
 
 async fn more_than_a_seconds_worth_passes_alone_and_is_waited_for(kind: Kind) {
