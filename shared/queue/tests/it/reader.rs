@@ -113,8 +113,10 @@ async fn a_stream_replaced_during_a_blocking_read_is_noticed() {
 
 #[tokio::test]
 async fn another_entry_under_the_anchors_id_is_another_stream() {
-    let (redis, _producer, mut reader) = three().await;
+    let (redis, producer, mut reader) = three().await;
     assert_eq!(next(&mut *reader, 10).await.len(), 3);
+    // Its writer would notice, and write an entry of its own.
+    drop(producer);
     redis.command(&["FLUSHALL"]).await.unwrap();
     // As when the server is emptied and written to within the millisecond of the last entry.
     let id = reader.position().to_string();
