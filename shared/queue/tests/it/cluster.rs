@@ -37,10 +37,11 @@ fn keep_sending(producer: Arc<dyn Producer>, stop: CancellationToken) -> JoinHan
     })
 }
 
+/// By events, of which each request has one: entries may also be signs of life.
 async fn acknowledged_more(producer: &dyn Producer, more: u64) {
-    let entries = || producer.counters().entries.load(std::sync::atomic::Ordering::Relaxed);
-    let wanted = entries() + more;
-    eventually("more is acknowledged", || async { entries() >= wanted }).await;
+    let events = || producer.counters().events.load(std::sync::atomic::Ordering::Relaxed);
+    let wanted = events() + more;
+    eventually("more is acknowledged", || async { events() >= wanted }).await;
 }
 
 #[tokio::test]
@@ -54,13 +55,15 @@ async fn slots_move_under_a_writer_and_an_owner() {
     let owner = tokio::spawn(async move {
         let mut seen = Vec::new();
         loop {
+            // Asked before the look: what was acknowledged until then is seen by it.
+            let done = until.is_cancelled();
             match reader.next(100, BLOCK_MAX).await.unwrap() {
                 Read::Entries(entries) => {
                     let last = entries.last().unwrap();
                     reporter.report(P0, &[(last.writer, last.total)], &[], last.id, Duration::ZERO).await;
                     seen.extend(entries.iter().flat_map(names));
                 }
-                Read::Idle if until.is_cancelled() => return seen,
+                Read::Idle if done => return seen,
                 Read::Idle => {}
                 Read::AnchorLost => panic!("it is the same stream"),
             }
