@@ -167,13 +167,31 @@ async fn an_idle_writer_says_what_is_gone() {
     let entry = entries(&redis).await.remove(0);
     assert_eq!((entry.number, entry.total, entry.payload.len()), (3, 5, 0));
     // Now it does, however often it is asked.
+    two_more_looks(&redis).await;
+    assert_eq!(length(&redis).await, 1);
+}
+
+/// Until the producer has asked twice for both totals of its partition.
+async fn two_more_looks(redis: &Redis) {
     let looks = async || {
         let stats = redis.command(&["INFO", "commandstats"]).await.unwrap();
         let stats = redis::from_redis_value::<String>(stats).unwrap();
-        let calls = stats.split_once("cmdstat_hgetall:calls=").unwrap().1;
+        let calls = stats.split_once("cmdstat_hgetall:calls=").map_or("0", |(_, calls)| calls);
         calls.split(',').next().unwrap().parse::<u64>().unwrap()
     };
     let before = looks().await;
     eventually("two more looks", || async { looks().await > before + 4 }).await;
+}
+
+/// Owners forget it after a day, and that is no loss.
+#[tokio::test]
+async fn a_writer_silent_for_long_misses_nothing() {
+    let redis = Redis::start().await.unwrap();
+    let config = ProducerConfig { renew_after: Duration::ZERO, ..config(&redis.url()) };
+    let queue = RedisQueue::with(config).unwrap();
+    let producer = queue.producer();
+    send(&*producer, "first", 3).await;
+    queue.reporter().forget(P0, &[entries(&redis).await[0].writer]).await;
+    two_more_looks(&redis).await;
     assert_eq!(length(&redis).await, 1);
 }

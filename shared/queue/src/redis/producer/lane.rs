@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use domain::Partition;
 use tokio::sync::Notify;
@@ -19,8 +20,9 @@ pub(super) struct Lane {
     reserved: AtomicUsize,
     queue: Mutex<Queue>,
     wake: Notify,
-    /// The last entry known to be written: by whom, and the total of its events.
-    settled: Mutex<Option<(Uuid, u64)>>,
+    /// The last entry known to be written: by whom, the total of its events, and when.
+    settled: Mutex<Option<(Uuid, u64, Instant)>>,
+    renew_after: Duration,
 }
 
 #[derive(Default)]
@@ -48,9 +50,10 @@ pub(super) enum Work {
 }
 
 impl Lane {
-    pub(super) fn new(partition: Partition, limit: usize) -> Lane {
+    pub(super) fn new(partition: Partition, limit: usize, renew_after: Duration) -> Lane {
         let (reserved, wake) = (AtomicUsize::new(0), Notify::new());
-        Lane { partition, limit, reserved, queue: Mutex::default(), wake, settled: Mutex::default() }
+        let (queue, settled) = (Mutex::default(), Mutex::default());
+        Lane { partition, limit, reserved, queue, wake, settled, renew_after }
     }
 
     pub(super) fn reserve(&self, bytes: usize) -> Result<(), SendError> {
@@ -92,11 +95,14 @@ impl Lane {
     }
 
     pub(super) fn settle(&self, writer: Uuid, total: u64) {
-        *self.settled.lock().unwrap_or_else(PoisonError::into_inner) = Some((writer, total));
+        *self.settled.lock().unwrap_or_else(PoisonError::into_inner) = Some((writer, total, Instant::now()));
     }
 
+    /// Whose total Redis must know, and which. None of a writer silent for so long that it begins anew: owners forget
+    /// it some time, and its next entry would not show what is gone.
     pub(super) fn settled(&self) -> Option<(Uuid, u64)> {
-        *self.settled.lock().unwrap_or_else(PoisonError::into_inner)
+        let settled = *self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        settled.filter(|(.., at)| at.elapsed() < self.renew_after).map(|(writer, total, _)| (writer, total))
     }
 
     /// Has the writer write an entry now, an empty one if there is nothing else.

@@ -101,7 +101,7 @@ impl RedisProducer {
         let id = Uuid::new_v4();
         let mut lanes = Vec::with_capacity(config.partitions.into());
         for partition in (0..config.partitions).map(Partition) {
-            let lane = Arc::new(Lane::new(partition, config.queue_bytes));
+            let lane = Arc::new(Lane::new(partition, config.queue_bytes, config.renew_after));
             // A connection for each: WAIT blocks its own, and with 16 streams this was faster than one shared by
             // all (300 B entries +35%, 10 kB +10%, 100 kB +50%), for Redis shares an fsync among connections anyway.
             let wire: Box<dyn Wire> = match config.client {
