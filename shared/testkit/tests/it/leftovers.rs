@@ -99,10 +99,11 @@ async fn an_owner_killed_with_its_reaper_is_cleaned_up_by_the_next() {
     let mut owner = start_owner(TEST, &tells.join("first"), "kill");
     let (dir, processes) = wait_until_told(&tells.join("first"), &mut owner).await;
     let reaper = children(owner.id()).into_iter().find(|pid| command_line(*pid).contains("testkit-reaper"));
+    // The reaper first, or it may begin before it is killed as well.
     Command::new("sh")
         .args(["-c", "kill -9 $0 $1"])
-        .arg(owner.id().to_string())
         .arg(reaper.unwrap().to_string())
+        .arg(owner.id().to_string())
         .status()
         .unwrap();
     owner.wait().unwrap();
