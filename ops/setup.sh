@@ -57,7 +57,7 @@ has_node() {
 
 # Programs that check what operates abstream; a real Prometheus, nginx and Caddy among them.
 has_checks() {
-    for program in kubectl promtool prometheus nginx caddy; do
+    for program in kubectl promtool prometheus prometheus-node-exporter nginx caddy; do
         command -v $program >/dev/null || return 1
     done
     has_python && python3 -c 'import ensurepip, venv' 2>/dev/null
@@ -83,7 +83,7 @@ by_hand() {
         python) say "  Python $OLDEST_PYTHON or newer, as python3 on PATH" ;;
         chromium) say "  Chromium and its driver, as chromium and chromedriver on PATH (Fedora: dnf install chromium chromedriver; Arch: pacman -S chromium)" ;;
         node) say "  Node.js $OLDEST_NODE or newer, as node on PATH (Fedora: dnf install nodejs; Arch: pacman -S nodejs)" ;;
-        checks) say "  kubectl, Prometheus with promtool, nginx, Caddy, and Python with venv, all on PATH" ;;
+        checks) say "  kubectl, Prometheus with promtool, its node exporter (prometheus-node-exporter), nginx, Caddy, and Python with venv, all on PATH" ;;
         valgrind) say "  valgrind on PATH (Fedora: dnf install valgrind; Arch: pacman -S valgrind)" ;;
         c) say "  a C compiler with headers, as cc on PATH (Fedora: dnf install gcc glibc-devel; Arch: pacman -S gcc)" ;;
         esac
@@ -99,7 +99,32 @@ as_root() {
     fi
 }
 
-apt_install() { as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2; }
+# Another apt may be at work, and a mirror slow.
+apt() {
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=5 -o Acquire::http::Timeout=60 "$@" >&2
+}
+
+# A mirror that is just being renewed has lists without their packages for a while.
+patiently() {
+    for pause in 5 20 60; do
+        if "$@"; then return; fi
+        say "again in $pause s: $*"
+        sleep $pause
+    done
+    "$@"
+}
+
+# Without a word apt goes on without the lists that it did not get. One of somebody else's may be gone for good.
+every_list() { apt -o APT::Update::Error-Mode=any update; }
+update() { patiently every_list || apt update; }
+
+install_once() {
+    if apt -y --no-install-recommends install "$@"; then return; fi
+    every_list || true
+    return 1
+}
+apt_install() { patiently install_once "$@"; }
 
 # Debian starts a server when its package is installed, unless this file says no.
 POLICY=/usr/sbin/policy-rc.d
@@ -142,11 +167,12 @@ install_redis() {
 }
 
 install_checks() {
-    for pair in kubectl:kubernetes-client prometheus:prometheus nginx:nginx-light caddy:caddy python3:python3-venv; do
+    for pair in kubectl:kubernetes-client prometheus:prometheus prometheus-node-exporter:prometheus-node-exporter \
+        nginx:nginx-light caddy:caddy python3:python3-venv; do
         program=${pair%%:*} package=${pair#*:}
         if command -v "$program" >/dev/null && [ "$program" != python3 ]; then continue; fi
         apt_install "$package"
-        case $package in prometheus | nginx-light | caddy) not_at_boot "$program" ;; esac
+        case $package in prometheus* | nginx-light | caddy) not_at_boot "$program" ;; esac
     done
 }
 
@@ -164,7 +190,7 @@ command -v apt-get >/dev/null || by_hand "$lacking"
 [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null || fail "run me as root, or install sudo: missing$lacking"
 
 say "installing:$lacking"
-as_root apt-get update -qq >&2
+update
 hold_services
 for what in $lacking; do
     case $what in
