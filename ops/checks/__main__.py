@@ -14,7 +14,7 @@ import metrics
 import promql
 
 MODULES = {
-    "fast": ["kubernetes", "network", "routes", "images", "prometheus", "logs", "pages"],
+    "fast": ["kubernetes", "network", "routes", "proxies", "images", "prometheus", "logs", "pages"],
     "full": ["settings", "prometheus", "proxies", "ending"],
 }
 
