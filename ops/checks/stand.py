@@ -18,6 +18,7 @@ import tree
 PATIENCE = 120
 _children = []
 _directories = []
+_ports = set()
 
 
 def program(name):
@@ -65,12 +66,17 @@ def directory():
 
 
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """One that nobody listens on; each is given once."""
+    while True:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+        if port not in _ports:
+            _ports.add(port)
+            return port
 
 
-def start(arguments, port, log, path="/", **more):
+def start(arguments, port, log, **more):
     """A server of somebody else's; ready when its port answers."""
     with open(log, "wb") as output:
         process = subprocess.Popen(arguments, stdout=output, stderr=subprocess.STDOUT, **more)

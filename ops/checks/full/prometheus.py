@@ -46,20 +46,41 @@ def server():
         f"--web.listen-address=127.0.0.1:{port}",
     ]
     stand.start(arguments, port, here / "prometheus.log")
-    clients()
-    # A rate has a value once two scrapes have seen its counter, which has a series once there was something to
-    # count: a moment that differs from query to query.
-    wanted = {*promql.recorded(), *(expression for _, _, expression in boards.queries())}
+    # It listens before it has read its data, and answers everything else with 503 until then.
+    stand.wait_for(
+        lambda: stand.request(f"127.0.0.1:{port}", "GET", "/-/ready").status == 200, "Prometheus is ready"
+    )
+    return port
 
-    def answered():
-        wanted.difference_update([expression for expression in wanted if series(expression, port)])
-        return not wanted
+
+@functools.cache
+def seen():
+    """Expression -> its series, of every query and selector that has any.
+
+    Each has them at a moment of its own: a rate once two scrapes have seen its counter, which has a series once there was
+    something to count; and a scrape that comes late takes all of its target's series away for as long.
+    """
+    clients()
+    found = {}
+
+    def all_have():
+        for expression in asked() - set(found):
+            if some := series(expression):
+                found[expression] = some
+        return len(found) == len(asked())
 
     try:
-        stand.wait_for(answered, "every query has series")
+        stand.wait_for(all_have, "every query has series")
     except RuntimeError:
-        print(f"       without series: {sorted(wanted)}")
-    return port
+        print(f"       without series: {sorted(asked() - set(found))}")
+    return found
+
+
+@functools.cache
+def asked():
+    expressions = [*promql.recorded().values(), *(rule["expr"] for rule in promql.alerts().values())]
+    names = {name for e in expressions for name, _ in promql.selectors(e)}
+    return {*promql.recorded(), *(expression for _, _, expression in boards.queries()), *names}
 
 
 def clients():
@@ -68,25 +89,30 @@ def clients():
     reader = {"Authorization": f"Bearer {places['admin_token']}"}
     sender = {"Authorization": f"Bearer {places['api_token']}", "Content-Type": "application/json"}
     analyzer, gateway = stand.running().public("analyzer"), stand.running().public("ingest-gateway")
-    listed = stand.request(analyzer, "GET", "/api/v1/experiments", headers=reader).json()["items"]
+    listed = stand.wait_for(lambda: experiments(analyzer, reader), "experiments are listed")
     for experiment in listed:
         stand.request(analyzer, "GET", f"/api/v1/experiments/{experiment['key']}/live-stats", headers=reader)
     stand.request(gateway, "POST", "/api/v1/events", '{"events": [{"type": "nothing"}]}', sender)
     stand.request(gateway, "POST", "/api/v1/events", "{}", {"Authorization": "Bearer nobody"})
 
 
-def ask(path, port=None, **parameters):
+def experiments(analyzer, reader):
+    answer = stand.request(analyzer, "GET", "/api/v1/experiments", headers=reader)
+    return answer.json()["items"] if answer.status == 200 else None
+
+
+def ask(path, **parameters):
     query = "?" + urllib.parse.urlencode(parameters) if parameters else ""
-    answer = stand.request(f"127.0.0.1:{port or server()}", "GET", f"/api/v1/{path}{query}").json()
+    answer = stand.request(f"127.0.0.1:{server()}", "GET", f"/api/v1/{path}{query}").json()
     if answer["status"] != "success":
         raise AssertionError(f"{parameters}: {answer}")
     return answer["data"]
 
 
-def series(expression, port=None):
+def series(expression):
     for name, value in VARIABLES.items():
         expression = expression.replace(name, value)
-    return ask("query", port, query=expression)["result"]
+    return ask("query", query=expression)["result"]
 
 
 class Exposed(unittest.TestCase):
@@ -115,15 +141,18 @@ class Exposed(unittest.TestCase):
 
 class Rules(unittest.TestCase):
     def test_every_rule_is_evaluated_without_an_error(self):
-        server()
-        found = [rule for group in ask("rules")["groups"] for rule in group["rules"]]
+        def evaluated():
+            found = [rule for group in ask("rules")["groups"] for rule in group["rules"]]
+            return found if all(rule["health"] != "unknown" for rule in found) else None
+
+        found = stand.wait_for(evaluated, "every rule is evaluated")
         self.assertEqual(len(found), len(promql.recorded()) + len(promql.alerts()))
         for rule in found:
             self.assertEqual((rule["health"], rule.get("lastError", "")), ("ok", ""), rule["name"])
 
     def test_every_recorded_name_has_series(self):
         for name in promql.recorded():
-            found = series(name)
+            found = seen().get(name, [])
             print(f"       {name}: {len(found)} series")
             self.assertTrue(found, name)
 
@@ -135,12 +164,12 @@ class Rules(unittest.TestCase):
         }
         self.assertGreater(len(chosen), 20)
         for text, name in sorted(chosen.items()):
-            exactly, by_name = len(series(text)), len(series(name))
+            exactly, by_name = len(series(text)), len(seen().get(name, []))
             print(f"       {text}: {exactly} series" + (f", {by_name} of the name" if text != name else ""))
             self.assertGreater(by_name, 0, text)
 
     def test_a_healthy_system_fires_nothing(self):
-        server()
+        seen()
         firing = [a["labels"]["alertname"] for a in ask("alerts")["alerts"] if a["state"] == "firing"]
         self.assertEqual([name for name in firing if name not in NOT_OURS], [])
 
@@ -149,11 +178,11 @@ class Boards(unittest.TestCase):
     def test_every_query_of_every_panel_returns_series(self):
         empty = []
         for board, panel, expression in boards.queries():
-            found = series(expression)
+            found = seen().get(expression, [])
             print(f"       {board} / {panel}: {len(found)} series of {expression}")
             if not found:
                 empty.append((board, panel, expression))
-            for one in found:
+            for one in series(expression) or found:
                 # A share of nothing is no number; a board would show a hole.
                 self.assertNotIn(one["value"][1], ("+Inf", "-Inf"), expression)
         self.assertEqual(empty, [])

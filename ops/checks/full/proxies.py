@@ -192,6 +192,17 @@ def before_tiers(kind):
     return kind(stand.running().public("ingest-gateway"), stand.running().public("analyzer"))
 
 
+def told(ask):
+    """The first answer that says something else than to come again; nothing was done by those that do."""
+
+    def answer():
+        given = ask()
+        again = given.status in (503, 504) and given.headers["Retry-After"]
+        return None if again else given
+
+    return stand.wait_for(answer, "an answer")
+
+
 class Passing:
     """What every proxy has to do."""
 
@@ -202,8 +213,8 @@ class Passing:
         for tier, those in (("ingest-gateway", paths.GATEWAY), ("analyzer", paths.ANALYZER)):
             for path in those:
                 if not path.endswith("/stream"):
-                    told = proxy.ask("POST", path + "?partial=true", "{}").json()
-                    self.assertEqual((told["tier"], told["path"]), (tier, path + "?partial=true"))
+                    asked = proxy.ask("POST", path + "?partial=true", "{}").json()
+                    self.assertEqual((asked["tier"], asked["path"]), (tier, path + "?partial=true"))
 
     def test_a_request_id_is_kept_or_made(self):
         proxy = before_upstreams(self.kind)
@@ -216,9 +227,9 @@ class Passing:
         self.assertEqual(len({*made, "", None}), 4, made)
 
     def test_the_client_s_address_comes_last_whatever_it_claims(self):
-        told = before_upstreams(self.kind).ask("GET", "/", headers={"X-Forwarded-For": "203.0.113.9"}).json()
-        self.assertEqual(told["headers"]["X-Forwarded-For"].split(",")[-1].strip(), "127.0.0.1")
-        self.assertEqual(told["headers"]["X-Forwarded-Proto"], "https")
+        asked = before_upstreams(self.kind).ask("GET", "/", headers={"X-Forwarded-For": "203.0.113.9"}).json()
+        self.assertEqual(asked["headers"]["X-Forwarded-For"].split(",")[-1].strip(), "127.0.0.1")
+        self.assertEqual(asked["headers"]["X-Forwarded-Proto"], "https")
 
     def test_a_refusal_comes_through_as_it_is(self):
         answer = before_upstreams(self.kind).ask("GET", "/full")
@@ -249,13 +260,13 @@ class Passing:
     def test_a_key_in_the_query_stays_out_of_the_logs(self):
         proxy = before_upstreams(self.kind)
         marked = "/api/v1/events?" + urllib.parse.urlencode({"key": SECRET, "partial": "true"})
-        told = proxy.ask(
+        asked = proxy.ask(
             "POST",
             marked,
             "{}",
             {"X-API-Key": SECRET, "Authorization": f"Bearer {SECRET}", "X-Request-ID": "logged-1"},
         ).json()
-        self.assertIn(SECRET, told["path"])
+        self.assertIn(SECRET, asked["path"])
         stand.wait_for(lambda: "logged-1" in proxy.log.read_text(encoding="utf-8"), "the request is logged")
         for file in proxy.here.rglob("*"):
             if file.is_file():
@@ -281,19 +292,20 @@ class Passing:
         )
         self.assertEqual(made.status, 201, made.body)
         self.assertEqual(proxy.ask("POST", f"/api/v1/experiments/{name}/start", "", reader).status, 200)
-        self.assertEqual(
-            proxy.ask("GET", f"/api/v1/experiments/{key}/live-stats", headers=reader).status, 200
-        )
-        answer = proxy.ask("POST", f"/api/v1/experiments/{name}/exposures", "{}", sender)
+        # On a busy machine an answer may be past its budget, or the queue too slow for one: then it is told to come again.
+        results = told(lambda: proxy.ask("GET", f"/api/v1/experiments/{key}/live-stats", headers=reader))
+        self.assertEqual(results.status, 200, results.body)
+        answer = told(lambda: proxy.ask("POST", f"/api/v1/experiments/{name}/exposures", "{}", sender))
         self.assertEqual((answer.status, answer.headers["Content-Type"]), (422, "application/problem+json"))
 
     def test_what_is_too_large_is_refused_by_the_gateway(self):
         proxy, places = before_tiers(self.kind), stand.running().places
         limit = int(tree.settings()["AB_MAX_REQUEST_BODY_BYTES"])
         sender = {"Authorization": f"Bearer {places['api_token']}", "Content-Type": "application/json"}
-        answer = proxy.ask("POST", "/api/v1/events", b" " * (limit + 1), sender)
+        answer = told(lambda: proxy.ask("POST", "/api/v1/events", b" " * (limit + 1), sender))
         self.assertEqual((answer.status, answer.headers["Content-Type"]), (413, "application/problem+json"))
-        bad = proxy.ask("POST", "/api/v1/events", gzip.compress(b"{"), {**sender, "Content-Encoding": "gzip"})
+        packed = {**sender, "Content-Encoding": "gzip"}
+        bad = told(lambda: proxy.ask("POST", "/api/v1/events", gzip.compress(b"{"), packed))
         self.assertEqual((bad.status, bad.json()["error_code"]), (400, "malformed_json"))
 
 

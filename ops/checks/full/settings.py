@@ -73,7 +73,8 @@ class Health(unittest.TestCase):
     def test_a_tier_that_runs_is_healthy_and_one_that_does_not_is_not(self):
         for tier in tree.TIERS:
             port = stand.running().public(tier).rpartition(":")[2]
-            self.assertEqual(self.check(tier, port), 0)
+            # One late answer on a busy machine is no illness: containers are asked more than once, too.
+            stand.wait_for(lambda: self.check(tier, port) == 0, f"{tier} is healthy")
             self.assertEqual(self.check(tier, stand.free_port()), 1)
 
     def check(self, tier, port):
