@@ -256,7 +256,7 @@ async fn a_change_survives_a_lost_catalogue_and_is_projected_later() {
         matches!(catalogue.lookup("a", "during").await, Ok(Some(_)))
             && matches!(catalogue.lookup("a", "before").await, Ok(Some(_)))
     };
-    testkit::eventually("the catalogue is repaired", Duration::from_secs(20), known).await.unwrap();
+    testkit::eventually("the catalogue is repaired", Duration::from_secs(120), known).await.unwrap();
     let again = rig.admin.post_json("/api/v1/experiments", &two_arms("during")).await.unwrap();
     assert_eq!(again.status, 200);
 }

@@ -13,7 +13,7 @@ use crate::rig::{Rig, code, two_arms};
 
 const PATH: &str = "/api/v1/experiments/checkout/live-stats/stream";
 /// For what is told at once or within a second; nothing waits this long.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An open stream, and the half that keeps it open. HTTP/1.0 has no chunks in between.
 struct Stream {

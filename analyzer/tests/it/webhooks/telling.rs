@@ -47,13 +47,11 @@ async fn two_analyzers_tell_each_fact_once() {
     let skewed = rig.running(&watched("skewed")).await;
     let harmful = rig.running(&watched("harmful")).await;
     let today = Day(domain::Timestamp::parse("2026-03-01T00:00:00Z").unwrap().day().0);
-    for (variation, users) in [(0, 10_000), (1, 12_000)] {
-        rig.moments(&skewed, 0, variation, today, &moments(&skewed.plan(), users, &[])).await;
-    }
-    for (variation, refunds) in [(0, 100), (1, 900)] {
-        let arm = converting(&harmful.plan(), 10_000, &[2_000, refunds]);
-        rig.moments(&harmful, 1, variation, today, &arm).await;
-    }
+    // Both arms at once: a look between them would find users in one arm only, and tell that.
+    let arms = [10_000, 12_000].map(|users| moments(&skewed.plan(), users, &[]));
+    rig.arms(&skewed, 0, today, &[(0, &arms[0]), (1, &arms[1])]).await;
+    let arms = [100, 900].map(|refunds| converting(&harmful.plan(), 10_000, &[2_000, refunds]));
+    rig.arms(&harmful, 1, today, &[(0, &arms[0]), (1, &arms[1])]).await;
     rig.counter(skewed.id.0, 0, -1, "dead_lettered", 7).await;
 
     let expected =
