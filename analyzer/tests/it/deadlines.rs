@@ -42,7 +42,7 @@ async fn were_cancelled(server: &Postgres, database: &PostgresClient, queries: u
 async fn an_answer_past_its_budget_is_told_and_its_query_is_cancelled() {
     let server = Postgres::fast().await.unwrap();
     // One connection for everything: were it left to the query given up, nobody would get another answer.
-    let rig = start(&server, &[("AB_SLA_TIMEOUTS", "live-stats=500ms"), ("AB_DB_POOL_SIZE", "1")]).await;
+    let rig = start(&server, &[("AB_SLA_TIMEOUTS", "live-stats=3s"), ("AB_DB_POOL_SIZE", "1")]).await;
     let path = "/api/v1/experiments/slow/live-stats";
     rig.ok(path).await;
 
@@ -83,7 +83,7 @@ async fn a_database_that_does_not_answer_costs_no_more_than_the_budget() {
     let proxy = FaultProxy::start(server.addr()).await.unwrap();
     let database = server.create_database().await.unwrap();
     let url = server.url_at(proxy.addr(), &database);
-    let rig = Rig::start_on(database, url, &[("AB_SLA_TIMEOUTS", "live-stats=500ms")]).await;
+    let rig = Rig::start_on(database, url, &[("AB_SLA_TIMEOUTS", "live-stats=3s")]).await;
     rig.running(&two_arms("slow")).await;
     let path = "/api/v1/experiments/slow/live-stats";
     rig.ok(path).await;
