@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use testkit::http::{Client, Response};
 
-use crate::rig::{Rig, TOKEN};
+use crate::rig::{Rig, SHORT_BUDGET, TOKEN};
 
 /// A key with only `events`.
 const KEY: &str = "only-events";
@@ -203,7 +203,7 @@ async fn bodies_that_are_not_what_they_say_are_refused_for_good() {
 
 #[tokio::test]
 async fn without_a_queue_every_client_is_told_to_come_again() {
-    let rig = Rig::start().await;
+    let rig = Rig::start_with(&[SHORT_BUDGET]).await;
     assert_eq!(post(&rig, "/v1/batch", &[BASIC], &mixed()).await.status, 200);
     rig.redis.kill().await.unwrap();
     let posthog = json!({"api_key": KEY, "batch": [{"event": "e", "distinct_id": "u", "uuid": "1"}]});

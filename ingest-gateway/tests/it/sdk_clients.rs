@@ -59,7 +59,7 @@ impl Recorded {
 
 /// Sends the recorded bytes and gives the answer's body.
 async fn replay(rig: &Rig, request: &[u8], client: &str) -> Value {
-    let answer = raw(rig.addr, request, false, Duration::from_secs(10)).await.unwrap();
+    let answer = raw(rig.addr, request, false, Duration::from_secs(60)).await.unwrap();
     let answer = String::from_utf8(answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     // Half of the clients take nothing but 200 for a success; CloudEvents are answered as our own events are.

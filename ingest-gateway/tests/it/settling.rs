@@ -41,12 +41,16 @@ enum Receipts {
 
 impl Rig {
     async fn start(queue_bytes: usize) -> Rig {
+        Rig::start_with(queue_bytes, &[]).await
+    }
+
+    async fn start_with(queue_bytes: usize, env: &[(&str, &str)]) -> Rig {
         let queue = LocalConfig { queue_bytes, ..LocalConfig::new(PARTITIONS) };
         let queue = Arc::new(LocalQueue::with(queue));
         let projection = queue.projection();
         let ticket = projection.begin().await.unwrap();
         projection.reconcile(ticket, catalogue()).await.unwrap();
-        let boot = Boot::embedded(settings("redis://not.used", &[])).unwrap();
+        let boot = Boot::embedded(settings("redis://not.used", env)).unwrap();
         let shutdown = boot.shutdown.clone();
         let listeners = Listeners::loopback().await.unwrap();
         let addr = listeners.public_addr().unwrap();
@@ -177,16 +181,15 @@ async fn a_commit_without_receipts_is_answered_with_their_place() {
     rig.end().await;
 }
 
-/// The budget is the gateway's own: this test waits it out.
 #[tokio::test]
 async fn a_commit_that_does_not_come_is_unavailable_and_what_was_sent_stays() {
-    let mut rig = Rig::start(1 << 20).await;
+    let mut rig = Rig::start_with(1 << 20, &[("AB_SLA_TIMEOUTS", "ingest=1s")]).await;
     let (late, patient) = (rig.post(None), rig.post(Some("wait=30")));
     let answer = late.await.unwrap();
     assert_eq!((answer.status, error_code(&answer).as_str()), (503, "queue_unavailable"));
     assert!(!patient.is_finished(), "it asked to wait longer than the budget");
     // Sent again it is the same batch: the owner sees keys that it knows.
-    let again = rig.post(None);
+    let again = rig.post(Some("wait=30"));
     let entries = rig.read(15).await;
     let batches: std::collections::BTreeSet<_> = entries
         .iter()

@@ -7,14 +7,13 @@ use service::boot::{Boot, BootError, Listeners};
 use testkit::Redis;
 use testkit::http::Client;
 
-use crate::rig::{PARTITIONS, Rig, fill_catalogue, queue, settings};
+use crate::rig::{PARTITIONS, Rig, SHORT_BUDGET, fill_catalogue, queue, settings};
 
 const KEY: &str = "a-key-long-enough-for-production";
 
 /// Starts in production and gives the line with which it refuses; a start that succeeds is ended.
 async fn refusal(url: &str, more: &[(&str, &str)]) -> Option<String> {
-    let production =
-        [("AB_ENV", "production"), ("AB_API_TOKEN", KEY), ("AB_API_KEYS", ""), ("AB_STARTUP_TIMEOUT", "1s")];
+    let production = [("AB_ENV", "production"), ("AB_API_TOKEN", KEY), ("AB_API_KEYS", "")];
     let boot = Boot::embedded(settings(url, &[&production[..], more].concat())).unwrap();
     let listeners = Listeners::loopback().await.unwrap();
     // Begun at once, it ends as soon as it serves.
@@ -42,10 +41,10 @@ async fn production_wants_its_redis_now_and_others_wait_for_it() {
     fill_catalogue(&redis, PARTITIONS).await;
     redis.stop().await.unwrap();
     let url = redis.url().replace("redis://", "redis://user:secret@");
-    let line = refusal(&url, &[]).await.unwrap();
+    let line = refusal(&url, &[("AB_STARTUP_TIMEOUT", "1s")]).await.unwrap();
     assert!(line.starts_with("AB_REDIS_URL: ") && !line.contains("secret"), "{line}");
 
-    let rig = Rig::on(redis, &[]).await;
+    let rig = Rig::on(redis, &[SHORT_BUDGET]).await;
     assert_eq!(rig.client.get("/readyz").await.unwrap().status, 200);
     rig.redis.restart().await.unwrap();
     let body = r#"{"conversions":[{"user_id":"a","metric":"m"}]}"#;

@@ -1,28 +1,25 @@
 //! In doubt the answer is 503 with `Retry-After`: never a false 404, never a false 202.
 
-use std::cell::RefCell;
 use std::time::Duration;
 
 use testkit::Redis;
 
-use crate::rig::{PARTITIONS, Rig, error_code, fill_catalogue};
+use crate::rig::{PARTITIONS, Rig, SHORT_BUDGET, error_code, fill_catalogue};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const BODY: &str = r#"{"conversions":[{"user_id":"a","metric":"m","idempotency_key":"k"}]}"#;
 const OF_CHECKOUT: &str = "/api/v1/experiments/checkout/conversions";
+const TAKEN: &str = "";
 
-/// Posts until the answer has this status, and gives its `error_code` (empty for 202).
-async fn until(rig: &Rig, path: &str, status: u16) -> String {
-    let last = RefCell::new(String::new());
+/// Posts until the answer is 202 (`TAKEN`) or 503 with this `error_code`; it is always one of the two.
+async fn until(rig: &Rig, path: &str, wanted: &str) {
     let posted = || async {
         let answer = rig.post(path, BODY).await;
         assert!(answer.status == 202 || answer.status == 503, "{} {}", answer.status, answer.text());
-        let code = if answer.status == 503 { error_code(&answer) } else { String::new() };
-        last.replace(code);
-        answer.status == status
+        let code = if answer.status == 503 { error_code(&answer) } else { TAKEN.to_owned() };
+        code == wanted
     };
-    testkit::eventually(&format!("{path} answers {status}"), LIMIT, posted).await.unwrap();
-    last.into_inner()
+    testkit::eventually(&format!("{path} is told {wanted:?}"), LIMIT, posted).await.unwrap();
 }
 
 #[tokio::test]
@@ -37,32 +34,30 @@ async fn an_incomplete_catalogue_is_not_an_empty_one() {
     assert_eq!(answer.status, 202, "the tenant's conversions need no catalogue");
 
     fill_catalogue(&rig.redis, PARTITIONS).await;
-    until(&rig, OF_CHECKOUT, 202).await;
+    until(&rig, OF_CHECKOUT, TAKEN).await;
     rig.end().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_redis_that_is_gone_and_comes_back() {
-    let rig = Rig::start().await;
-    assert_eq!(rig.post("/api/v1/conversions", BODY).await.status, 202);
+    let rig = Rig::start_with(&[SHORT_BUDGET]).await;
+    until(&rig, "/api/v1/conversions", TAKEN).await;
     rig.redis.stop().await.unwrap();
-    let code = until(&rig, "/api/v1/conversions", 503).await;
-    assert_eq!(code, "queue_unavailable");
+    until(&rig, "/api/v1/conversions", "queue_unavailable").await;
     let ready = rig.client.get("/readyz").await.unwrap();
     assert_eq!(ready.status, 200, "it can answer: {}", ready.text());
     assert_eq!(rig.client.get("/health").await.unwrap().status, 200);
 
     rig.redis.restart().await.unwrap();
-    until(&rig, "/api/v1/conversions", 202).await;
-    until(&rig, OF_CHECKOUT, 202).await;
+    until(&rig, "/api/v1/conversions", TAKEN).await;
+    until(&rig, OF_CHECKOUT, TAKEN).await;
     rig.end().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_backlog_at_its_limit_takes_nothing_more() {
     let rig = Rig::start_with(&[("AB_QUEUE_MAX_EVENTS", "3")]).await;
-    let code = until(&rig, "/api/v1/conversions", 503).await;
-    assert_eq!(code, "queue_full");
+    until(&rig, "/api/v1/conversions", "queue_full").await;
     let shown = || async { rig.metric("abstream_queue_backlog_events").await >= 3.0 };
     testkit::eventually("the gauge shows it", LIMIT, shown).await.unwrap();
     assert!(rig.seen().await.len() >= 3);
@@ -74,8 +69,8 @@ async fn memory_near_its_limit_takes_nothing_more() {
     let rig = Rig::start().await;
     assert_eq!(rig.post("/api/v1/conversions", BODY).await.status, 202);
     rig.redis.command(&["CONFIG", "SET", "maxmemory", "1mb"]).await.unwrap();
-    assert_eq!(until(&rig, "/api/v1/conversions", 503).await, "queue_full");
+    until(&rig, "/api/v1/conversions", "queue_full").await;
     rig.redis.command(&["CONFIG", "SET", "maxmemory", "2gb"]).await.unwrap();
-    until(&rig, "/api/v1/conversions", 202).await;
+    until(&rig, "/api/v1/conversions", TAKEN).await;
     rig.end().await.unwrap();
 }

@@ -22,6 +22,13 @@ async fn until_seen(rig: &Rig, count: usize) {
 async fn apply(rig: &Rig, count: usize) {
     until_seen(rig, count).await;
     let seen = rig.seen().await;
+    // A receipt told to nobody is only to be found in the database.
+    let address = seen[0].receipt.clone().expect("the client waits").0;
+    let heard = || async {
+        let told = rig.redis.command(&["PUBSUB", "NUMSUB", &address]).await.unwrap();
+        redis::from_redis_value::<(String, u64)>(told).unwrap().1 == 1
+    };
+    testkit::eventually("the gateway hears of receipts", Duration::from_secs(60), heard).await.unwrap();
     let reporter = queue(&rig.redis.url(), PARTITIONS).reporter();
     for receipt in receipts(&seen) {
         reporter.report(Partition(0), &[], &[receipt], EntryId::ZERO, Duration::ZERO).await;
