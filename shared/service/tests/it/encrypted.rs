@@ -52,7 +52,9 @@ async fn status(mut stream: TlsStream<TcpStream>) -> String {
 async fn requests_come_encrypted_and_the_certificate_changes_while_it_runs() {
     let certificates = Certificates::make().unwrap();
     let tls = Arc::new(shows(&certificates.certificate("here"), &certificates.key("here")).unwrap());
-    let server = start_on(ENV, limits(|_| {}), Some(Arc::clone(&tls))).await;
+    // A connection is idle while certificates are made.
+    let patient = limits(|limits| limits.header_time = Duration::from_secs(3_600));
+    let server = start_on(ENV, patient, Some(Arc::clone(&tls))).await;
     let open = connect(&server, &certificates, "localhost", b"http/1.1").await.unwrap();
     let h2 = connect(&server, &certificates, "127.0.0.1", b"h2").await.unwrap();
     assert_eq!(h2.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));

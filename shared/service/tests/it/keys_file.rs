@@ -7,12 +7,14 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use prometheus::IntGauge;
 use service::auth::{Keys, KeysFile, Look};
+use service::http::Limits;
 use service::settings::{Settings, Tier};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -105,7 +107,11 @@ async fn requests_meet_old_or_new_keys_and_nothing_else_however_the_file_is_writ
     fs::write(&path, content(0)).unwrap();
     let env: Vec<_> = ENV.iter().copied().filter(|(name, _)| *name != "AB_API_KEYS").collect();
     let env = [&env[..], &[("AB_API_KEYS_FILE", path.to_str().unwrap())]].concat();
-    let server = start_with(&env, limits(|_| {})).await;
+    // Connections have to last, however long a rewrite takes.
+    let patient = |limits: &mut Limits| {
+        (limits.header_time, limits.body_time) = (Duration::from_secs(3_600), Duration::from_secs(3_600));
+    };
+    let server = start_with(&env, limits(patient)).await;
     let refused = IntGauge::new("refused", "of the test").unwrap();
     let mut file = KeysFile::new(Arc::clone(&server.keys), path.clone(), refused.clone());
     assert_eq!([file.look().await, file.look().await], [Look::Fresh, Look::Same], "the keys of the start");
