@@ -3,43 +3,56 @@
 use crate::support::assert_verified;
 use abctl::verify::verify;
 use e2e::run::{self, silent};
-use e2e::{Deployment, Setup, System};
+use e2e::{Deployment, Load, Setup, System};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 const EVENTS: u64 = 100_000;
+const OVERTAKEN: u32 = 3;
+const LIMIT: Duration = Duration::from_secs(300);
+
+async fn recorded(system: &System) -> i64 {
+    system.store().accounting().await.unwrap().partitions.iter().map(|partition| partition.recorded).sum()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn under_load_every_verification_is_equal_and_an_altered_row_is_named() {
     // Several slices of users in each partition, and small transactions between them.
     let environment = vec![("AB_APPLY_MAX_EVENTS", "200".to_owned())];
     let system = System::start(Setup { partitions: 2, environment, ..Setup::default() }).await.unwrap();
+    // However long a verification takes, there is more to apply.
+    let load = Load::start(&system, 8).await.unwrap();
     let mut simulation = run::varied(EVENTS, 7);
     simulation.manner.rate = Some(8_000.0);
     let keys: Vec<String> = simulation.plot.world.experiments.iter().map(|e| e.key.clone()).collect();
-    let sending = async { run::send(&system, &simulation, silent()).await.unwrap() };
-    let (mut verified, mut overtaken) = (0, 0);
+    let sent = AtomicBool::new(false);
+    let sending = async {
+        let outcome = run::send(&system, &simulation, silent()).await.unwrap();
+        sent.store(true, Ordering::Relaxed);
+        outcome
+    };
     let verifying = async {
-        loop {
-            for key in &keys {
-                if system.store().experiment("default", key).await.unwrap().is_none() {
-                    continue;
-                }
-                let before = system.books().await.unwrap().total.recorded;
-                let report = verify(system.store(), 2, "default", key).await.unwrap();
-                assert!(report.differences.is_empty(), "{report:?}");
-                let after = system.books().await.unwrap().total.recorded;
-                verified += 1;
-                overtaken += u32::from(after > before && report.units > 4_000);
+        let (mut verified, mut overtaken) = (0, 0);
+        for key in keys.iter().cycle() {
+            let before = recorded(&system).await;
+            let report = verify(system.store(), 2, "default", key).await.unwrap();
+            assert!(report.differences.is_empty(), "{report:?}");
+            let after = recorded(&system).await;
+            verified += 1;
+            overtaken += u32::from(after > before && report.units > 4_000);
+            if overtaken >= OVERTAKEN && sent.load(Ordering::Relaxed) {
+                break;
             }
         }
+        (verified, overtaken)
     };
-    tokio::select! {
-        outcome = sending => assert!(outcome.answers.received >= EVENTS),
-        () = verifying => unreachable!(),
-    }
+    let (outcome, verified) = tokio::join!(sending, tokio::time::timeout(LIMIT, verifying));
+    assert!(outcome.answers.received >= EVENTS);
+    let (verified, overtaken) = verified.expect("verifications while events are applied");
     println!(
         "verified {verified} times, {overtaken} of them while more than one slice was read and events applied"
     );
-    assert!(overtaken >= 3, "{overtaken} of {verified}");
+    load.finish().await.unwrap();
 
     // A worker that has more to apply writes its own sums over the altered ones.
     let books = run::settled(&system).await.unwrap();
