@@ -68,7 +68,8 @@ async fn every_number_moves_with_what_it_counts() {
     let environment = vec![("AB_DEAD_LETTER_MAX", "0".to_owned())];
     let setup = Setup { partitions: PARTITIONS, worker: false, environment, ..Setup::default() };
     let mut system = System::start(setup).await.unwrap();
-    let stream = format!("ab:{{events:{}}}", UnitId::of("default", "ann").partition(PARTITIONS));
+    let partition = UnitId::of("default", "ann").partition(PARTITIONS);
+    let stream = format!("ab:{{events:{partition}}}");
     let gone = system.experiment(two_arms("gone", &["purchase"])).await.unwrap()["id"].clone();
     sql(&system, RULES).await;
 
@@ -98,24 +99,34 @@ async fn every_number_moves_with_what_it_counts() {
 
     // Refused for good, past a bound of none.
     applied(&system.ingest(), "/api/v1/events", &[], json!({"events": [purchase("bad")]}).to_string()).await;
-    // The gateway does not know yet that it is deleted, nor does the worker what has become of the partition.
-    let deleted = format!("UPDATE experiments SET status = 'deleted' WHERE id = {gone}");
-    sql(&system, &format!("{deleted}; UPDATE partitions SET epoch = epoch + 1")).await;
+    // Deleted when the gateway has taken it and before the worker can apply it.
+    let client = system.postgres.connect(system.database_url.rsplit('/').next().unwrap()).await.unwrap();
+    let locked = format!("BEGIN; SELECT FROM partitions WHERE partition = {partition} FOR UPDATE");
+    client.batch_execute(&locked).await.unwrap();
     send(
         &system,
         &[json!({"type": "exposure", "user_id": "ann", "experiment": "gone", "variation_index": 1})],
     )
     .await;
+    let deleted = format!("UPDATE experiments SET status = 'deleted' WHERE id = {gone}; COMMIT");
+    client.batch_execute(&deleted).await.unwrap();
     for (name, n) in [
         ("abstream_applied_events_total{fate=\"dead_lettered\"", 1.0),
         ("abstream_dead_lettered_events_total{reason=\"refused\"", 1.0),
         ("abstream_dead_letters_without_payload_total", 1.0),
         ("abstream_applied_events_total{fate=\"discarded\"", 1.0),
         ("abstream_discarded_events_total{reason=\"deleted_experiment\"", 1.0),
-        ("abstream_apply_failures_total{cause=\"moved\"", 1.0),
     ] {
         shows(&system, name, |shown| shown == n).await;
     }
+    // The worker does not know what has become of the partition, unless it has begun anew meanwhile.
+    let moved = format!("UPDATE partitions SET epoch = epoch + 1 WHERE partition = {partition}");
+    eventually("the position is another", LIMIT, async || {
+        sql(&system, &moved).await;
+        send(&system, &[purchase("a")]).await;
+        Shown::by(&system).await.sum("abstream_apply_failures_total{cause=\"moved\"") >= 1.0
+    })
+    .await;
 
     // Nothing gets through, and what waits is told while the worker tries again.
     let waiting = ["abstream_backlog_events", "abstream_backlog_bytes", "abstream_oldest_unapplied_seconds"];
@@ -159,8 +170,13 @@ async fn a_worker_whose_database_swallows_everything_is_not_alive() {
     // Connections stay, and nothing comes of them any more.
     postgres.swallow(Direction::ToClient);
     send(&system, &[purchase("b")]).await;
-    eventually("it says that it is stuck", LIMIT * 2, async || alive().await.status == 503).await;
-    let answer = alive().await.json().unwrap();
+    let mut answer = alive().await;
+    eventually("it says that it is stuck", LIMIT * 2, async || {
+        answer = alive().await;
+        answer.status == 503
+    })
+    .await;
+    let answer = answer.json().unwrap();
     assert_eq!(answer["status"], "stuck");
     assert_eq!(answer["detail"], "no transaction committed for 60 s with work at hand");
 
