@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use testkit::Process;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 /// Applied before the dump, and again between the dump and the end.
 const EVENTS: i64 = 1_500;
 
@@ -30,8 +30,8 @@ enum Backup {
 }
 
 async fn applied(system: &System) -> i64 {
-    let total = system.books().await.unwrap().total;
-    total.recorded + total.deduplicated
+    let books = system.store.accounting().await.unwrap();
+    books.partitions.iter().map(|p| p.recorded + p.deduplicated).sum()
 }
 
 /// Loads, takes a backup in the middle, goes on, and puts the backup in the place of the database. What was acknowledged,
@@ -80,8 +80,7 @@ async fn restored(
     std::fs::remove_dir_all(directory).unwrap();
     let location = store::Location::Postgres { url: system.database_url.clone(), pool_size: 4 };
     system.store = store::connect(&location).await.unwrap();
-    let books = system.store.accounting().await.unwrap();
-    let in_backup = books.partitions.iter().map(|p| p.recorded + p.deduplicated).sum();
+    let in_backup = applied(system).await;
     let mut analyzer = system.another("analyzer").unwrap();
     analyzer.ready().await.unwrap();
     (system.analyzer, system.analyzer_addr) = (analyzer.process, analyzer.addr);
@@ -133,13 +132,16 @@ async fn counted(backup: Backup, seed: u64) -> String {
     let acknowledged = i64::try_from(outcome.answers.received).unwrap();
     // The last entry of a stream is never trimmed, and its writers' totals tell of all before it.
     eventually("every stream is read", LIMIT, async || {
-        system.books().await.unwrap().total.received == acknowledged
+        system.books().await.is_ok_and(|books| books.total.received >= acknowledged)
     })
     .await;
     let books = run::settled(&system).await.unwrap();
     assert!(books.partitions.iter().all(|(_, book)| book.closes()), "{books:?}");
-    assert!(books.total.lost > 0 && books.total.lost <= acknowledged - in_backup, "{}", books.total);
-    assert_eq!(books.total.received, acknowledged);
+    let received = books.total.received;
+    assert!(books.total.lost > 0 && books.total.lost <= received - in_backup, "{}", books.total);
+    // A request that was sent again after a lost answer may have been accepted twice.
+    let again = outcome.answers.retries > 0 && received > acknowledged;
+    assert!(received == acknowledged || again, "{acknowledged} acknowledged: {}", books.total);
     system.stop().await.unwrap();
     format!("{in_backup} in the backup; {}", books.total)
 }
