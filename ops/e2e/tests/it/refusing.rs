@@ -56,7 +56,7 @@ impl Servers {
             ("AB_PARTITIONS", PARTITIONS.to_string()),
             ("AB_PORT", "0".into()),
             ("AB_INTERNAL_ADDR", "127.0.0.1:0".into()),
-            ("AB_STARTUP_TIMEOUT", "1s".into()),
+            ("AB_STARTUP_TIMEOUT", "60s".into()),
             ("AB_LOG_LEVEL", "off".into()),
         ])
     }
@@ -73,6 +73,8 @@ async fn cases(servers: &Servers, others: &Others) -> Vec<Case> {
     let url = |database: &str| with_password(&postgres.url_for(database));
     let key = |name, key: &str| vec![("AB_API_TOKEN", String::new()), (name, key.to_owned())];
     let one = |name, value: &str| vec![(name, value.to_owned())];
+    // Waited for until the start has taken too long.
+    let awaited = |name, value: String| vec![(name, value), ("AB_STARTUP_TIMEOUT", "1s".to_owned())];
     let mut cases = vec![
         Case(&WITH_KEYS, one("AB_API_TOKEN", ""), "AB_API_TOKEN: production needs an ingest key"),
         Case(&WITH_KEYS, key("AB_READONLY_API_TOKEN", KEY), "AB_API_TOKEN: production needs an ingest key"),
@@ -107,19 +109,23 @@ async fn cases(servers: &Servers, others: &Others) -> Vec<Case> {
         Case(&["abctl up"], one("AB_DATA", "hidden"), "AB_DATA: production keeps neither"),
         Case(
             &WITH_DATABASE,
-            vec![("AB_DATABASE_URL", format!("postgres://u:hidden@127.0.0.1:{}/db", servers.nobody))],
+            awaited("AB_DATABASE_URL", format!("postgres://u:hidden@127.0.0.1:{}/db", servers.nobody)),
             "AB_DATABASE_URL: postgres://u:***@127.0.0.1:",
         ),
         Case(
             &TIERS,
-            vec![("AB_REDIS_URL", format!("redis://u:hidden@127.0.0.1:{}/0", servers.nobody))],
+            awaited("AB_REDIS_URL", format!("redis://u:hidden@127.0.0.1:{}/0", servers.nobody)),
             "AB_REDIS_URL: queue: ",
         ),
     ];
     let [read_only, newer] = [&others.read_only, &others.newer].map(|database| url(database));
     let pooled = postgres.url_at(others.pooler.addr(), &servers.database);
     cases.extend([
-        Case(&WITH_DATABASE, one("AB_DATABASE_URL", &read_only), "AB_DATABASE_URL: postgres://abstream:***@"),
+        Case(
+            &WITH_DATABASE,
+            awaited("AB_DATABASE_URL", read_only.clone()),
+            "AB_DATABASE_URL: postgres://abstream:***@",
+        ),
         Case(&WITH_DATABASE, one("AB_DATABASE_URL", &newer), "AB_DATABASE_URL: postgres://abstream:***@"),
         Case(
             &WITH_SESSIONS,
@@ -139,7 +145,7 @@ async fn cases(servers: &Servers, others: &Others) -> Vec<Case> {
         ),
         Case(
             &TIERS,
-            one("AB_REDIS_URL", &with_password(&others.replica.url())),
+            awaited("AB_REDIS_URL", with_password(&others.replica.url())),
             "AB_REDIS_URL: queue: find the servers: ",
         ),
     ]);

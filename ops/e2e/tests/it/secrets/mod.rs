@@ -21,7 +21,8 @@ const ADMIN: &str = "hidden-admin-0123456789-abc";
 const LISTED: &str = "hidden-listed-0123456789";
 const REDIS: &str = "hidden-redis-password";
 const SIGNING: &str = "hidden-signing-0123456789";
-const LIMIT: Duration = Duration::from_secs(60);
+/// A request that waits for its commit may do so for half a minute.
+const LIMIT: Duration = Duration::from_secs(120);
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 struct Tier {
