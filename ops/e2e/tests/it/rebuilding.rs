@@ -29,7 +29,8 @@ pub async fn rebuild(system: &dyn Deployment, key: &str) {
     assert_eq!(answer.status, 202, "{}", answer.text());
 }
 
-/// Everything that is said of an experiment as of every day of the run, but for the version.
+/// Everything that is said of an experiment as of every day of the run, but for the version, and how long it takes at
+/// the rate of now.
 async fn answers(system: &dyn Deployment, key: &str) -> Vec<String> {
     let mut answers = Vec::new();
     let series = system.admin().get(&format!("/api/v1/experiments/{key}/timeseries")).await.unwrap();
@@ -46,7 +47,14 @@ async fn answers(system: &dyn Deployment, key: &str) -> Vec<String> {
         }
     }
     let version = experiment(system, key).await["plan_version"].clone();
-    answers.iter().map(|a| a.replace(&format!("\"plan_version\":{version}"), "")).collect()
+    let version = format!("\"plan_version\":{version}");
+    answers.iter().map(|a| without(a, "\"days_at_this_rate\":").replace(&version, "")).collect()
+}
+
+/// But for a number that says what the time is.
+fn without(answer: &str, name: &str) -> String {
+    let Some((before, rest)) = answer.split_once(name) else { return answer.to_owned() };
+    format!("{before}{}", rest.trim_start_matches(|c| !matches!(c, ',' | '}')))
 }
 
 async fn rebuilding_under_load_changes_nothing(system: &dyn Deployment) {
