@@ -27,6 +27,8 @@ const USERS: usize = 500;
 const LENGTH: usize = 60;
 const FRAMES_PER_SEND: usize = 4;
 const SENT_WITHIN: Duration = Duration::from_secs(60);
+/// Many times as long as it takes.
+const APPLIED_WITHIN: Duration = Duration::from_secs(900);
 
 #[derive(Debug)]
 pub struct Outcome {
@@ -50,7 +52,12 @@ pub async fn run(events: u64) -> Result<Outcome> {
     let (events, bytes) = fill(&system, experiment, events).await?;
     let begun = Instant::now();
     system.start_worker()?;
-    let book = run::settled(&system).await?.total;
+    let book = loop {
+        let book = run::settled(&system).await?.total;
+        if book.in_flight == 0 || begun.elapsed() >= APPLIED_WITHIN {
+            break book;
+        }
+    };
     let took = begun.elapsed();
     let Some(worker) = &system.worker else { bail!("there is no worker") };
     let peak = worker.peak_memory()?;

@@ -62,17 +62,27 @@ pub async fn run(held: Held) -> Result<Outcome> {
         .arg(held.idle.to_string())
         .arg(held.dripping.to_string())
         .spawn()?;
-    let deadline = Instant::now() + ASSEMBLED_WITHIN;
-    while open(system.internal[0]).await? < held.total() {
-        ensure!(Instant::now() < deadline, "the crowd does not come: {}", holder.stderr());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    assembled(&system, held, &holder).await?;
     let (amid, refused_amid) = ask(&system).await?;
-    let connections = open(system.internal[0]).await?;
+    // Those who said nothing for too long are sent away, many at a time, and come again.
+    let connections = assembled(&system, held, &holder).await?;
     let memory = [before, system.gateway.peak_memory()?];
     drop(holder);
     system.stop().await?;
     Ok(Outcome { held, connections, refused: refused_alone + refused_amid, alone, amid, memory })
+}
+
+/// How many connections there are, once the crowd is there.
+async fn assembled(system: &System, held: Held, holder: &Process) -> Result<u64> {
+    let deadline = Instant::now() + ASSEMBLED_WITHIN;
+    loop {
+        let connections = open(system.internal[0]).await?;
+        if connections >= held.total() {
+            return Ok(connections);
+        }
+        ensure!(Instant::now() < deadline, "the crowd does not come: {}", holder.stderr());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Times of requests that are taken, and how many were not.

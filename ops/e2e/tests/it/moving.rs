@@ -10,7 +10,8 @@ use std::time::Duration;
 use store::{Location, Store};
 use testkit::Process;
 
-const LIMIT: Duration = Duration::from_secs(60);
+/// Gateways hear of what was moved when the catalogue is reconciled: every 30 s, and later where somebody writes it.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Exit code, standard output and standard error.
 async fn migrate_store(from: &Path, to: &str) -> (i32, String, String) {
