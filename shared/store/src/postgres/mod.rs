@@ -1,5 +1,8 @@
 //! The PostgreSQL adapter: connection, schema, start checks. Each concern has its file; SQL is in `sql/`.
 
+// The connector of a build without TLS is `Copy`, that of the others is not.
+#![cfg_attr(not(feature = "tls"), allow(clippy::clone_on_copy))]
+
 mod answers;
 mod api_keys;
 mod apply;

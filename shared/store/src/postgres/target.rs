@@ -24,6 +24,7 @@ pub enum Trust {
     Plain,
     Anybody,
     /// Certificates of the file, or of the system.
+    #[cfg_attr(not(feature = "tls"), allow(dead_code))] // refused whatever the file
     Named(Option<PathBuf>),
 }
 
