@@ -2,7 +2,7 @@
 //! and `content-length`.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
@@ -15,12 +15,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
+/// Servers close connections on which nothing is said (ours after 15 s), and a request that is on its way then has an
+/// unknown outcome: one that was silent for longer than this is not used again.
+const KEPT: Duration = Duration::from_secs(10);
+
 /// A client with one kept-alive connection, on which requests follow one another. Load comes from many clients.
 pub struct Client {
     addr: SocketAddr,
     headers: HeaderMap,
     timeout: Duration,
-    connection: Mutex<Option<SendRequest<Full<Bytes>>>>,
+    /// And when it was last used.
+    connection: Mutex<Option<(SendRequest<Full<Bytes>>, Instant)>>,
 }
 
 /// A whole answer.
@@ -62,6 +67,11 @@ impl Client {
     pub fn at(addr: SocketAddr) -> Self {
         let (headers, timeout) = (HeaderMap::new(), Duration::from_secs(60));
         Self { addr, headers, timeout, connection: Mutex::new(None) }
+    }
+
+    /// The same for another address, with the same headers.
+    pub fn elsewhere(&self, addr: SocketAddr) -> Self {
+        Self { addr, headers: self.headers.clone(), timeout: self.timeout, connection: Mutex::new(None) }
     }
 
     /// Sends this header with every request.
@@ -130,8 +140,8 @@ impl Client {
         let mut slot = self.connection.lock().await;
         // Taken out, so that a request given up half way does not leave its connection to the next one.
         let kept = match slot.take() {
-            Some(mut kept) => kept.ready().await.is_ok().then_some(kept),
-            None => None,
+            Some((mut kept, used)) if used.elapsed() < KEPT => kept.ready().await.is_ok().then_some(kept),
+            _ => None,
         };
         let mut sender = match kept {
             Some(kept) => kept,
@@ -148,7 +158,7 @@ impl Client {
         };
         let (head, body) = answer.into_parts();
         let body = body.collect().await?.to_bytes();
-        *slot = Some(sender);
+        *slot = Some((sender, Instant::now()));
         Ok(Response { status: head.status.as_u16(), headers: head.headers, body })
     }
 
