@@ -98,6 +98,8 @@ async fn an_owner_killed_with_its_reaper_is_cleaned_up_by_the_next() {
     let tells = testkit::temp_dir("told").unwrap();
     let mut owner = start_owner(TEST, &tells.join("first"), "kill");
     let (dir, processes) = wait_until_told(&tells.join("first"), &mut owner).await;
+    // While it is held nobody can be the next: other tests start owners as well.
+    let others = lock_of(&dir);
     let reaper = children(owner.id()).into_iter().find(|pid| command_line(*pid).contains("testkit-reaper"));
     // The reaper first, or it may begin before it is killed as well.
     Command::new("sh")
@@ -108,10 +110,18 @@ async fn an_owner_killed_with_its_reaper_is_cleaned_up_by_the_next() {
         .unwrap();
     owner.wait().unwrap();
     assert!(dir.exists() && processes.iter().all(|process| process.exists()));
+    drop(others);
 
     let mut next = start_owner(TEST, &tells.join("second"), "return");
     next.wait().unwrap();
     wait_until_gone(&dir, &processes).await;
+}
+
+/// What is held while an owner's directory is made or judged, see `sandbox.rs`.
+fn lock_of(dir: &Path) -> fs::File {
+    let lock = fs::File::create(dir.parent().unwrap().with_file_name("lock")).unwrap();
+    lock.lock().unwrap();
+    lock
 }
 
 fn children(parent: u32) -> Vec<u32> {

@@ -1,7 +1,8 @@
+use std::future::ready;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use testkit::Process;
+use testkit::{Process, eventually};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -25,9 +26,7 @@ async fn output_and_exit_status_are_kept() {
 async fn terminate_lets_it_finish_and_kill_does_not() {
     let script = "trap 'echo drained; exit 3' TERM; echo up; while :; do sleep 0.01; done";
     let mut process = shell(script).spawn().unwrap();
-    while process.stdout().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    eventually("it is up", LIMIT, || ready(!process.stdout().is_empty())).await.unwrap();
     assert_eq!(process.terminate(LIMIT).await.unwrap().code(), Some(3));
     assert_eq!(process.stdout(), "up\ndrained\n");
 
@@ -45,13 +44,9 @@ async fn a_paused_process_does_nothing_until_it_is_resumed() {
         stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
     };
     process.pause().unwrap();
-    while state(process.pid()) != 'T' {
-        tokio::task::yield_now().await;
-    }
+    eventually("it stands still", LIMIT, || ready(state(process.pid()) == 'T')).await.unwrap();
     process.resume().unwrap();
-    while state(process.pid()) == 'T' {
-        tokio::task::yield_now().await;
-    }
+    eventually("it goes on", LIMIT, || ready(state(process.pid()) != 'T')).await.unwrap();
 }
 
 #[tokio::test]
