@@ -12,6 +12,7 @@ pub mod diary;
 mod load;
 pub mod loaded;
 mod one_process;
+pub mod patience;
 pub mod run;
 pub mod sdks;
 pub mod system;

@@ -1,6 +1,7 @@
 //! `abctl up`: gateway, worker and analyzer in one process, on SQLite in a directory of its own.
 
 use crate::deployment::Deployment;
+use crate::patience::BUDGETS;
 use crate::system::{READY, STOP, Setup, free_addr};
 use crate::{ADMIN_TOKEN, API_TOKEN};
 use anyhow::{Result, bail};
@@ -31,7 +32,8 @@ impl OneProcess {
             .env("AB_PORT", addr.port().to_string())
             .env("AB_INTERNAL_ADDR", internal.to_string())
             .env("AB_API_TOKEN", API_TOKEN)
-            .env("AB_ADMIN_TOKEN", ADMIN_TOKEN);
+            .env("AB_ADMIN_TOKEN", ADMIN_TOKEN)
+            .env(BUDGETS.0, BUDGETS.1);
         for (name, value) in &setup.environment {
             process = process.env(name, value);
         }

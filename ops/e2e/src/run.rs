@@ -49,13 +49,21 @@ pub async fn send(system: &dyn Deployment, simulation: &Simulation, progress: Pr
 
 /// The books once everything is applied.
 pub async fn settled(system: &dyn Deployment) -> Result<Books> {
+    settle(async || system.books().await).await
+}
+
+/// The same, whoever reads them.
+pub(crate) async fn settle(books: impl AsyncFn() -> Result<Books>) -> Result<Books> {
     let deadline = Instant::now() + SETTLE;
     loop {
-        let books = system.books().await?;
-        if books.total.in_flight == 0 || Instant::now() >= deadline {
-            return Ok(books);
+        let books = books().await;
+        let late = Instant::now() >= deadline;
+        match books {
+            Ok(books) if books.total.in_flight == 0 || late => return Ok(books),
+            Err(error) if late => return Err(error),
+            // Or a server stands still for a moment.
+            _ => tokio::time::sleep(POLL_EVERY).await,
         }
-        tokio::time::sleep(POLL_EVERY).await;
     }
 }
 

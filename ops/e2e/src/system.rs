@@ -1,6 +1,7 @@
 //! PostgreSQL, Redis, gateway, worker and analyzer, each a process of its own on ports of its own.
 
 use crate::deployment::Deployment;
+use crate::patience::BUDGETS;
 use anyhow::{Result, bail};
 use async_trait::async_trait;
 use queue::redis::RedisQueue;
@@ -16,7 +17,8 @@ pub const API_TOKEN: &str = "e2e-ingest-token-0123456789";
 pub const ADMIN_TOKEN: &str = "e2e-admin-token-0123456789";
 
 pub(crate) const READY: Duration = Duration::from_secs(60);
-pub(crate) const STOP: Duration = Duration::from_secs(30);
+/// Longer than `AB_DRAIN_TIMEOUT`.
+pub(crate) const STOP: Duration = Duration::from_secs(60);
 
 /// What differs from a default deployment.
 #[derive(Clone)]
@@ -98,7 +100,7 @@ impl System<RedisCluster> {
 
 impl<R> System<R> {
     async fn assemble(
-        setup: Setup,
+        mut setup: Setup,
         redis: R,
         redis_url: String,
         redis_proxy: Option<FaultProxy>,
@@ -111,10 +113,13 @@ impl<R> System<R> {
         };
         let database_at = proxies.as_ref().map_or(postgres.addr(), |proxies| proxies.postgres.addr());
         let database_url = postgres.url_at(database_at, &database);
-        let tier = |binary| tier(binary, &setup, &redis_url, &database_url);
+        // What the caller says comes behind it, and counts.
+        setup.environment.insert(0, (BUDGETS.0, BUDGETS.1.to_owned()));
         // The analyzer first: it fills the catalogue that the gateway reads.
-        let mut analyzer = tier("analyzer")?;
+        let mut analyzer = tier("analyzer", &setup, &redis_url, &database_url)?;
         analyzer.ready().await?;
+        setup.environment.insert(0, ("AB_RESULTS_URL", format!("http://{}", analyzer.addr)));
+        let tier = |binary| tier(binary, &setup, &redis_url, &database_url);
         let mut worker = if setup.worker { Some(tier("ingest-worker")?) } else { None };
         let mut gateway = tier("ingest-gateway")?;
         if let Some(worker) = &mut worker {

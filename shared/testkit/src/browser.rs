@@ -11,6 +11,9 @@ use crate::http::Client;
 use crate::{Process, os, ports};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
+/// Of what a page does while we wait for it, in milliseconds: longer than a request that may wait for its commit.
+const SCRIPT_LIMIT: u64 = 90_000;
+const ANSWER_LIMIT: Duration = Duration::from_secs(120);
 /// Chromium as root, in a machine that reaches nothing but itself.
 const FLAGS: [&str; 9] = [
     "--headless",
@@ -46,9 +49,11 @@ impl Browser {
         let options = json!({"binary": chromium, "args": flags});
         let capabilities = json!({
             "browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"},
+            "timeouts": {"script": SCRIPT_LIMIT},
         });
         let wanted = json!({"capabilities": {"alwaysMatch": capabilities}});
-        let mut browser = Self { client: Client::at(addr), session: String::new(), _driver: driver };
+        let client = Client::at(addr).timeout(ANSWER_LIMIT);
+        let mut browser = Self { client, session: String::new(), _driver: driver };
         let begun = browser.call("POST", "/session", &wanted).await?;
         let id = begun["sessionId"].as_str().context("a session without id")?;
         browser.session = format!("/session/{id}");

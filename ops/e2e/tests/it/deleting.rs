@@ -1,9 +1,9 @@
 //! An experiment is deleted while events come in, and restored: its results are those of one beside it that got the same
 //! events and never was away, and whatever was refused or discarded meanwhile is accounted for.
 
-use crate::support::{applied, assert_problem, assert_verified, counted, eventually, two_arms};
+use crate::support::{applied, assert_problem, assert_verified, counted, eventually, outcome, two_arms};
 use e2e::run;
-use e2e::{Deployment, Setup, System};
+use e2e::{Deployment, Setup, System, patience};
 use serde_json::{Value, json};
 use std::ops::Range;
 use std::time::Duration;
@@ -39,8 +39,7 @@ async fn send(system: &dyn Deployment, key: &str, batch: u32) -> Sent {
             continue;
         }
         let path = format!("/api/v1/experiments/{key}/{route}");
-        let headers = [("content-type", "application/json"), ("prefer", "wait=30")];
-        let answer = system.ingest().post(&path, &headers, body.to_string()).await.unwrap();
+        let answer = outcome(&system.ingest(), &path, &[], body.to_string()).await;
         if answer.status == 404 {
             assert_problem(&answer, 404, "unknown_experiment");
             return Sent { refused: true, ..sent };
@@ -75,7 +74,8 @@ async fn delete(system: &dyn Deployment) {
 }
 
 async fn restore(system: &dyn Deployment) -> Value {
-    let answer = system.admin().post("/api/v1/experiments/gone/restore", &[], "").await.unwrap();
+    let path = "/api/v1/experiments/gone/restore";
+    let answer = patience::post(&system.admin(), path, &[], "").await.unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json().unwrap()
 }
@@ -153,7 +153,7 @@ async fn what_waits_in_the_queue_when_it_is_deleted_is_discarded() {
         (0..5).map(|i| json!({"user_id": user(9, i), "variation_index": 0, "occurred_at": THEN})).collect();
     let late = json!({"exposures": seen});
     let path = "/api/v1/experiments/gone/exposures";
-    assert_eq!(system.ingest().post_json(path, &late).await.unwrap().status, 202);
+    assert_eq!(patience::post_json(&system.ingest(), path, &late).await.unwrap().status, 202);
     delete(&system).await;
     system.start_worker().unwrap();
     let at = system.worker_addr;
@@ -165,8 +165,7 @@ async fn what_waits_in_the_queue_when_it_is_deleted_is_discarded() {
     // Sent again, they count.
     let body = late.to_string();
     eventually("the gateway knows", LIMIT, async || {
-        let headers = [("content-type", "application/json"), ("prefer", "wait=30")];
-        let answer = system.ingest().post(path, &headers, body.clone()).await.unwrap();
+        let answer = outcome(&system.ingest(), path, &[], body.clone()).await;
         answer.status == 200 && answer.json().unwrap()["recorded"] == 5
     })
     .await;

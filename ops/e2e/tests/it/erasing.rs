@@ -1,8 +1,8 @@
 //! A user is erased over HTTP while events come in: gone from every answer, and gone for good.
 
 use crate::support::{applied, assert_verified};
-use e2e::Deployment;
 use e2e::run::{self, silent};
+use e2e::{Deployment, patience};
 use serde_json::json;
 
 on_both!(a_user_is_erased_under_load);
@@ -34,7 +34,7 @@ async fn a_user_is_erased_under_load(system: &dyn Deployment) {
         // A gateway does not know the path at all.
         assert!([403, 404].contains(&refused.status), "{}", refused.text());
         crate::support::eventually("alice is erased", std::time::Duration::from_secs(60), async || {
-            let answer = system.admin().post(path, &headers, body.clone()).await.unwrap();
+            let answer = patience::post(&system.admin(), path, &headers, body.clone()).await.unwrap();
             assert!([200, 202].contains(&answer.status), "{}", answer.text());
             answer.json().unwrap()["status"] == "erased"
         })

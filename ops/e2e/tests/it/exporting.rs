@@ -2,7 +2,7 @@
 //! are the same.
 
 use crate::support::{applied, assert_verified};
-use e2e::{ADMIN_TOKEN, API_TOKEN, Deployment, OneProcess, Setup, System};
+use e2e::{ADMIN_TOKEN, API_TOKEN, Deployment, OneProcess, Setup, System, run};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
@@ -146,6 +146,8 @@ async fn replayed(system: &dyn Deployment, files: &[(&str, String)]) -> Vec<Stri
         assert_eq!(code, 0, "{file}: {out}{error}");
         ends.push(out.lines().last().unwrap().to_owned());
     }
+    // What a replay was not told of in time is queued.
+    assert_eq!(run::settled(system).await.unwrap().total.in_flight, 0);
     ends
 }
 

@@ -5,7 +5,8 @@
 //! something else if anything were shared. **Nothing shows**: on every route of the API document, what is another
 //! tenant's is answered exactly as what nobody has, and nothing has happened to it afterwards.
 
-use e2e::{Deployment, Setup, System};
+use crate::support::outcome;
+use e2e::{Deployment, Setup, System, patience};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -57,9 +58,10 @@ impl Tenant {
             "key": key, "name": format!("name of {key}"), "variations": [{"key": "x"}, {"key": "y"}],
             "metrics": [{"key": "buy", "type": "mean"}],
         });
-        let created = self.analyzer.post_json("/api/v1/experiments", &definition).await.unwrap();
-        assert_eq!(created.status, 201, "{}", created.text());
-        let started = self.analyzer.post(&format!("/api/v1/experiments/{key}/start"), &[], "").await.unwrap();
+        let created = patience::post_json(&self.analyzer, "/api/v1/experiments", &definition).await.unwrap();
+        assert!(matches!(created.status, 200 | 201), "{}", created.text());
+        let path = format!("/api/v1/experiments/{key}/start");
+        let started = patience::post(&self.analyzer, &path, &[], "").await.unwrap();
         assert_eq!(started.status, 200, "{}", started.text());
         created.json().unwrap()["id"].as_i64().unwrap()
     }
@@ -92,10 +94,9 @@ impl Tenant {
             }
         };
         let batch = batch.map(|batch| format!("{experiment}-batch-{batch}"));
-        let mut headers = vec![("content-type", "application/json"), ("prefer", "wait=30")];
-        headers.extend(batch.as_deref().map(|batch| ("idempotency-key", batch)));
+        let headers: Vec<_> = batch.as_deref().map(|batch| ("idempotency-key", batch)).into_iter().collect();
         let path = format!("/api/v1/experiments/{experiment}/{path}");
-        let answer = self.gateway.post(&path, &headers, json!({list: [item]}).to_string()).await.unwrap();
+        let answer = outcome(&self.gateway, &path, &headers, json!({list: [item]}).to_string()).await;
         told(&answer)
     }
 
@@ -204,13 +205,12 @@ struct Thing {
 async fn things(system: &System, a: &Tenant) -> Vec<Thing> {
     let id = a.create("secret-of-a").await;
     let sent = json!({"exposures": [{"user_id": "user-of-a", "variation_index": 1}]});
-    let waits =
-        [("content-type", "application/json"), ("prefer", "wait=30"), ("x-request-id", "request-of-a")];
+    let named = [("x-request-id", "request-of-a")];
     let path = "/api/v1/experiments/secret-of-a/exposures";
-    let receipt = a.gateway.post(path, &waits, sent.to_string()).await.unwrap();
+    let receipt = outcome(&a.gateway, path, &named, sent.to_string()).await;
     assert_eq!(receipt.status, 200, "{}", receipt.text());
     let key = json!({"name": "key-of-a", "scopes": ["read"]});
-    let key = a.analyzer.post_json("/api/v1/keys", &key).await.unwrap().json().unwrap();
+    let key = patience::post_json(&a.analyzer, "/api/v1/keys", &key).await.unwrap().json().unwrap();
     let hook = json!({"url": "http://hook-of-a.example/"});
     let hook = a.analyzer.post_json("/api/v1/webhooks", &hook).await.unwrap();
     assert_eq!(hook.status, 201, "{}", hook.text());
@@ -264,7 +264,7 @@ async fn ask(
 ) -> (u16, Option<String>, String) {
     let headers = [("content-type", "application/json"), ("x-request-id", "asked")];
     let body = if method == "GET" { String::new() } else { body.to_string() };
-    let answer = client.request(method, path, &headers, body).await.unwrap();
+    let answer = patience::request(client, method, path, &headers, body).await.unwrap();
     let kind = answer.header("content-type").map(str::to_owned);
     (answer.status, kind, answer.text().replace(name, "THING"))
 }

@@ -2,7 +2,7 @@
 
 use crate::support::{assert_verified, eventually, two_arms};
 use e2e::run::settled;
-use e2e::{Deployment, Setup, System};
+use e2e::{Deployment, Setup, System, patience};
 use serde_json::json;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn an_entry_that_kills_every_worker_is_dead_lettered_in_the_end() {
     let send = async |key: &str| {
         // One user: one partition, in this order.
         let body = json!({"conversions": [{"user_id": "u", "metric": "purchase", "idempotency_key": key}]});
-        let answer = client.post_json("/api/v1/conversions", &body).await.unwrap();
+        let answer = patience::post_json(&client, "/api/v1/conversions", &body).await.unwrap();
         assert_eq!(answer.status, 202, "{}", answer.text());
     };
     for key in ["before", "killer", "after"] {

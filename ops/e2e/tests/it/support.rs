@@ -2,7 +2,7 @@
 
 use domain::plan::Feature;
 use domain::{Moments, Plan};
-use e2e::Deployment;
+use e2e::{Deployment, patience};
 use serde_json::{Value, json};
 use std::time::Duration;
 use testkit::http::{Client, Response};
@@ -32,6 +32,39 @@ pub fn two_arms(key: &str, metrics: &[&str]) -> Value {
     json!({"key": key, "variations": [{"key": "control"}, {"key": "treatment"}], "metrics": metrics})
 }
 
+/// Where an answer is looked for that did not come in time.
+const COMMITTED: Duration = Duration::from_secs(120);
+
+/// Sends a body and waits for its commit, or for its refusal. A message of the commit may get lost; what it would have
+/// said is where the answer says.
+pub async fn outcome(
+    client: &Client,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Vec<u8>>,
+) -> Response {
+    let mut headers = headers.to_vec();
+    headers.push(("prefer", "wait=30"));
+    if !headers.iter().any(|h| h.0 == "content-type") {
+        headers.push(("content-type", "application/json"));
+    }
+    let mut answer = patience::post(client, path, &headers, body).await.unwrap();
+    let place = answer.header("location").filter(|_| answer.status == 202).map(str::to_owned);
+    if let Some(place) = place {
+        let elsewhere = place.strip_prefix("http://").and_then(|place| place.split_once('/'));
+        let elsewhere =
+            elsewhere.map(|(at, path)| (client.elsewhere(at.parse().unwrap()), format!("/{path}")));
+        let (client, path) = elsewhere.as_ref().map_or((client, &place), |(client, path)| (client, path));
+        eventually("it is committed", COMMITTED, async || {
+            answer = client.get(path).await.unwrap();
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            answer.json().unwrap()["status"] == "applied"
+        })
+        .await;
+    }
+    answer
+}
+
 /// Sends a body and waits for its commit; checks that the answer's numbers add up.
 pub async fn applied(
     client: &Client,
@@ -39,12 +72,7 @@ pub async fn applied(
     headers: &[(&str, &str)],
     body: impl Into<Vec<u8>>,
 ) -> Value {
-    let mut headers = headers.to_vec();
-    headers.push(("prefer", "wait=30"));
-    if !headers.iter().any(|h| h.0 == "content-type") {
-        headers.push(("content-type", "application/json"));
-    }
-    let answer = client.post(path, &headers, body.into()).await.unwrap();
+    let answer = outcome(client, path, headers, body).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let answer = answer.json().unwrap();
     let number = |name: &str| answer[name].as_u64().unwrap_or_else(|| panic!("{name} in {answer}"));

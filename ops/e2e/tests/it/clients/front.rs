@@ -1,9 +1,9 @@
 //! A server in front of the gateway that does to each request what a test says.
 
+use e2e::patience;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use testkit::http::Client;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -94,8 +94,8 @@ async fn answer(mut stream: TcpStream, gateway: SocketAddr, known: Arc<Mutex<Vec
         let authorization = header("authorization");
         let mut headers = vec![("content-type", seen.content_type.as_str())];
         headers.extend(authorization.as_deref().map(|value| ("authorization", value)));
-        let gateway = Client::at(gateway).timeout(Duration::from_secs(20));
-        gateway.post(path, &headers, body.clone()).await.unwrap()
+        // What is forwarded arrives.
+        patience::post(&Client::at(gateway), path, &headers, body.clone()).await.unwrap()
     };
     let (status, retry_after, body) = match fate {
         Fate::Dropped => return,

@@ -85,7 +85,9 @@ async fn resumes(seen: &Seen, what: &str) {
 #[allow(clippy::print_stdout)] // for whoever runs the test
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_see_503_and_the_gateway_stays_ready() {
-    let system = System::start(Setup::default()).await.unwrap();
+    // The budget that requests have unless an operator says otherwise.
+    let environment = vec![("AB_SLA_TIMEOUTS", "ingest=5s".to_owned())];
+    let system = System::start(Setup { environment, ..Setup::default() }).await.unwrap();
     let seen = Arc::new(Seen::default());
     let mut clients = JoinSet::new();
     for user in 0..CLIENTS {
