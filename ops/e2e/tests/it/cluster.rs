@@ -88,7 +88,7 @@ async fn without_replicas_what_a_dead_master_took_along_is_counted_to_the_event(
     for batch in 0..5 {
         expose(&system, batch, 200).await;
     }
-    eventually("all is applied", LIMIT, async || system.books().await.unwrap().total.in_flight == 0).await;
+    assert_eq!(run::settled(&system).await.unwrap().total.in_flight, 0);
 
     // A tail that neither a replica nor a worker has seen.
     system.worker.take().unwrap().kill().unwrap();
@@ -105,17 +105,17 @@ async fn without_replicas_what_a_dead_master_took_along_is_counted_to_the_event(
         expose(&system, batch, 200).await;
     }
     // Every user was exposed once: who is missing is lost.
-    let enrolled = async || {
-        let arms = [counted(&system, "tail", 0).await, counted(&system, "tail", 1).await];
-        arms[0].0 + arms[1].0
-    };
+    let mut settled = None;
     eventually("the books are settled", LIMIT, async || {
         let Ok(books) = system.books().await else { return false };
-        books.total.received == 3_000 && books.total.in_flight == 0
+        let all = books.total.received == 3_000 && books.total.in_flight == 0;
+        settled = all.then_some(books);
+        all
     })
     .await;
-    let books = system.books().await.unwrap();
-    let lost = 3_000 - enrolled().await;
+    let books = settled.unwrap();
+    let arms = [counted(&system, "tail", 0).await, counted(&system, "tail", 1).await];
+    let lost = 3_000 - arms[0].0 - arms[1].0;
     assert!(lost > 0, "a third of a thousand or so");
     assert_eq!((books.total.lost, books.total.recorded), (lost, 3_000 - lost), "{}", books.total);
     assert!(books.partitions.iter().all(|(_, book)| book.closes()));
