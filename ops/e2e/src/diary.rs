@@ -21,9 +21,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 const TENANT: &str = "default";
 const KEY: &str = "diary";
-const WRITERS: u64 = 4;
+const WRITERS: u16 = 4;
 /// Of one request; each brings an exposure and a conversion.
-const USERS: u64 = 8;
+const USERS: u16 = 8;
+/// Most events that are written and not acknowledged yet, or acknowledged and not counted yet.
+pub const UNDER_WAY: u16 = WRITERS * USERS * 2;
 /// Between two requests of a writer.
 const EVERY: Duration = Duration::from_millis(25);
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -113,7 +115,7 @@ impl Diary {
 }
 
 struct Writer {
-    number: u64,
+    number: u16,
     client: Client,
     experiment: ExperimentId,
     stop: Arc<AtomicBool>,

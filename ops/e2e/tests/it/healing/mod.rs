@@ -37,20 +37,8 @@ impl Patient {
         patient
     }
 
-    /// Events applied so far, and those accepted; `None` while nobody can say.
-    async fn applied(&self) -> Option<(i64, i64)> {
-        let total = self.system.books().await.ok()?.total;
-        Some((total.received - total.in_flight, total.received))
-    }
-
-    /// What has been accepted by now is applied, and more comes in.
     async fn heals(&self, what: &str) {
-        let mut goal = None;
-        eventually(&format!("{what}: all is applied"), LIMIT, async || {
-            let Some((applied, received)) = self.applied().await else { return false };
-            applied > *goal.get_or_insert(received)
-        })
-        .await;
+        heals(&self.system, what).await;
     }
 
     /// Waits until a sum of the worker's metrics is above what it was.
@@ -65,7 +53,7 @@ impl Patient {
     /// Everything that was acknowledged is there once, as the oracle says; books, recomputation and answers agree.
     #[allow(clippy::print_stdout)] // for whoever runs the test
     async fn discharge(self) {
-        let enough = async || self.applied().await.is_some_and(|(applied, _)| applied > ENOUGH);
+        let enough = async || applied(&self.system).await.is_some_and(|(applied, _)| applied > ENOUGH);
         eventually("there is something to compare", LIMIT, enough).await;
         let (simulation, outcome) = self.load.finish().await.unwrap();
         let (books, found) = run::faults(&self.system, &simulation, &outcome).await.unwrap();
@@ -75,6 +63,22 @@ impl Patient {
         assert_eq!(wrong, Vec::<String>::new());
         self.system.stop().await.unwrap();
     }
+}
+
+/// Events applied so far, and those accepted; `None` while nobody can say.
+async fn applied(system: &System) -> Option<(i64, i64)> {
+    let total = system.books().await.ok()?.total;
+    Some((total.received - total.in_flight, total.received))
+}
+
+/// What has been accepted by now is applied, and more comes in.
+async fn heals(system: &System, what: &str) {
+    let mut goal = None;
+    eventually(&format!("{what}: all is applied"), LIMIT, async || {
+        let Some((applied, received)) = applied(system).await else { return false };
+        applied > *goal.get_or_insert(received)
+    })
+    .await;
 }
 
 /// Nothing is doubled, and what is counted as lost is lost.
