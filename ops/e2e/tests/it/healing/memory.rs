@@ -3,11 +3,14 @@
 use super::{LIMIT, Patient, gateway};
 use crate::support::{eventually, two_arms};
 use e2e::run::settled;
-use e2e::{Deployment, Load, Setup, System};
+use e2e::{Deployment, Load, Setup, System, patience};
 use serde_json::json;
 use testkit::Redis;
 
 const REFUSALS: &str = "abstream_queue_refusals_total";
+const PERCENT: &str = "abstream_queue_memory_percent";
+/// Some 4 MB of requests.
+const FEW: i64 = 20_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_is_refused_before_redis_refuses_and_drains() {
@@ -22,23 +25,29 @@ async fn a_full_queue_is_refused_before_redis_refuses_and_drains() {
         (0..100).map(|n| json!({"user_id": format!("{n:0>180}"), "variation_index": 0})).collect();
     let send = async || {
         let body = json!({"exposures": exposures});
-        client.post_json("/api/v1/experiments/exp/exposures", &body).await.unwrap()
+        patience::post_json(&client, "/api/v1/experiments/exp/exposures", &body).await.unwrap()
     };
-    let mut accepted = 0;
+    let (mut accepted, mut shown) = (0, 0.0);
     let refused = loop {
         let answer = send().await;
         if answer.status != 202 {
             break answer;
         }
         accepted += 100;
+        // The gateway looks once a second. Who fills the rest of the memory meanwhile meets Redis itself.
+        if accepted % FEW == 0 {
+            let before = shown;
+            eventually("the gateway looks", LIMIT, async || {
+                shown = gateway(&system, PERCENT).await;
+                shown > before
+            })
+            .await;
+        }
     };
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert!(refused.header("retry-after").is_some());
     assert_eq!(gateway(&system, REFUSALS).await, 0.0, "Redis itself refused nothing");
-    eventually("the gateway shows why", LIMIT, async || {
-        gateway(&system, "abstream_queue_memory_percent").await >= 80.0
-    })
-    .await;
+    eventually("the gateway shows why", LIMIT, async || gateway(&system, PERCENT).await >= 80.0).await;
     println!("{accepted} events accepted");
 
     system.start_worker().unwrap();
@@ -59,8 +68,7 @@ async fn a_redis_whose_memory_others_have_taken() {
     let before = gateway(&patient.system, REFUSALS).await;
     patient.system.redis.command(&["CONFIG", "SET", "maxmemory", "1mb"]).await.unwrap();
     eventually("the gateway is refused, and refuses", LIMIT, async || {
-        gateway(&patient.system, REFUSALS).await > before
-            && gateway(&patient.system, "abstream_queue_memory_percent").await >= 100.0
+        gateway(&patient.system, REFUSALS).await > before && gateway(&patient.system, PERCENT).await >= 100.0
     })
     .await;
     patient.system.redis.command(&["CONFIG", "SET", "maxmemory", "2gb"]).await.unwrap();
