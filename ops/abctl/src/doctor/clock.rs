@@ -13,21 +13,21 @@ const FAIL_MS: i64 = 60_000;
 
 const ADVICE: &str = "let every machine follow the same time servers (chrony, systemd-timesyncd)";
 
-/// Each with this machine's clock at the same moment, in milliseconds.
+/// How far each is ahead of this machine's, in milliseconds.
 #[derive(Default)]
-pub struct Clocks(Vec<(&'static str, i64, i64)>);
+pub struct Clocks(Vec<(&'static str, i64)>);
 
 impl Clocks {
-    /// `begun_ms`: this machine's clock when the question was sent.
+    /// `begun_ms`: this machine's clock when the question was sent. At which moment until now it was answered nobody
+    /// knows: a clock is apart as far as it is before or behind all of them.
     pub fn read(&mut self, whose: &'static str, begun_ms: i64, said: Timestamp) -> Result<()> {
-        let here = begun_ms + (now_ms()? - begun_ms) / 2;
-        self.0.push((whose, here, said.0 / 1_000));
+        let (there, ended_ms) = (said.0 / 1_000, now_ms()?);
+        self.0.push((whose, there - there.min(ended_ms).max(begun_ms)));
         Ok(())
     }
 
     pub fn compare(&self, checks: &mut Vec<Check>) -> Result<()> {
-        for (whose, here, there) in &self.0 {
-            let ahead = there - here;
+        for &(whose, ahead) in &self.0 {
             let (seconds, millis) = (ahead.abs() / 1_000, ahead.abs() % 1_000);
             let way = if ahead < 0 { "behind" } else { "ahead of" };
             let found = format!("{seconds}.{millis:03} s {way} this machine");

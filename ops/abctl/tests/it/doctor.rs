@@ -216,10 +216,21 @@ async fn a_pooler_of_transactions_is_found_out() {
 
 #[test]
 fn clocks_that_are_apart_are_told() {
-    for (seconds, wanted) in [(0, State::Ok), (5, State::Warn), (-5, State::Warn), (3_600, State::Fail)] {
+    let now = || abctl::simulate::now_ms().unwrap();
+    // Asked so long ago, in seconds: whatever was the time since then may be what was meant.
+    for (ago, seconds, wanted) in [
+        (0, 0, State::Ok),
+        (0, 30, State::Warn),
+        (0, -30, State::Warn),
+        (0, 3_600, State::Fail),
+        (100, -99, State::Ok),
+        (100, -103, State::Warn),
+        (100, -170, State::Fail),
+    ] {
         let (mut clocks, mut checks) = (Clocks::default(), Vec::new());
-        let now = abctl::simulate::now_ms().unwrap();
-        clocks.read("clock of x", now, Timestamp((now + seconds * 1_000) * 1_000)).unwrap();
+        let now = now();
+        let said = Timestamp((now + seconds * 1_000) * 1_000);
+        clocks.read("clock of x", now - ago * 1_000, said).unwrap();
         clocks.compare(&mut checks).unwrap();
         assert_eq!(checks[0].state, wanted, "{:?}", checks[0]);
     }
