@@ -83,14 +83,19 @@ pub struct Ran {
     pub error: String,
 }
 
+/// What was written to standard error, but for how far a slow run is: that is said every few seconds.
+pub fn without_progress(error: &str) -> String {
+    error.split_inclusive('\n').filter(|line| !line.starts_with(|c: char| c.is_ascii_digit())).collect()
+}
+
 /// Runs abctl to its end with no `AB_` variable but these.
 pub fn abctl(arguments: &[&str], env: &[(&str, &str)], stdin: Option<&Path>) -> Ran {
     let mut command = Command::new(testkit::bin("abctl").unwrap());
     command.env_clear().envs(env.iter().copied()).args(arguments);
     command.stdin(stdin.map_or(Stdio::null(), |path| File::open(path).unwrap().into()));
     let output = command.output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Ran { code: output.status.code().unwrap(), out: text(output.stdout), error: text(output.stderr) }
+    let [out, error] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    Ran { code: output.status.code().unwrap(), out, error: without_progress(&error) }
 }
 
 impl Ran {

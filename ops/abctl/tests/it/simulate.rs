@@ -111,12 +111,7 @@ fn a_user_belongs_to_one_lane_and_a_plain_run_is_the_mixed_load() {
 #[test]
 fn methods_keep_their_promises_on_experiments_without_an_effect() {
     let asked = ["--json", "simulate", "--aa", "--runs", "150", "--seed", "7"];
-    // A slow machine tells on standard error how far it is.
-    let ran = |arguments: &[&str]| {
-        let ran = abctl(arguments, &[], None);
-        assert_eq!(ran.code, 0, "{}", ran.error);
-        ran.out
-    };
+    let ran = |arguments: &[&str]| abctl(arguments, &[], None).ok();
     let shown = ran(&asked);
     let calibration: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!((&calibration["runs"], &calibration["looks"]), (&json!(150), &json!(10)));

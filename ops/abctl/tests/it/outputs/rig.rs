@@ -1,6 +1,7 @@
 //! A deployment in one process, files to be sent to it, somebody who takes deliveries; and what commands said.
 
 use super::varying::{narrow, replaced};
+use crate::deployment::without_progress;
 use crate::tree;
 use crate::up::rig::{Up, command};
 use serde_json::Value;
@@ -106,9 +107,8 @@ impl Rig {
             false => table(&leaf, &out),
         };
         text.push_str(&replaced(&shown));
-        // How far a slow run is, is said every few seconds.
-        let lines = error.lines().filter(|line| !line.starts_with(|c: char| c.is_ascii_digit()));
-        lines.for_each(|line| text.push_str(&format!("! {}\n", replaced(line))));
+        let error = without_progress(&error);
+        error.lines().for_each(|line| text.push_str(&format!("! {}\n", replaced(line))));
         match output.status.code().unwrap() {
             0 => {}
             code => text.push_str(&format!("exit {code}\n")),

@@ -1,6 +1,6 @@
 //! The directory: held by one, and every fault of it said in one line.
 
-use super::rig::{LIMIT, Up, command, configured};
+use super::rig::{LIMIT, Up, command, complaints, configured};
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -11,7 +11,7 @@ use testkit::{Process, ProcessBuilder};
 pub async fn refused(command: ProcessBuilder) -> String {
     let mut process = command.spawn().unwrap();
     let status = process.wait(LIMIT).await.unwrap();
-    let line = process.stderr().trim_end().to_owned();
+    let line = complaints(&process).trim_end().to_owned();
     assert_eq!((status.code(), process.stdout().as_str(), line.lines().count()), (Some(2), "", 1), "{line}");
     line
 }
