@@ -92,7 +92,8 @@ async fn exclusions_of_a_run_that_was_killed_end_as_those_of_one_that_was_not() 
         let arguments = [file.as_str(), "--kind", "exclusions", "--experiment", "load", "--batch", "200"];
         if is_killed {
             let checkpoint = rig.dir.join("exclusions.csv.checkpoint");
-            let slow = ["--rate", "5000"];
+            // Most is still to come, in ten seconds, when the first block is settled.
+            let slow = ["--rate", "1500"];
             let command = arguments
                 .iter()
                 .chain(&slow)

@@ -189,16 +189,16 @@ fn on_a_terminal(rig: &Rig, arguments: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminal_shows_how_far_it_is_and_what_the_server_says() {
     let rig = Rig::start().await;
-    // Two windows of the ledger, and several looks at it.
-    let file = rig.file("e.ndjson", &events(6_000));
-    let shown = on_a_terminal(&rig, &format!("{file} --rate 3000 --batch 100"));
+    // Several windows of the ledger, and looks at it while there is much to come.
+    let file = rig.file("e.ndjson", &events(3_000));
+    let shown = on_a_terminal(&rig, &format!("{file} --rate 1000 --batch 20"));
     let is_bar = |line: &str| {
         let has = |parts: &[&str]| parts.iter().all(|part| line.contains(part));
-        has(&["/6,000 events, ", "/s, ", "s left: ", " recorded"])
+        has(&["/3,000 events, ", "/s, ", "s left: ", " recorded"])
     };
     assert!(shown.split('\r').any(is_bar), "{shown:?}");
-    assert!(shown.contains("replay: received=6000 "), "{shown:?}");
+    assert!(shown.contains("replay: received=3000 "), "{shown:?}");
     // Elsewhere there are lines for people, of which a short run has none.
     let again = rig.replay(&[&file]).ok();
-    assert!(!again.contains('\u{1b}') && again.contains("replay: received=6000 recorded=0 "), "{again}");
+    assert!(!again.contains('\u{1b}') && again.contains("replay: received=3000 recorded=0 "), "{again}");
 }
