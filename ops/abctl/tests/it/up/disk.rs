@@ -45,7 +45,7 @@ async fn a_full_disk_refuses_with_retry_after_and_room_is_enough_to_go_on() {
     let up = Up::of(command, addr, &data).await;
     // As the process sees it.
     let inside = PathBuf::from(format!("/proc/{}/root{}", up.process.pid(), data.display()));
-    let up = Up { data: inside.clone(), ..up };
+    let mut up = Up { data: inside.clone(), ..up };
     up.create().await;
     let (client, admin) = (up.sender(), up.admin());
     let load = Load::start(&up, "user");
@@ -84,9 +84,12 @@ async fn a_full_disk_refuses_with_retry_after_and_room_is_enough_to_go_on() {
     testkit::eventually("it is ready", LIMIT, ready).await.unwrap();
     // SQLite would follow the link into a place we do not see.
     let copy = testkit::temp_dir("up-copy").unwrap();
+    // Both as they are at one moment: what is moved from the log to the database between would be in neither.
+    up.process.pause().unwrap();
     for name in ["abstream.db", "abstream.db-wal"] {
         std::fs::copy(inside.join(name), copy.join(name)).unwrap();
     }
+    up.process.resume().unwrap();
     Recorded::read(&copy).await.has_all(&acknowledged);
     let books = &admin.get("/api/v1/accounting").await.unwrap().json().unwrap()["books"];
     let count = |name: &str| books[name].as_u64().unwrap();
