@@ -17,6 +17,8 @@ fn it_comes_out_exact_with_no_program_on_the_path() {
     let dir = temp_dir("abctl-demo").unwrap();
     // No PATH at all: whatever it wanted to start would not be found.
     let env = [("TMPDIR", dir.to_str().unwrap())];
+    let today = || abctl::simulate::now_ms().unwrap() / 86_400_000;
+    let day = today();
     let ran = abctl(&["demo", "--events", "6000", "--seed", "3"], &env, None);
     assert_eq!((ran.code, entries(&dir)), (0, Vec::new()), "{}{}", ran.out, ran.error);
     let lines: Vec<&str> = ran.out.lines().collect();
@@ -46,7 +48,9 @@ fn it_comes_out_exact_with_no_program_on_the_path() {
     let ran = abctl(&["--json", "demo", "--events", "6000", "--seed", "3"], &env, None);
     let told: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((ran.code, &told["differences"]), (0, &serde_json::json!([])));
-    assert_eq!(told["accounting"]["recorded"], number("recorded"));
+    if today() == day {
+        assert_eq!(told["accounting"]["recorded"], number("recorded"));
+    }
     assert_eq!(entries(&dir), Vec::<PathBuf>::new());
     std::fs::remove_dir_all(&dir).unwrap();
 }

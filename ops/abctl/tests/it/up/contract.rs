@@ -178,7 +178,14 @@ async fn every_documented_answer_is_given_and_no_other() {
     }
     events(&mut c, one).await;
     c.expect(202, &format!("POST {one}/rebuild"), &json!({})).await;
-    c.expect(200, "POST /api/v1/admin/users/erase", &json!({"user_id": "user-9"})).await;
+    // On a machine that does much else it is not done at once, and asking again tells when it is.
+    let erase = json!({"user_id": "user-9"});
+    for _ in 0..10 {
+        if c.json("POST /api/v1/admin/users/erase", &erase).await.status != 202 {
+            break;
+        }
+    }
+    c.expect(200, "POST /api/v1/admin/users/erase", &erase).await;
     c.expect(404, "GET /api/v1/admin/retention/purge", &json!({})).await;
     c.expect(202, "POST /api/v1/admin/retention/purge", &json!({"audit_days": 30})).await;
     c.expect(200, "GET /api/v1/admin/retention/purge", &json!({})).await;
