@@ -11,7 +11,7 @@ use queue::receipts::Receipts;
 use service::http::{App, Found, Method, Payload, Problem, Request, Response};
 use service::openapi;
 use service::settings::{Budgets, Ingest};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Accepted, item_errors, nothing_accepted};
@@ -30,6 +30,9 @@ use crate::tally::Tally;
 
 /// Share of the queue's memory past which nothing new is taken.
 const MEMORY_LIMIT: f64 = 0.8;
+/// How long a request that waits for its commit waits for the way by which it is told of it: twice as long as that may
+/// take to come back. Without it the client finds the receipt by its `Location`.
+const LISTEN: Duration = Duration::from_secs(2);
 
 /// The tier: everything a request needs.
 pub struct Gateway {
@@ -298,6 +301,10 @@ impl Gateway {
         drop(faults);
         let request_id = request.id();
         let parts = u16::try_from(frames.len()).unwrap_or(u16::MAX);
+        if let Reply::Wait { limit, .. } = options.reply {
+            // What becomes of it is told once: to nobody, if it is committed before we listen.
+            drop(timeout(limit.min(LISTEN), self.receipts.heard()).await);
+        }
         let waiter = match options.reply {
             Reply::Wait { .. } => Some(self.receipts.expect(batch, request_id, parts)),
             Reply::Queued | Reply::Async => None,

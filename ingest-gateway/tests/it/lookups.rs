@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::Partition;
+use domain::{BatchId, Partition};
 use queue::catalogue::{Catalogue, Copies, Entry, Projection, Unavailable};
 use queue::local::LocalQueue;
-use queue::producer::{Producer, WriterTotals};
+use queue::producer::{Backlog, Counters, Outgoing, Producer, SendError, WriterTotals};
 use queue::reader::{Ages, BLOCK_MAX, EntryId, Read, Reader};
-use queue::receipts::Receipts;
+use queue::receipts::{Receipts, Waiter};
 use queue::reporter::Reporter;
 use queue::{Queue, QueueError, Weakness};
 use serde_json::json;
@@ -19,6 +19,7 @@ use service::boot::{Boot, BootError, Listeners};
 use service::shutdown::Shutdown;
 use testkit::http::Client;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::rig::{PARTITIONS, TOKEN, catalogue, error_code, settings};
 
@@ -35,6 +36,58 @@ struct Noted {
     most: AtomicUsize,
     /// No question is answered.
     silent: AtomicBool,
+    /// What the queue was asked to do, in this order.
+    done: Mutex<Vec<&'static str>>,
+}
+
+struct Writes {
+    producer: Box<dyn Producer>,
+    noted: Arc<Noted>,
+}
+
+#[async_trait]
+impl Producer for Writes {
+    async fn send(&self, frames: Vec<Outgoing>, deadline: Instant) -> Result<(), SendError> {
+        self.noted.done.lock().unwrap().push("write");
+        self.producer.send(frames, deadline).await
+    }
+
+    fn backlog(&self) -> Backlog {
+        self.producer.backlog()
+    }
+
+    fn counters(&self) -> &Counters {
+        self.producer.counters()
+    }
+
+    fn queued_bytes(&self) -> usize {
+        self.producer.queued_bytes()
+    }
+
+    async fn drain(&self, deadline: Instant) -> bool {
+        self.producer.drain(deadline).await
+    }
+}
+
+struct Hears {
+    receipts: Box<dyn Receipts>,
+    noted: Arc<Noted>,
+}
+
+#[async_trait]
+impl Receipts for Hears {
+    fn address(&self) -> &str {
+        self.receipts.address()
+    }
+
+    fn expect(&self, batch: BatchId, request_id: &str, parts: u16) -> Waiter {
+        self.receipts.expect(batch, request_id, parts)
+    }
+
+    async fn heard(&self) {
+        self.noted.done.lock().unwrap().push("listen");
+        self.receipts.heard().await;
+    }
 }
 
 struct Slow {
@@ -79,7 +132,7 @@ impl Catalogue for Slow {
 #[async_trait]
 impl Queue for Watched {
     fn producer(&self) -> Box<dyn Producer> {
-        self.queue.producer()
+        Box::new(Writes { producer: self.queue.producer(), noted: Arc::clone(&self.noted) })
     }
 
     fn reader(&self, partition: Partition, from: EntryId) -> Box<dyn Reader> {
@@ -91,7 +144,7 @@ impl Queue for Watched {
     }
 
     fn receipts(&self) -> Box<dyn Receipts> {
-        self.queue.receipts()
+        Box::new(Hears { receipts: self.queue.receipts(), noted: Arc::clone(&self.noted) })
     }
 
     fn catalogue(&self, max_loaded: usize) -> Box<dyn Catalogue> {
@@ -218,5 +271,17 @@ async fn a_catalogue_that_does_not_answer_costs_no_more_than_the_budget() {
         let answer = serving.client.post_json(path, body).await.unwrap();
         assert_eq!((answer.status, error_code(&answer).as_str()), (503, "deadline_exceeded"), "{path}");
     }
+    serving.end().await;
+}
+
+#[tokio::test]
+async fn what_becomes_of_a_request_is_listened_for_before_it_is_written() {
+    let serving = Serving::start(1, &[]).await;
+    let body = json!({"exposures": [{"user_id": "u", "variation_index": 0}]}).to_string();
+    let headers = [("content-type", "application/json"), ("prefer", "wait=30")];
+    let path = "/api/v1/experiments/name-0/exposures";
+    let answer = serving.client.post(path, &headers, body).await.unwrap();
+    assert!(matches!(answer.status, 200 | 202), "{}", answer.text());
+    assert_eq!(*serving.noted.done.lock().unwrap(), ["listen", "write"]);
     serving.end().await;
 }

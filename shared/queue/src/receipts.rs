@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use async_trait::async_trait;
 use domain::BatchId;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
@@ -39,12 +40,16 @@ pub struct Totals {
 }
 
 /// The gateway's side. Dropping it ends its address.
+#[async_trait]
 pub trait Receipts: Send + Sync {
     /// What frames carry as their receipt address.
     fn address(&self) -> &str;
 
     /// Registers a request of `parts` frames. Must come before they are sent.
     fn expect(&self, batch: BatchId, request_id: &str, parts: u16) -> Waiter;
+
+    /// Returns when what is told from now on arrives: at once, unless the way here is not there yet, or lost.
+    async fn heard(&self);
 }
 
 /// The requests that wait at one address.

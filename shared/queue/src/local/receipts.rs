@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use async_trait::async_trait;
 use domain::BatchId;
 use uuid::Uuid;
 
@@ -49,6 +50,7 @@ impl Drop for LocalReceipts {
     }
 }
 
+#[async_trait]
 impl Receipts for LocalReceipts {
     fn address(&self) -> &str {
         &self.address
@@ -57,4 +59,6 @@ impl Receipts for LocalReceipts {
     fn expect(&self, batch: BatchId, request_id: &str, parts: u16) -> Waiter {
         self.waiters.expect(batch, request_id, parts)
     }
+
+    async fn heard(&self) {}
 }

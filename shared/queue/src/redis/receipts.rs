@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use domain::BatchId;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
@@ -30,6 +32,7 @@ pub(crate) fn message<'a>(receipts: impl Iterator<Item = &'a ReceiptMessage>) ->
 pub(crate) struct RedisReceipts {
     address: String,
     waiters: Arc<Waiters>,
+    subscribed: watch::Receiver<bool>,
     _stop: DropGuard,
 }
 
@@ -40,15 +43,18 @@ impl RedisReceipts {
         let waiters = Arc::new(Waiters::default());
         let stop = CancellationToken::new();
         let listener = Arc::clone(&waiters);
+        let (is_subscribed, subscribed) = watch::channel(false);
         subscribe(server, address.clone(), stop.clone(), move |event| {
             if let Event::Message(message) = event {
-                hear(&listener, message);
+                return hear(&listener, message);
             }
+            is_subscribed.send_replace(matches!(event, Event::Up));
         });
-        RedisReceipts { address, waiters, _stop: stop.drop_guard() }
+        RedisReceipts { address, waiters, subscribed, _stop: stop.drop_guard() }
     }
 }
 
+#[async_trait]
 impl Receipts for RedisReceipts {
     fn address(&self) -> &str {
         &self.address
@@ -56,6 +62,11 @@ impl Receipts for RedisReceipts {
 
     fn expect(&self, batch: BatchId, request_id: &str, parts: u16) -> Waiter {
         self.waiters.expect(batch, request_id, parts)
+    }
+
+    async fn heard(&self) {
+        // It fails when the subscription has ended, as it does with us.
+        drop(self.subscribed.clone().wait_for(|subscribed| *subscribed).await);
     }
 }
 

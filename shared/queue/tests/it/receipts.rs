@@ -6,6 +6,7 @@ use queue::reader::EntryId;
 use queue::receipts::{ReceiptMessage, Receipts};
 use queue::reporter::Reporter;
 use testkit::{FaultProxy, Redis};
+use tokio::time::{timeout, timeout_at};
 
 use crate::support::{P0, eventually, int, queue, soon};
 
@@ -67,6 +68,24 @@ async fn a_lost_subscription_comes_back_and_garbage_is_passed_over() {
     rig.redis.command(&["PUBLISH", rig.receipts.address(), "no receipts"]).await.unwrap();
     rig.redis.command(&["PUBLISH", rig.receipts.address(), "[[1]]"]).await.unwrap();
     rig.tell(&[rig.receipt(batch, "r", 0)]).await;
+    assert!(waiter.wait(soon()).await.is_some());
+}
+
+#[tokio::test]
+async fn who_waits_to_be_heard_misses_nothing_that_is_told_afterwards() {
+    let rig = Rig::start().await;
+    let heard = async || timeout(Duration::ZERO, rig.receipts.heard()).await.is_ok();
+    eventually("somebody listens", heard).await;
+    rig.proxy.refuse();
+    rig.proxy.cut();
+    eventually("nobody listens", || async { !heard().await }).await;
+    let batch = BatchId(uuid::Uuid::now_v7());
+    let waiter = rig.receipts.expect(batch, "r", 1);
+    let told = async {
+        timeout_at(soon(), rig.receipts.heard()).await.unwrap();
+        rig.tell(&[rig.receipt(batch, "r", 0)]).await;
+    };
+    let ((), ()) = tokio::join!(told, async { rig.proxy.heal() });
     assert!(waiter.wait(soon()).await.is_some());
 }
 
