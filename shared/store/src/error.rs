@@ -93,6 +93,9 @@ impl StoreError {
 /// understand a migration, or holds rows that it refuses, will not.
 fn migration_kind(error: &refinery::Error) -> ErrorKind {
     let refinery::error::Kind::Connection(_, cause) = error.kind() else { return ErrorKind::Fatal };
+    if let Some(within) = cause.downcast_ref::<refinery::Error>() {
+        return migration_kind(within);
+    }
     match cause.downcast_ref::<tokio_postgres::Error>().map(tokio_postgres::Error::code) {
         Some(Some(code)) if is_data(code) || code.code().starts_with("42") => ErrorKind::Fatal,
         Some(_) => ErrorKind::Transient,
