@@ -5,7 +5,8 @@ use testkit::http::{Client, raw};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// Answers every connection's first `per_connection` requests with a JSON body that tells what was received.
+/// Answers every connection's first `per_connection` requests with a JSON body that tells what was received. The last
+/// answer says that it is the last: a close alone may meet a request that is on its way.
 async fn echo_server(per_connection: usize) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -14,7 +15,7 @@ async fn echo_server(per_connection: usize) -> SocketAddr {
             let (mut stream, _) = listener.accept().await.unwrap();
             tokio::spawn(async move {
                 let mut received = Vec::new();
-                for _ in 0..per_connection {
+                for request in 1..=per_connection {
                     while !received.ends_with(b"END") {
                         if stream.read_buf(&mut received).await.unwrap() == 0 {
                             return;
@@ -22,8 +23,9 @@ async fn echo_server(per_connection: usize) -> SocketAddr {
                     }
                     let text = String::from_utf8(std::mem::take(&mut received)).unwrap();
                     let body = serde_json::json!({"connection": connection, "request": text}).to_string();
+                    let way = if request < per_connection { "keep-alive" } else { "close" };
                     let head = format!(
-                        "HTTP/1.1 202 Accepted\r\nX-Mark: m\r\nContent-Length: {}\r\n\r\n",
+                        "HTTP/1.1 202 Accepted\r\nX-Mark: m\r\nConnection: {way}\r\nContent-Length: {}\r\n\r\n",
                         body.len()
                     );
                     stream.write_all((head + &body).as_bytes()).await.unwrap();
@@ -53,7 +55,7 @@ async fn sends_what_it_is_given_on_a_kept_connection() {
         assert!(sent.contains(&format!("\r\n{line}\r\n")), "{line} missing in {sent}");
     }
     assert_eq!(send().await.json().unwrap()["connection"], 1);
-    // The server has closed the first one after two requests.
+    // The server closes the first one after two requests.
     assert_eq!(send().await.json().unwrap()["connection"], 2);
 }
 
