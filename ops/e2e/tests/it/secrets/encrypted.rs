@@ -52,12 +52,23 @@ pub async fn serve(said: &mut Said, chance: &mut Chance, settings: &Given) {
     }
     let metrics = Client::at(internal).get("/metrics").await.unwrap();
     said.answer("/metrics of an encrypted gateway", &metrics);
+    let ends =
+        format!("abstream_tls_certificate_not_after_seconds {}\n", certificates.not_after("here").unwrap());
+    assert!(metrics.text().contains(&ends), "{ends} is not in\n{}", metrics.text());
     // Its files are mixed up while it runs.
     std::fs::copy(&key, &certificate).unwrap();
-    eventually("the files are found wrong", LIMIT, async || {
-        process.stderr().contains("certificate cannot be taken over")
+    // The one that stays lasts for two days.
+    eventually("the files are found wrong, and the certificate old", LIMIT, async || {
+        let log = process.stderr();
+        log.contains("certificate cannot be taken over")
+            && log.contains("certificate ends within thirty days")
     })
     .await;
+    // Counted before it is said.
+    let metrics = Client::at(internal).get("/metrics").await.unwrap().text();
+    assert!(metrics.contains(&ends), "{ends} is not in\n{metrics}");
+    let refused = "abstream_tls_certificate_reloads_total{result=\"refused\"}";
+    assert!(metrics.contains(refused) && !metrics.contains(&format!("{refused} 0\n")), "{metrics}");
     assert!(process.terminate(LIMIT).await.unwrap().success());
     said.0.push(("log of an encrypted gateway".into(), process.stderr()));
 }
