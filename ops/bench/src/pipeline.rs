@@ -168,8 +168,7 @@ pub async fn follow(system: &System) -> Result<(Arc<AtomicU64>, AbortOnDropHandl
 }
 
 pub async fn client(system: &System) -> Result<Client> {
-    let name = system.database_url.rsplit('/').next().unwrap_or_default();
-    system.postgres.connect(name).await
+    system.postgres.connect(&system.database).await
 }
 
 pub async fn applied(database: &Client) -> Result<i64> {

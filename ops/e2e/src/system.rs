@@ -55,6 +55,8 @@ pub struct System<R = Redis> {
     pub store: Arc<dyn Store>,
     pub queue: RedisQueue,
     pub database_url: String,
+    /// Its name on the server.
+    pub database: String,
     pub redis_url: String,
     pub setup: Setup,
     /// On the way of everybody, `store` and `queue` included, if set up so.
@@ -140,6 +142,7 @@ impl<R> System<R> {
             store,
             queue: RedisQueue::new(&redis_url, setup.partitions, 0)?,
             database_url,
+            database,
             redis_url,
             setup,
             proxies,

@@ -22,8 +22,7 @@ async fn abctl(system: &System, arguments: &[&str]) -> (i32, String, String) {
 }
 
 async fn sql(system: &System, statement: &str) {
-    let name = system.database_url.rsplit('/').next().unwrap();
-    system.postgres.execute(name, statement).await.unwrap();
+    system.postgres.execute(&system.database, statement).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

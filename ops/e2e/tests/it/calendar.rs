@@ -18,11 +18,10 @@ pub trait Calendar: Deployment {
 #[async_trait]
 impl Calendar for System {
     async fn set_day(&self, day: Day) {
-        let database = self.database_url.rsplit('/').next().unwrap();
         // Locked in order, as by whoever else moves them all.
         let lock = "SELECT FROM partitions ORDER BY partition FOR UPDATE";
         let set = format!("UPDATE partitions SET day = date '{day}', epoch = epoch + 1");
-        self.postgres.execute(database, &format!("{lock}; {set}")).await.unwrap();
+        self.postgres.execute(&self.database, &format!("{lock}; {set}")).await.unwrap();
     }
 }
 

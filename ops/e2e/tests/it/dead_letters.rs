@@ -85,8 +85,7 @@ impl Database for OneProcess {
 }
 
 async fn postgres(system: &System, statements: &str) {
-    let name = system.database_url.rsplit('/').next().unwrap();
-    system.postgres.execute(name, statements).await.unwrap();
+    system.postgres.execute(&system.database, statements).await.unwrap();
 }
 
 fn sqlite(system: &OneProcess, statements: &str) {

@@ -23,12 +23,11 @@ async fn a_request_has_one_name_everywhere() {
     let system = System::start(Setup { environment, ..Setup::default() }).await.unwrap();
     system.experiment(two_arms("exp", &["purchase"])).await.unwrap();
     // The database refuses one of the two events: it becomes a dead letter.
-    let name = system.database_url.rsplit('/').next().unwrap();
     let rule = "CREATE FUNCTION rule() RETURNS trigger LANGUAGE plpgsql AS \
          $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = 'check_violation'; END $$; \
          CREATE TRIGGER rule BEFORE INSERT ON conversions FOR EACH ROW WHEN (NEW.key = 'bad') \
          EXECUTE FUNCTION rule()";
-    system.postgres.execute(name, rule).await.unwrap();
+    system.postgres.execute(&system.database, rule).await.unwrap();
 
     let named = |client: Client| client.header("x-request-id", ID).header("traceparent", TRACE);
     let (gateway, analyzer) = (named(system.ingest()), named(system.admin()));

@@ -216,8 +216,7 @@ async fn things(system: &System, a: &Tenant) -> Vec<Thing> {
     assert_eq!(hook.status, 201, "{}", hook.text());
     let letter = "INSERT INTO dead_letters (tenant, experiment, partition, entry, request_id, reason, detail, events, payload)
                   VALUES ('a', 0, 0, '1-0', 'r', 'letter-of-a', '', 1, '')";
-    let database = system.database_url.rsplit('/').next().unwrap().split('?').next().unwrap();
-    system.postgres.execute(database, letter).await.unwrap();
+    system.postgres.execute(&system.database, letter).await.unwrap();
     let letters = a.analyzer.get("/api/v1/dead-letters").await.unwrap().json().unwrap();
     let number =
         |value: &Value| value.as_i64().map_or_else(|| value.as_str().unwrap().to_owned(), |n| n.to_string());

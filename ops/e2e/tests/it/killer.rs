@@ -14,8 +14,7 @@ const DEATHS: usize = 6;
 async fn an_entry_that_kills_every_worker_is_dead_lettered_in_the_end() {
     let mut system = System::start(Setup { worker: false, ..Setup::default() }).await.unwrap();
     system.experiment(two_arms("exp", &["purchase"])).await.unwrap();
-    let name = system.database_url.rsplit('/').next().unwrap().to_owned();
-    let sql = system.postgres.connect(&name).await.unwrap();
+    let sql = system.postgres.connect(&system.database).await.unwrap();
     // Whoever applies it stands still here, and is killed there.
     let trap = "CREATE FUNCTION trap() RETURNS trigger LANGUAGE plpgsql AS \
          $$ BEGIN IF NEW.key = 'killer' THEN PERFORM pg_sleep(600); END IF; RETURN NEW; END $$; \

@@ -40,8 +40,7 @@ async fn shows(system: &System, name: &str, wanted: impl Fn(f64) -> bool) {
 }
 
 async fn sql(system: &System, statements: &str) {
-    let name = system.database_url.rsplit('/').next().unwrap();
-    system.postgres.execute(name, statements).await.unwrap();
+    system.postgres.execute(&system.database, statements).await.unwrap();
 }
 
 fn purchase(key: &str) -> Value {
@@ -100,7 +99,7 @@ async fn every_number_moves_with_what_it_counts() {
     // Refused for good, past a bound of none.
     applied(&system.ingest(), "/api/v1/events", &[], json!({"events": [purchase("bad")]}).to_string()).await;
     // Deleted when the gateway has taken it and before the worker can apply it.
-    let client = system.postgres.connect(system.database_url.rsplit('/').next().unwrap()).await.unwrap();
+    let client = system.postgres.connect(&system.database).await.unwrap();
     let locked = format!("BEGIN; SELECT FROM partitions WHERE partition = {partition} FOR UPDATE");
     client.batch_execute(&locked).await.unwrap();
     send(

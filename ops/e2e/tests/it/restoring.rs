@@ -65,16 +65,15 @@ async fn restored(
     assert!(system.analyzer.terminate(LIMIT).await.unwrap().success());
     match copy {
         None => {
-            let database = system.postgres.create_database().await.unwrap();
-            system.database_url = system.postgres.url_for(&database);
+            system.database = system.postgres.create_database().await.unwrap();
+            system.database_url = system.postgres.url_for(&system.database);
             run_beside(system, "pg_restore", &["--dbname", &system.database_url, file]).await;
         }
         Some(copy) => {
-            let database = system.database_url.rsplit('/').next().unwrap().to_owned();
             // The old server is gone for good.
             system.postgres.kill().await.unwrap();
             system.postgres = system.postgres.start_copy(copy).await.unwrap();
-            system.database_url = system.postgres.url_for(&database);
+            system.database_url = system.postgres.url_for(&system.database);
         }
     }
     std::fs::remove_dir_all(directory).unwrap();

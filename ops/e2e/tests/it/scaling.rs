@@ -22,8 +22,7 @@ struct Lulls<'s> {
 
 impl<'s> Lulls<'s> {
     async fn of(system: &'s System) -> Lulls<'s> {
-        let name = system.database_url.rsplit('/').next().unwrap();
-        let sql = system.postgres.connect(name).await.unwrap();
+        let sql = system.postgres.connect(&system.database).await.unwrap();
         Lulls { system, sql, applied: HashMap::new(), longest: Duration::ZERO }
     }
 

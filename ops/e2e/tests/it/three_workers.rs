@@ -26,10 +26,9 @@ impl Worker {
     async fn start(system: &System) -> Worker {
         let database = FaultProxy::start(system.postgres.addr()).await.unwrap();
         let redis = FaultProxy::start(system.redis.addr()).await.unwrap();
-        let name = system.database_url.rsplit('/').next().unwrap();
         let redis_url = system.redis.url_at(redis.addr());
         let settings = [
-            ("AB_DATABASE_URL", system.postgres.url_at(database.addr(), name)),
+            ("AB_DATABASE_URL", system.postgres.url_at(database.addr(), &system.database)),
             ("AB_REDIS_URL", redis_url),
             ("AB_PARTITIONS", system.setup.partitions.to_string()),
             // Small transactions: many moments at which the position moves.

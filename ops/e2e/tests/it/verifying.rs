@@ -62,7 +62,7 @@ async fn under_load_every_verification_is_equal_and_an_altered_row_is_named() {
     let altered = "UPDATE moments m SET vector = other.vector FROM moments other \
         WHERE m.experiment = other.experiment AND m.partition = 1 AND other.partition = 1 AND m.stratum = '' AND other.stratum = '' \
         AND m.variation = 1 AND other.variation = 0 AND m.day = other.day AND m.experiment = 1";
-    system.postgres.execute(system.database_url.rsplit('/').next().unwrap(), altered).await.unwrap();
+    system.postgres.execute(&system.database, altered).await.unwrap();
     let first = system.store().experiment("default", "1").await.unwrap().unwrap();
     let report = verify(system.store(), 2, "default", &first.key).await.unwrap();
     let named = |at: &str| at.starts_with("partition 01 variation 1 stratum \"\" phase 0 day ");

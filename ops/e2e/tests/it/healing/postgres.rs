@@ -16,8 +16,7 @@ async fn execute(patient: &Patient, statements: &[&str]) {
 
 /// To the database of the system.
 async fn connect(patient: &Patient) -> testkit::PostgresClient {
-    let name = patient.system.database_url.rsplit('/').next().unwrap();
-    patient.system.postgres.connect(name).await.unwrap()
+    patient.system.postgres.connect(&patient.system.database).await.unwrap()
 }
 
 /// Waits until the server has said this once more.

@@ -24,8 +24,7 @@ async fn transactions_become_so_small_that_they_end_in_time() {
     let mut diary = Diary::start(&system).await.unwrap();
     diary.fill(1_000).await.unwrap();
     diary.close().await.unwrap();
-    let name = system.database_url.rsplit('/').next().unwrap().to_owned();
-    let sql = system.postgres.connect(&name).await.unwrap();
+    let sql = system.postgres.connect(&system.database).await.unwrap();
     for statement in SLOW {
         sql.batch_execute(statement).await.unwrap();
     }

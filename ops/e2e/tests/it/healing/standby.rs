@@ -22,9 +22,10 @@ async fn fail_over(keep: &str, behind: impl AsyncFn(&System, &Postgres) -> bool)
     diary.fill(2_000).await.unwrap();
     let replication = FaultProxy::start(system.postgres.addr()).await.unwrap();
     let standby = system.postgres.standby(replication.addr()).await.unwrap();
-    let name = system.database_url.rsplit('/').next().unwrap().to_owned();
-    let (primary, copy) =
-        (system.postgres.connect(&name).await.unwrap(), standby.connect(&name).await.unwrap());
+    let (primary, copy) = (
+        system.postgres.connect(&system.database).await.unwrap(),
+        standby.connect(&system.database).await.unwrap(),
+    );
     let accepted = async |client: &testkit::PostgresClient| {
         let sql = "SELECT coalesce(sum(accepted), 0)::int8 FROM partitions";
         client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0)
@@ -65,8 +66,7 @@ async fn what_a_standby_lacks_is_applied_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_standby_lacks_and_the_stream_too_is_counted() {
     let (account, counted) = fail_over("0s", async |system, standby| {
-        let name = system.database_url.rsplit('/').next().unwrap();
-        let copy = standby.connect(name).await.unwrap();
+        let copy = standby.connect(&system.database).await.unwrap();
         let sql = "SELECT split_part(position, '-', 1)::int8 FROM partitions WHERE partition = 0";
         let position: i64 = copy.query_one(sql, &[]).await.unwrap().get(0);
         let mut stream = system.queue.reader(Partition(0), EntryId::ZERO);
