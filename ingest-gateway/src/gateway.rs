@@ -301,12 +301,12 @@ impl Gateway {
         drop(faults);
         let request_id = request.id();
         let parts = u16::try_from(frames.len()).unwrap_or(u16::MAX);
-        if let Reply::Wait { limit, .. } = options.reply {
-            // What becomes of it is told once: to nobody, if it is committed before we listen.
-            drop(timeout(limit.min(LISTEN), self.receipts.heard()).await);
-        }
         let waiter = match options.reply {
-            Reply::Wait { .. } => Some(self.receipts.expect(batch, request_id, parts)),
+            Reply::Wait { limit, .. } => {
+                // What becomes of it is told once: to nobody, if it is committed before we listen.
+                drop(timeout(limit.min(LISTEN), self.receipts.heard()).await);
+                Some(self.receipts.expect(batch, request_id, parts))
+            }
             Reply::Queued | Reply::Async => None,
         };
         // Where an acknowledgement is a commit, who asked to wait for that longer than the budget does so here.
