@@ -92,6 +92,10 @@ impl Link {
         Link { server: server.clone(), response_timeout, nodes: Arc::default() }
     }
 
+    pub(crate) fn response_timeout(&self) -> Duration {
+        self.response_timeout
+    }
+
     /// The reply to each command of the pipeline, in order, by the server that has the slot.
     pub(crate) async fn run(&self, slot: Slot, pipeline: &Pipeline) -> Result<Replies, Failure> {
         let node = self.server.node(slot).await.map_err(Failure::NotConnected)?;

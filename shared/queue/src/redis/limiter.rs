@@ -34,7 +34,6 @@ type Leases = LruCache<(String, &'static str), Arc<Mutex<Lease>>>;
 
 pub(crate) struct RedisLimiter {
     link: Link,
-    answer: Duration,
     leases: Lock<Leases>,
     failing: AtomicBool,
 }
@@ -56,12 +55,7 @@ struct Lease {
 impl RedisLimiter {
     pub(crate) fn new(server: &Server) -> RedisLimiter {
         let leases = Lock::new(LruCache::new(NonZeroUsize::new(REMEMBERED).unwrap_or(NonZeroUsize::MIN)));
-        RedisLimiter {
-            link: Link::new(server, ANSWER),
-            answer: server.within(ANSWER),
-            leases,
-            failing: AtomicBool::default(),
-        }
+        RedisLimiter { link: Link::new(server, ANSWER), leases, failing: AtomicBool::default() }
     }
 
     fn lease(&self, allowance: &Allowance<'_>) -> Arc<Mutex<Lease>> {
@@ -79,7 +73,7 @@ impl RedisLimiter {
         most: u64,
     ) -> Result<(u64, Duration), RedisError> {
         let (slot, script) = commands::limit(LIMIT, allowance, back, least, most);
-        let reply = timeout(self.answer, self.link.run_one(slot, &script)).await;
+        let reply = timeout(self.link.response_timeout(), self.link.run_one(slot, &script)).await;
         let reply =
             reply.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))?;
         let (given, micros): (u64, u64) = redis::from_redis_value(reply)?;
