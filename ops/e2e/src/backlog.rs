@@ -52,12 +52,7 @@ pub async fn run(events: u64) -> Result<Outcome> {
     let (events, bytes) = fill(&system, experiment, events).await?;
     let begun = Instant::now();
     system.start_worker()?;
-    let book = loop {
-        let book = run::settled(&system).await?.total;
-        if book.in_flight == 0 || begun.elapsed() >= APPLIED_WITHIN {
-            break book;
-        }
-    };
+    let book = run::settle(APPLIED_WITHIN, async || system.books().await).await?.total;
     let took = begun.elapsed();
     let Some(worker) = &system.worker else { bail!("there is no worker") };
     let peak = worker.peak_memory()?;

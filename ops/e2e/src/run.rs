@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use store::Books;
 
 /// How long everything queued may take to be applied, whatever happened before.
-pub const SETTLE: Duration = Duration::from_secs(120);
+pub(crate) const SETTLE: Duration = Duration::from_secs(120);
 
 /// Between two looks at the books while waiting.
 const POLL_EVERY: Duration = Duration::from_millis(50);
@@ -49,12 +49,12 @@ pub async fn send(system: &dyn Deployment, simulation: &Simulation, progress: Pr
 
 /// The books once everything is applied.
 pub async fn settled(system: &dyn Deployment) -> Result<Books> {
-    settle(async || system.books().await).await
+    settle(SETTLE, async || system.books().await).await
 }
 
-/// The same, whoever reads them.
-pub(crate) async fn settle(books: impl AsyncFn() -> Result<Books>) -> Result<Books> {
-    let deadline = Instant::now() + SETTLE;
+/// The same, whoever reads them, or as they are after `limit`.
+pub(crate) async fn settle(limit: Duration, books: impl AsyncFn() -> Result<Books>) -> Result<Books> {
+    let deadline = Instant::now() + limit;
     loop {
         let books = books().await;
         let late = Instant::now() >= deadline;

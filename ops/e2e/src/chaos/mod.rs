@@ -16,7 +16,7 @@ pub mod ledger;
 pub mod schedule;
 mod trouble;
 
-use crate::run;
+use crate::run::{self, SETTLE};
 use crate::system::Setup;
 use crate::{ADMIN_TOKEN, API_TOKEN};
 use abctl::client::Client;
@@ -104,13 +104,13 @@ pub async fn run(seed: u64, length: Duration) -> Result<Report> {
     let mut sent = finish(producers, &plot).await?;
     let partitions = fleet.setup.partitions;
     let (store, queue) = (fleet.store().await?, fleet.queue()?);
-    let settled =
-        async || run::settle(async || Ok(backends::books(&*store, &queue, partitions).await?)).await;
+    let settle =
+        async || run::settle(SETTLE, async || Ok(backends::books(&*store, &queue, partitions).await?)).await;
     let answered = Instant::now();
-    settled().await?;
-    let settled_after = answered.elapsed();
+    settle().await?;
+    let settled = answered.elapsed();
     let mut differences = fresh::flows(&fleet, walk, plot.start, &mut sent.ledger).await?;
-    let books = settled().await?;
+    let books = settle().await?;
     for program in PROGRAMS {
         fleet.retire(program).await?;
     }
@@ -119,15 +119,7 @@ pub async fn run(seed: u64, length: Duration) -> Result<Report> {
     let acknowledged = sent.answers.received + sent.hasty.events;
     let mut verdict = judge.verdict(&sent.oracle, sent.ledger, &books, acknowledged).await?;
     verdict.differences.extend(differences);
-    Ok(Report {
-        seed,
-        counts,
-        settled: settled_after,
-        answers: sent.answers,
-        hasty: sent.hasty,
-        books,
-        verdict,
-    })
+    Ok(Report { seed, counts, settled, answers: sent.answers, hasty: sent.hasty, books, verdict })
 }
 
 fn start(
