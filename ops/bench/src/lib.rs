@@ -96,13 +96,7 @@ pub const POSTGRES: [(&str, &str); 2] = [("shared_buffers", "2GB"), ("max_wal_si
 pub fn main() -> ExitCode {
     let options = Options::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    match runtime.block_on(run(&options)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    e2e::ended("bench", runtime.block_on(run(&options)))
 }
 
 async fn run(options: &Options) -> Result<()> {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use e2e::{Setup, System, run};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,22 +12,10 @@ const EVENTS: u64 = 200_000;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match demo().await {
-        Ok(differences) if differences.is_empty() => ExitCode::SUCCESS,
-        Ok(differences) => {
-            differences.iter().take(20).for_each(|d| eprintln!("DIFFERENT: {d}"));
-            eprintln!("demo: {} things are not as they must be", differences.len());
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("demo: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    e2e::ended("demo", demo().await)
 }
 
-/// What is not as it must be.
-async fn demo() -> Result<Vec<String>> {
+async fn demo() -> Result<()> {
     println!("starting PostgreSQL, Redis, ingest-gateway, ingest-worker and analyzer on free ports ..");
     let system = System::start(Setup::default()).await?;
     println!("sending {EVENTS} events of synthetic users over HTTP ..");
@@ -52,5 +40,7 @@ async fn demo() -> Result<Vec<String>> {
     }
     system.stop().await?;
     println!("{}", books.total);
-    Ok(differences)
+    differences.iter().take(20).for_each(|d| eprintln!("DIFFERENT: {d}"));
+    ensure!(differences.is_empty(), "{} things are not as they must be", differences.len());
+    Ok(())
 }

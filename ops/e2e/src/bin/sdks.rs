@@ -1,9 +1,9 @@
 //! `make sdks`: the real clients against a running system, one line each. `sdks LAB [CLIENT..]`, the lab made by
 //! `ops/clients/real/install.sh`.
 
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::print_stdout)]
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use e2e::sdks::{ALL, Lab, run_client, system};
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,21 +13,10 @@ const USERS: u64 = 5_000;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match sdks().await {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(failed) => {
-            eprintln!("sdks: {failed} clients failed");
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("sdks: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    e2e::ended("sdks", sdks().await)
 }
 
-/// How many failed.
-async fn sdks() -> Result<usize> {
+async fn sdks() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let lab = arguments.next().context("usage: sdks LAB [CLIENT..]")?;
     let lab = Lab::at(Path::new(&lab))?;
@@ -44,5 +33,6 @@ async fn sdks() -> Result<usize> {
         }
     }
     system.stop().await?;
-    Ok(failed)
+    ensure!(failed == 0, "{failed} clients failed");
+    Ok(())
 }

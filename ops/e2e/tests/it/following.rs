@@ -1,6 +1,6 @@
 //! One request followed by its id, from its header through frame, receipt and dead letter to the log lines of all tiers.
 
-use crate::support::{applied, assert_problem, eventually, two_arms};
+use crate::support::{applied, assert_problem, eventually, receipt, two_arms};
 use e2e::{Deployment, Setup, System, patience};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -49,7 +49,7 @@ async fn a_request_has_one_name_everywhere() {
     // Frame -> receipt: the analyzer finds what the worker stored under the name.
     let batch: Value = answer.json().unwrap();
     let path = place.find("/api/").map(|at| &place[at..]).unwrap();
-    let receipt = receipt(&analyzer, path).await;
+    let receipt = receipt(&analyzer, path).await.json().unwrap();
     assert_eq!((&receipt["recorded"], &receipt["dead_lettered"]), (&json!(1), &json!(1)), "{receipt}");
 
     // Frame -> dead letter, and what the client said of its trace.
@@ -108,18 +108,4 @@ async fn a_request_has_one_name_everywhere() {
     }
     assert_eq!((recorded, dead), (1, 1), "{applied:?}");
     system.stop().await.unwrap();
-}
-
-/// Once it is there.
-async fn receipt(client: &Client, path: &str) -> Value {
-    let mut found = None;
-    eventually("the receipt is complete", LIMIT, async || {
-        let answer = client.get(path).await.unwrap();
-        let receipt = answer.json().unwrap();
-        let applied = answer.status == 200 && receipt["status"] == "applied";
-        found = applied.then_some(receipt);
-        applied
-    })
-    .await;
-    found.unwrap()
 }

@@ -55,14 +55,23 @@ pub async fn outcome(
         let elsewhere =
             elsewhere.map(|(at, path)| (client.elsewhere(at.parse().unwrap()), format!("/{path}")));
         let (client, path) = elsewhere.as_ref().map_or((client, &place), |(client, path)| (client, path));
-        eventually("it is committed", COMMITTED, async || {
-            answer = client.get(path).await.unwrap();
-            assert_eq!(answer.status, 200, "{}", answer.text());
-            answer.json().unwrap()["status"] == "applied"
-        })
-        .await;
+        answer = receipt(client, path).await;
     }
     answer
+}
+
+/// What became of a request, once all of it is committed.
+pub async fn receipt(client: &Client, path: &str) -> Response {
+    let mut found = None;
+    eventually("it is committed", COMMITTED, async || {
+        let answer = client.get(path).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let applied = answer.json().unwrap()["status"] == "applied";
+        found = applied.then_some(answer);
+        applied
+    })
+    .await;
+    found.unwrap()
 }
 
 /// Sends a body and waits for its commit; checks that the answer's numbers add up.
