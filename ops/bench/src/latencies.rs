@@ -18,7 +18,7 @@ const DISK_OF_COMMITS: &str = "the disk alone meanwhile, p99 (T6)";
 const HALF: f64 = 75_000.0;
 const BARE: &str = "bare hyper server at the same rate, p99";
 const BATCH: u32 = 100;
-const LANES: u32 = 64;
+const LANES: u32 = 256;
 /// Latencies settle sooner than speeds.
 const LONGEST: Duration = Duration::from_secs(10);
 

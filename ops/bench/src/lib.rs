@@ -140,7 +140,7 @@ async fn run(options: &Options) -> Result<()> {
 async fn measure(size: &Size, seed: u64, has: impl Fn(Part) -> bool, table: &mut Table) {
     let mut accepted = None;
     if has(Part::Tiers) {
-        let ended = raw::measure(size.events, seed, table).await;
+        let ended = raw::measure(pipeline::piled_up(size), seed, table).await;
         table.ended("raw inserts", ended);
         let ended = pipeline::accept_and_apply(size, seed, table).await;
         accepted = table.ended("accepted and applied", ended);

@@ -45,18 +45,64 @@ pub async fn experiments(system: &dyn Deployment, load: &Simulation) -> Result<(
     Ok(create_experiments(&load.plot.world, &system.analyzer_url(), Some(ADMIN_TOKEN)).await?)
 }
 
+/// A way of sending, for T1.
+struct Way {
+    name: &'static str,
+    ceiling: &'static str,
+    batch: u32,
+    /// Requests under way.
+    lanes: u32,
+    /// Events for every hundred of the size, so that each lasts for seconds.
+    per_hundred: u64,
+    /// Events per second.
+    goal: f64,
+}
+
+const WAYS: [Way; 3] = [
+    Way {
+        name: "T1 accepted and fsynced, batches of 1000",
+        ceiling: "raw XADD, batches of 1000",
+        batch: 1_000,
+        lanes: 8,
+        per_hundred: 200,
+        goal: 300_000.0,
+    },
+    Way {
+        name: "T1 accepted and fsynced, batches of 100",
+        ceiling: "raw XADD, batches of 100",
+        batch: 100,
+        lanes: 128,
+        per_hundred: 200,
+        goal: 150_000.0,
+    },
+    Way {
+        name: "T1 accepted and fsynced, single events",
+        ceiling: "raw XADD, single events",
+        batch: 1,
+        lanes: 64,
+        per_hundred: 5,
+        goal: 15_000.0,
+    },
+];
+
+impl Way {
+    fn events(&self, size: &Size) -> u64 {
+        size.events * self.per_hundred / 100
+    }
+}
+
+/// Events that T1 leaves for T2.
+pub fn piled_up(size: &Size) -> u64 {
+    WAYS.iter().map(|way| way.events(size)).sum()
+}
+
 /// The gateway with nobody applying (T1), then the worker on what has piled up (T2). Returns T1 in batches of 100.
 pub async fn accept_and_apply(size: &Size, seed: u64, table: &mut Table) -> Result<f64> {
     let mut system = System::start(setup(false)).await?;
     let (mut accepted, mut behind, mut hundreds) = (0, Vec::new(), 0.0);
-    // Each phase lasts for seconds.
-    for (name, ceiling, batch, lanes, times, goal) in [
-        ("T1 accepted and fsynced, batches of 1000", "raw XADD, batches of 1000", 1_000, 8, 2.0, 300_000.0),
-        ("T1 accepted and fsynced, batches of 100", "raw XADD, batches of 100", 100, 128, 2.0, 150_000.0),
-        ("T1 accepted and fsynced, single events", "raw XADD, single events", 1, 64, 0.05, 15_000.0),
-    ] {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a positive number
-        let load = load((size.events as f64 * times) as u64, seed * 100 + u64::from(batch), lanes, batch);
+    for way in &WAYS {
+        let Way { name, ceiling, batch, lanes, goal, .. } = *way;
+        let load = load(way.events(size), seed * 100 + u64::from(batch), lanes, batch);
         let usage = Usage::of(&system)?;
         let outcome = run::send(&system, &load, silent()).await?;
         let received = outcome.answers.received as f64;

@@ -70,6 +70,7 @@ struct Chunk {
     conversions: Vec<(Uuid, i64, String, String)>,
 }
 
+/// `events`: as many as T2 applies, for an insert costs the more the larger the tables are.
 pub async fn measure(events: u64, seed: u64, table: &mut Table) -> Result<()> {
     for (name, connections) in [(RAW, 1), (RAW_LANES, u32::from(Lanes::number()))] {
         let server = Postgres::start_with(&POSTGRES).await?;
