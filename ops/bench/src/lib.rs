@@ -92,6 +92,8 @@ pub struct Size {
 
 /// Settings of the PostgreSQL servers; fsync and everything else as it comes.
 pub const POSTGRES: [(&str, &str); 2] = [("shared_buffers", "2GB"), ("max_wal_size", "4GB")];
+/// Of the Redis servers. Rewriting their log from 64 MB on costs latency: ops/docs/performance.md.
+pub const REDIS: [(&str, &str); 1] = [("auto-aof-rewrite-min-size", "1gb")];
 
 pub fn main() -> ExitCode {
     let options = Options::parse();
@@ -126,7 +128,7 @@ async fn run(options: &Options) -> Result<()> {
     }
     table.write(&options.json)?;
     println!(
-        "{} run(s), {} events in the large phases, PostgreSQL with {POSTGRES:?}; also in {}",
+        "{} run(s), {} events in the large phases, PostgreSQL with {POSTGRES:?}, Redis with {REDIS:?}; also in {}",
         options.runs,
         options.events,
         options.json.display()

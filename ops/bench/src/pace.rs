@@ -82,13 +82,16 @@ pub async fn run(simulation: &Simulation, url: &str, pace: &Pace) -> Result<Pace
         micros: Histogram::new(3)?,
         elapsed: Duration::ZERO,
     };
-    while let Some(ended) = lanes.join_next().await {
-        let (answers, oracle, micros) = ended??;
+    let mut ended = Vec::new();
+    while let Some(lane) = lanes.join_next().await {
+        let (answers, lane, micros) = lane??;
         all.answers.add(answers);
-        all.oracle.merge(oracle);
         all.micros.add(micros)?;
+        ended.push(lane);
     }
     all.elapsed = begun.elapsed();
+    // Takes a while, and those who still wait for an answer would be charged for it.
+    ended.into_iter().for_each(|lane| all.oracle.merge(lane.finish()));
     Ok(all)
 }
 
@@ -104,7 +107,7 @@ struct Sender {
 }
 
 impl Sender {
-    async fn run(mut self, begun: Instant) -> Result<(Answers, Oracle, Histogram<u64>)> {
+    async fn run(mut self, begun: Instant) -> Result<(Answers, Lane, Histogram<u64>)> {
         let (mut answers, mut micros) = (Answers::default(), Histogram::new(3)?);
         for request in 0_u32.. {
             if begun.elapsed() >= self.pace.lasting {
@@ -118,7 +121,7 @@ impl Sender {
             }
             micros.record(u64::try_from(due.elapsed().as_micros())?)?;
         }
-        Ok((answers, self.lane.finish(), micros))
+        Ok((answers, self.lane, micros))
     }
 
     /// Waits until the request may be sent; the moment from which its latency counts.

@@ -5,7 +5,7 @@ use crate::pace::{self, Pace};
 use crate::raw::{RAW_CONVERSION, RAW_LANES, RAW_UNIT};
 use crate::table::{Goal, Table};
 use crate::usage::{PEAK, Usage, memory};
-use crate::{POSTGRES, Size};
+use crate::{POSTGRES, REDIS, Size};
 use abctl::simulate::{Simulation, create_experiments};
 use anyhow::{Context, Result, ensure};
 use e2e::run::{self, silent};
@@ -28,7 +28,7 @@ const READ: &str = "raw XRANGE of the entries of T3";
 pub fn setup(worker: bool) -> Setup {
     let environment =
         vec![("AB_LOG_LEVEL", "warn".to_owned()), ("AB_QUEUE_MAX_EVENTS", "100000000".to_owned())];
-    Setup { worker, postgres: POSTGRES.to_vec(), environment, ..Setup::default() }
+    Setup { worker, postgres: POSTGRES.to_vec(), redis: REDIS.to_vec(), environment, ..Setup::default() }
 }
 
 /// Lanes and batch size of a load.

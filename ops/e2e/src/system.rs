@@ -26,6 +26,8 @@ pub struct Setup {
     pub partitions: u16,
     /// Settings of the PostgreSQL server.
     pub postgres: Vec<(&'static str, &'static str)>,
+    /// Of Redis; those of a queue in production, unless named here.
+    pub redis: Vec<(&'static str, &'static str)>,
     /// `AB_` variables for every tier.
     pub environment: Vec<(&'static str, String)>,
     /// Without one, the caller applies what is queued, or leaves it there.
@@ -36,8 +38,8 @@ pub struct Setup {
 
 impl Default for Setup {
     fn default() -> Setup {
-        let (postgres, environment) = (Vec::new(), Vec::new());
-        Setup { partitions: 16, postgres, environment, worker: true, proxied: false }
+        let (postgres, redis, environment) = (Vec::new(), Vec::new(), Vec::new());
+        Setup { partitions: 16, postgres, redis, environment, worker: true, proxied: false }
     }
 }
 
@@ -80,7 +82,7 @@ pub struct Tier {
 impl System {
     /// Ready to take events when this returns.
     pub async fn start(setup: Setup) -> Result<System> {
-        let redis = Redis::start().await?;
+        let redis = Redis::start_with(&setup.redis).await?;
         System::start_with(setup, redis).await
     }
 

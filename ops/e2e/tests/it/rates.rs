@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use e2e::{API_TOKEN, Setup, System, Tier};
 use serde_json::json;
+use testkit::Process;
 use testkit::http::Client;
-use testkit::{Process, Redis};
 use tokio::task::JoinSet;
 
 /// Few enough for a slow machine to come to it.
@@ -73,9 +73,9 @@ async fn send(gateway: SocketAddr, name: usize, size: usize, sending: Arc<Sendin
 async fn four_gateways_together_accept_what_a_tenant_may_send_and_no_more() {
     let environment = vec![("AB_RATE_LIMIT_EVENTS", PER_SECOND.to_string())];
     // A Redis that waits for no disk: one that does not answer for a quarter of a second limits nobody meanwhile.
-    let redis = Redis::start_with(&[("appendfsync", "everysec")]).await.unwrap();
-    let setup = Setup { environment, ..Setup::default() };
-    let system = System::start_with(setup, redis).await.unwrap();
+    let redis = vec![("appendfsync", "everysec")];
+    let setup = Setup { environment, redis, ..Setup::default() };
+    let system = System::start(setup).await.unwrap();
     let mut more: Vec<Tier> = Vec::new();
     for _ in 0..3 {
         more.push(system.another("ingest-gateway").unwrap());

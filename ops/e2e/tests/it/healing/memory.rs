@@ -14,10 +14,10 @@ const FEW: i64 = 20_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_is_refused_before_redis_refuses_and_drains() {
-    let redis = Redis::start_with(&[("maxmemory", "48mb")]).await.unwrap();
+    let redis = vec![("maxmemory", "48mb")];
     // With one partition a request is one frame: one that is refused has not left a part of it in the queue.
-    let setup = Setup { partitions: 1, worker: false, ..Setup::default() };
-    let mut system = System::start_with(setup, redis).await.unwrap();
+    let setup = Setup { partitions: 1, worker: false, redis, ..Setup::default() };
+    let mut system = System::start(setup).await.unwrap();
     system.experiment(two_arms("exp", &["purchase"])).await.unwrap();
     let client = system.ingest();
     // The same few users with long names: cheap to apply, and not to keep.
