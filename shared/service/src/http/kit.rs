@@ -34,7 +34,7 @@ pub struct Limits {
     pub max_wire_body: usize,
     /// Bytes after decompression.
     pub max_decoded_body: usize,
-    /// For a request head to arrive, from its first awaited byte; also how long a connection may be idle.
+    /// For a request head to arrive, from its first awaited byte; also how long a connection may be idle, and for a TLS handshake.
     pub header_time: Duration,
     /// For a body to arrive.
     pub body_time: Duration,
@@ -53,7 +53,7 @@ impl Limits {
         Self {
             max_wire_body: settings.http.max_wire_body,
             max_decoded_body: settings.http.max_decoded_body,
-            header_time: Duration::from_secs(15),
+            header_time: settings.http.idle_timeout,
             body_time: Duration::from_secs(30),
             max_connections: settings.http.max_connections,
             open: Capacity::new(MAX_OPEN),

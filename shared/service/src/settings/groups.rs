@@ -29,6 +29,8 @@ pub struct Http {
     pub cors: CorsOrigins,
     pub trusted_proxies: Networks,
     pub max_connections: usize,
+    /// For a request head to arrive; also how long a connection may be idle.
+    pub idle_timeout: Duration,
     /// Files of the public port's certificate and its key.
     pub tls: Option<(PathBuf, PathBuf)>,
     pub budgets: Budgets,
@@ -241,6 +243,7 @@ impl Http {
             trusted_proxies: Networks::parse(values.text("AB_TRUSTED_PROXIES").unwrap_or_default())
                 .map_err(|reason| Refusal::new("AB_TRUSTED_PROXIES", reason))?,
             max_connections: values.number("AB_MAX_CONNECTIONS")?,
+            idle_timeout: values.duration("AB_IDLE_TIMEOUT")?,
             tls: tls(values)?,
             budgets: Budgets::parse(values.text("AB_SLA_TIMEOUTS").unwrap_or_default())
                 .map_err(|reason| Refusal::new("AB_SLA_TIMEOUTS", reason))?,

@@ -86,6 +86,14 @@ pub static SPECS: &[Spec] = &[
         "connections of the public port served at once"
     ),
     setting!(
+        "AB_IDLE_TIMEOUT",
+        "idle-timeout",
+        SERVERS,
+        seconds(1, 3_600),
+        Same("75s"),
+        "how long a connection may be idle, or send a head; longer than a balancer keeps one to us"
+    ),
+    setting!(
         "AB_TLS_CERT",
         "tls-cert",
         PUBLIC,

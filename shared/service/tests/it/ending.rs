@@ -88,9 +88,15 @@ async fn an_answer_past_its_budget_is_given_up() {
 
 #[tokio::test]
 async fn head_that_stops_coming_is_answered_and_an_idle_connection_closed() {
-    let server = start_with(ENV, limits(|limits| limits.header_time = Duration::from_millis(200))).await;
+    let env = [ENV, &[("AB_IDLE_TIMEOUT", "1s")]].concat();
+    let server = start_with(&env, limits(|_| {})).await;
     let mut slow = TcpStream::connect(server.address).await.unwrap();
     slow.write_all(b"GET /health HTTP/1.1\r\nHost: h\r\n").await.unwrap();
+    let mut kept = TcpStream::connect(server.address).await.unwrap();
+    kept.write_all(b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    let mut all = String::new();
+    kept.read_to_string(&mut all).await.unwrap();
+    assert_eq!(all.matches("HTTP/1.1").count(), 1, "its answer, and nothing of its end: {all}");
     read_answer(&mut slow).await.is_problem(408, "head_timeout");
     for silent in [&b""[..], b"PRI * HT"] {
         let mut connection = TcpStream::connect(server.address).await.unwrap();
