@@ -23,7 +23,7 @@ pub async fn growth(size: &Size, table: &mut Table) -> Result<()> {
     let (mut there, mut seed, mut sent) = (0, 1_000, 0);
     for units in UNITS {
         while there < units {
-            let events = ((units - there) * 1_000 / FIRST_OF_THOUSAND).min(PORTION);
+            let events = ((units - there) * 1_000).div_ceil(FIRST_OF_THOUSAND).min(PORTION);
             seed += 1;
             sent += send(&system, events, seed).await?;
             until(&client(&system).await?, i64::try_from(sent)?).await?;
