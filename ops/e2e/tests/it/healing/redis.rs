@@ -4,6 +4,8 @@ use super::{LIMIT, Patient, analyzer, gateway};
 use crate::support::{eventually, two_arms};
 use e2e::{Deployment, Setup};
 
+/// Channels that a gateway follows.
+const CHANNELS: usize = 3;
 /// Of a variation that no experiment has: refused once the experiment is known, so that nothing is ever written.
 const BODY: &str = r#"{"exposures": [{"user_id": "probe", "variation_index": 9}]}"#;
 
@@ -20,8 +22,20 @@ async fn a_redis_that_is_away_or_without_catalogue() {
             && gateway(&patient.system, "abstream_queue_unreachable_total").await > before
     })
     .await;
+    let subscriptions = || {
+        let log = patient.system.gateway.stderr();
+        ["subscription lost", "subscription is back"].map(|what| log.matches(what).count())
+    };
+    eventually("the loss of its subscriptions is told", LIMIT, async || subscriptions()[0] > 0).await;
+    let [lost, back] = subscriptions();
+    assert!(lost <= back + CHANNELS, "told once, however often it is tried: {lost}, {back}");
     patient.system.redis.restart().await.unwrap();
     patient.heals("stopped and started").await;
+    eventually("and their return", LIMIT, async || {
+        let [lost, back] = subscriptions();
+        lost == back
+    })
+    .await;
     eventually("the gateway finds it", LIMIT, async || {
         gateway(&patient.system, "abstream_queue_reachable").await == 1.0
     })
