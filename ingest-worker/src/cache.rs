@@ -11,8 +11,8 @@ use store::{Experiment, MomentsKey};
 use uuid::Uuid;
 
 /// Weight kept per partition and generation. A unit weighs 1, and 1 for each enrollment, tally and attribute, some 100
-/// bytes apiece, and what the allocator adds: two generations of 20,000, times 16 partitions. Twelve million events on end
-/// took a worker to 243 MiB, where 30,000 took it to 297.
+/// bytes apiece, and what the allocator adds: two generations of 20,000, times 16 partitions. Twelve million events on
+/// end took a worker to 243 MiB, where 30,000 took it to 297.
 const WEIGHT_PER_GENERATION: usize = 20_000;
 /// Most experiments remembered per partition; past it the memory of them is dropped and read again.
 const EXPERIMENTS: usize = 10_000;

@@ -1,4 +1,4 @@
-//! What an event costs by how much there is already, and by how the work is divided. Run by hand: it takes long.
+//! What an event costs by how much there is already, and by how the work is divided. Run by hand.
 
 use crate::Size;
 use crate::pipeline::{client, load, setup, until};

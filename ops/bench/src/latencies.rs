@@ -18,6 +18,7 @@ const DISK_OF_COMMITS: &str = "the disk alone meanwhile, p99 (T6)";
 const HALF: f64 = 75_000.0;
 const BARE: &str = "bare hyper server at the same rate, p99";
 const BATCH: u32 = 100;
+/// So many that one is free when a request is due, whatever became of those before it.
 const LANES: u32 = 256;
 /// Latencies settle sooner than speeds.
 const LONGEST: Duration = Duration::from_secs(10);

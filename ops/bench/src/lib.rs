@@ -78,7 +78,7 @@ enum Part {
     Soak,
     /// The writers of streams alone, with each client of Redis that was built in.
     Writers,
-    /// Cost by size of the tables and number of partitions and workers; takes half an hour.
+    /// Cost by size of the tables and number of partitions and workers.
     Growth,
 }
 

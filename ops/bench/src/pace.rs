@@ -68,7 +68,7 @@ pub async fn run(simulation: &Simulation, url: &str, pace: &Pace) -> Result<Pace
             sent: Arc::clone(&sent),
         })
     };
-    // Before the clock starts: sixty-four of them take longer to make than a hundred requests may.
+    // Before the clock starts: hundreds of them take longer to make than a hundred requests may.
     let senders = (0..simulation.lanes).map(sender).collect::<Result<Vec<_>>>()?;
     let begun = Instant::now();
     let mut lanes = JoinSet::new();

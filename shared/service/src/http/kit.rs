@@ -34,7 +34,8 @@ pub struct Limits {
     pub max_wire_body: usize,
     /// Bytes after decompression.
     pub max_decoded_body: usize,
-    /// For a request head to arrive, from its first awaited byte; also how long a connection may be idle, and for a TLS handshake.
+    /// For a request head to arrive, from its first awaited byte, and for a TLS handshake; also how long a connection
+    /// may be idle.
     pub header_time: Duration,
     /// For a body to arrive.
     pub body_time: Duration,
