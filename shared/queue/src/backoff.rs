@@ -25,6 +25,11 @@ impl Backoff {
         step / 2 + step / 2 * random / 255
     }
 
+    /// Whether there was a pause since the last success. Never so if all pauses are alike (`first` is `last`).
+    pub fn is_under_way(&self) -> bool {
+        self.next > self.first
+    }
+
     /// After a success.
     pub fn reset(&mut self) {
         self.next = self.first;

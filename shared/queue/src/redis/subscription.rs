@@ -39,12 +39,11 @@ pub(crate) fn subscribe(
     let on_event = Arc::new(on_event);
     let follow = async move {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
-        // Said once for as long as it lasts: an outage is an hour of attempts, two a second.
-        let mut told = false;
         loop {
-            let Err(error) = follow_once(&server, &channel, &on_event, &mut backoff, &mut told).await;
+            let Err(error) = follow_once(&server, &channel, &on_event, &mut backoff).await;
             on_event(Event::Down);
-            if !std::mem::replace(&mut told, true) {
+            // Said once for as long as it lasts: an outage is an hour of attempts, two a second.
+            if !backoff.is_under_way() {
                 tracing::warn!(channel, error = %error, "subscription lost, will try again until it is back");
             }
             if let Some(slots) = server.cluster() {
@@ -64,7 +63,6 @@ async fn follow_once<F>(
     channel: &str,
     on_event: &Arc<F>,
     backoff: &mut Backoff,
-    told: &mut bool,
 ) -> RedisResult<Infallible>
 where
     F: Fn(Event<'_>) + Send + Sync + 'static,
@@ -78,10 +76,10 @@ where
     let mut connection =
         server.subscriptions(&node)?.get_multiplexed_async_connection_with_config(&config).await?;
     connection.subscribe(channel).await?;
-    backoff.reset();
-    if std::mem::take(told) {
+    if backoff.is_under_way() {
         tracing::info!(channel, "subscription is back");
     }
+    backoff.reset();
     on_event(Event::Up);
     let probe = commands::probe(channel);
     loop {
